@@ -1,0 +1,31 @@
+import type { PeerMessage } from '../wire/peer-message.js';
+
+/**
+ * The network seam: ordered, reliable channels of whole messages that break as a whole (what TCP gives). After a
+ * break nothing more is delivered on that channel, and messages in flight may or may not have arrived.
+ */
+export interface Channel {
+  /** For logs. */
+  readonly remote: string;
+  /** Queues the message; it leaves with all others of this turn in one system call. After `close`: ignored. */
+  send(message: PeerMessage): void;
+  /** Set once, before anything is awaited. */
+  onMessage: (message: PeerMessage) => void;
+  /** Called once when the channel breaks or is closed by either side; `refused` when nobody listens there. */
+  onClose: (reason: Error) => void;
+  close(reason?: Error): void;
+  /** Bytes queued and not yet taken by the operating system: the basis of back-pressure. */
+  readonly queuedBytes: number;
+}
+
+export interface Transport {
+  /** Rejects with AppError 'network'; its cause has code 'ECONNREFUSED' when nobody listens. */
+  connect(address: PeerAddress): Promise<Channel>;
+  listen(onChannel: (channel: Channel) => void): void;
+  close(): Promise<void>;
+}
+
+export interface PeerAddress {
+  readonly host: string;
+  readonly port: number;
+}
