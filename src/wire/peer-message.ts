@@ -78,3 +78,25 @@ export interface PeerMessage {
   commit: number;
   payload: Uint8Array;
 }
+
+const NO_PAYLOAD = new Uint8Array(0);
+
+export function emptyMessage(type: PeerType): PeerMessage {
+  return {
+    type,
+    flags: 0,
+    id: 0,
+    result: 0,
+    epoch: 0,
+    oid: 0n,
+    parent: 0n,
+    root: 0,
+    copies: 0,
+    objectShift: 0,
+    offset: 0,
+    length: 0,
+    sequence: 0,
+    commit: 0,
+    payload: NO_PAYLOAD,
+  };
+}

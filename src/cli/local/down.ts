@@ -1,0 +1,64 @@
+import { AppError } from '../../base/errors.js';
+import { Exit, exitCodes } from '../exit.js';
+import { poll, withSheep } from './control.js';
+import type { ClusterConfig, ClusterHome } from './home.js';
+import type { SheepProcess } from './sheep-process.js';
+import { sheepOf } from './up.js';
+
+/**
+ * Stopping a cluster on this machine: ask, then SIGTERM, then SIGKILL, each with a deadline. Even the last loses
+ * nothing that was acknowledged (I-1); the first is merely a faster start next time.
+ */
+const CLEAN_DEADLINE_MS = 20_000;
+const TERM_DEADLINE_MS = 10_000;
+const KILL_DEADLINE_MS = 5000;
+const SHUTDOWN_CALL_MS = 10_000;
+
+export interface DownResult {
+  /** Sheep that ran when the command began. */
+  readonly stopped: number;
+  /** Sheep that had to be killed. */
+  readonly killed: number;
+}
+
+export async function bringDown(home: ClusterHome, config: ClusterConfig): Promise<DownResult> {
+  const running = sheepOf(home, config).filter((sheep) => sheep.pid() !== undefined);
+  if (running.length === 0) return { stopped: 0, killed: 0 };
+  const asked = await askToStop(running);
+  let left = asked ? await waitForEnd(running, CLEAN_DEADLINE_MS) : running;
+  for (const sheep of left) sheep.signal('SIGTERM');
+  left = await waitForEnd(left, TERM_DEADLINE_MS);
+  const killed = left.filter((sheep) => sheep.signal('SIGKILL')).length;
+  left = await waitForEnd(left, KILL_DEADLINE_MS);
+  if (left.length > 0) {
+    throw new Exit(exitCodes.system, `Sheep ${left.map((sheep) => sheep.index).join(', ')} did not stop`, {
+      hint: `Process ids: ${left.map((sheep) => sheep.pid()).join(', ')}.`,
+    });
+  }
+  return { stopped: running.length, killed };
+}
+
+/** Any sheep will do: it tells the others. False when none could be asked. */
+async function askToStop(running: readonly SheepProcess[]): Promise<boolean> {
+  for (const sheep of running) {
+    try {
+      const signal = AbortSignal.timeout(SHUTDOWN_CALL_MS);
+      await withSheep(sheep.port, (client) => client.call('cluster.shutdown', {}, { signal }));
+      return true;
+    } catch (error) {
+      // Ask the next one; a sheep that stops before it answers looks the same from here.
+      if (!(error instanceof AppError)) throw error;
+    }
+  }
+  return false;
+}
+
+/** Returns those that still run after the deadline. */
+async function waitForEnd(
+  sheep: readonly SheepProcess[],
+  deadlineMs: number,
+): Promise<readonly SheepProcess[]> {
+  const alive = (): SheepProcess[] => sheep.filter((one) => one.pid() !== undefined);
+  const done = await poll(deadlineMs, async () => (alive().length === 0 ? true : undefined));
+  return done === true ? [] : alive();
+}

@@ -1,0 +1,32 @@
+import { createInterface } from 'node:readline';
+import type { Context } from './context.js';
+import { Exit, exitCodes } from './exit.js';
+
+/** The original's dog, asking. */
+export const cautionDog = (words: string): string => `    __
+   ()'\`;
+   /\\|\`
+  /  |   Caution! ${words}
+(/_)_|_  Are you sure you want to continue? [yes/no]: `;
+
+/**
+ * Asks on standard output and reads one line. Whatever does not start with "yes", in any case, is a no; so is the
+ * end of the input. A no ends the command with exit 1 and nothing done (the original's exit 0 hid it from scripts).
+ */
+export async function confirm(context: Context, question: string): Promise<void> {
+  await context.print(question);
+  const line = await readLine(context);
+  if (/^yes/i.test(line)) return;
+  if (!context.io.stdinIsTerminal) await context.print('\n');
+  throw new Exit(exitCodes.failure, 'Nothing was done.');
+}
+
+async function readLine(context: Context): Promise<string> {
+  const lines = createInterface({ input: context.io.stdin, terminal: false });
+  try {
+    for await (const line of lines) return line;
+    return '';
+  } finally {
+    lines.close();
+  }
+}

@@ -1,0 +1,130 @@
+import { AppError } from '../base/errors.js';
+import { forEachLimit } from '../base/signal.js';
+import { isInode } from '../wire/oid.js';
+import { emptyMessage, PeerType } from '../wire/peer-message.js';
+import type { ObjectAddress } from './address.js';
+import { addressed } from './mutation.js';
+import { decodeOids, type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
+import type { Primary } from './primary.js';
+import { MISSED_PAGE_ENTRIES } from './replica.js';
+
+/** Objects made equal at the same time. */
+const PARALLEL = 4;
+const RETRY_MS = 50;
+
+/**
+ * A node that was away takes every write from the moment it is up, and meanwhile has each object that was touched
+ * in its absence compared with the primary's (D-5). When the list is done it says so, and is a full member again.
+ */
+export class CatchUp {
+  /** Objects still to compare; for people. */
+  remaining = 0;
+  /** Objects compared since this node came up: writes reach it too, so they stay right. */
+  private done = new Set<bigint>();
+  private doneFor = -1;
+
+  constructor(
+    private readonly node: ObjectNode,
+    private readonly primary: Primary,
+  ) {}
+
+  /** Called with every epoch this node enters. */
+  enter(context: EpochContext): void {
+    const self = context.view.self;
+    if (self === undefined || !self.up) return;
+    if (self.behindSince === undefined) {
+      this.remaining = 0;
+      void this.settleOwn(context);
+      return;
+    }
+    if (this.doneFor !== self.upSince) {
+      this.done = new Set();
+      this.doneFor = self.upSince;
+    }
+    void this.run(context, self.behindSince + 1, self.upSince);
+  }
+
+  /** A full member settles what it is the primary of, also when no client asks for it. */
+  private async settleOwn(context: EpochContext): Promise<void> {
+    await Promise.race([context.peered.promise, context.view.ended.promise]);
+    for (const oid of [...this.node.unsettled.pending]) {
+      if (context !== this.node.context || this.node.stopped) return;
+      const address = await this.node.options.resolve(oid);
+      if (address === undefined) await this.drop(context, oid);
+      else if (context.view.locate(address).serving[0] === this.node.selfId) {
+        await this.primary.settler.settle(context, address).catch((error) => {
+          this.node.options.log.warn({ err: AppError.from(error).message }, 'settling an object failed');
+        });
+      }
+    }
+  }
+
+  private async run(context: EpochContext, since: number, upSince: number): Promise<void> {
+    const { node } = this;
+    while (context === node.context && !node.stopped) {
+      try {
+        await context.drained.promise;
+        const missed = await this.collect(context, since);
+        this.remaining = missed.length;
+        await forEachLimit(missed, PARALLEL, (oid) => this.makeRight(context, oid));
+        if (context !== node.context) return;
+        if (context.view.everySetServed()) {
+          await node.store.flush();
+          if (context !== node.context) return;
+          node.options.log.info({ objects: missed.length, since }, 'caught up');
+          await node.options.membership.declareCaughtUp(upSince);
+          return;
+        }
+      } catch (error) {
+        if (error instanceof EpochEnded) return;
+        node.options.log.warn({ err: AppError.from(error).message }, 'catching up was interrupted, going on');
+      }
+      await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+    }
+  }
+
+  /** Everything any member touched since, and what this node itself may have that nobody else has; inodes first. */
+  private async collect(context: EpochContext, since: number): Promise<bigint[]> {
+    const missed = new Set<bigint>(this.node.unsettled.pending);
+    for (const oid of await this.node.store.touchedSince(since)) missed.add(oid);
+    for (const nodeId of context.view.peers) {
+      for (let from = 0, total = 1; from < total; from += MISSED_PAGE_ENTRIES) {
+        const message = emptyMessage(PeerType.missed);
+        message.length = since;
+        message.offset = from;
+        const answer = await this.node.ask(context, nodeId, message);
+        total = answer.length;
+        for (const oid of decodeOids(answer.payload)) missed.add(oid);
+      }
+    }
+    for (const oid of this.done) missed.delete(oid);
+    return [...missed].sort((a, b) => Number(isInode(b)) - Number(isInode(a)));
+  }
+
+  private async makeRight(context: EpochContext, oid: bigint): Promise<void> {
+    const { node } = this;
+    if (context !== node.context || node.stopped) throw new EpochEnded();
+    const address = await node.options.resolve(oid);
+    if (address === undefined) await this.drop(context, oid);
+    else await this.reconcile(context, address);
+    this.done.add(oid);
+    this.remaining--;
+  }
+
+  private async reconcile(context: EpochContext, address: ObjectAddress): Promise<void> {
+    const { node } = this;
+    const placement = context.view.locate(address);
+    if (!placement.holders.includes(node.selfId)) return;
+    const primary = placement.serving[0];
+    if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
+    if (primary === node.selfId) await this.primary.reconcile(address);
+    else await node.ask(context, primary, addressed(PeerType.reconcile, address));
+  }
+
+  /** An object of a volume that does not exist any more. */
+  private async drop(context: EpochContext, oid: bigint): Promise<void> {
+    await this.node.applyWork(() => this.node.store.remove(oid, context.view.epoch, false));
+    this.node.unsettled.settle(oid);
+    await this.node.store.clearSuspects([oid]);
+  }
+}

@@ -1,0 +1,114 @@
+import { AppError } from '../base/errors.js';
+import type { Transport } from '../net/transport.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { CatchUp } from './catch-up.js';
+import { Links, type Origin } from './links.js';
+import { addressOf, decodeMutation } from './mutation.js';
+import { encodeRuns, ObjectClient } from './object-client.js';
+import { ObjectNode, type ObjectNodeOptions } from './object-node.js';
+import { Primary } from './primary.js';
+import { Replica } from './replica.js';
+import type { ClusterView } from './view.js';
+
+export interface ClusterNodeOptions extends ObjectNodeOptions {
+  readonly transport: Transport;
+  readonly formatId: string;
+  /** Messages that are not about objects: volumes served by another gateway, control calls carried on. */
+  readonly onOther: (message: PeerMessage, origin: Origin) => Promise<PeerMessage>;
+}
+
+/** All roles of one node towards objects, joined: what a message or a new epoch means for each of them. */
+export class ClusterNode {
+  readonly objects: ObjectNode;
+  readonly primary: Primary;
+  readonly client: ObjectClient;
+  readonly catchUp: CatchUp;
+  readonly links: Links;
+  private readonly replica: Replica;
+  private linkedAs = '';
+
+  constructor(private readonly options: ClusterNodeOptions) {
+    const { membership, selfId, formatId, transport, clock, log } = options;
+    this.objects = new ObjectNode(options);
+    this.primary = new Primary(this.objects);
+    this.replica = new Replica(this.objects);
+    this.client = new ObjectClient(this.objects, this.primary);
+    this.catchUp = new CatchUp(this.objects, this.primary);
+    this.links = new Links(
+      {
+        selfId,
+        incarnation: () => membership.incarnation,
+        formatId,
+        transport,
+        clock,
+        log: log.child('links'),
+        addressOf: (id) => membership.registrations.get(id),
+        onRefused: (id) => membership.suspect(id),
+      },
+      (message, origin) => this.handle(message, origin),
+    );
+    this.objects.links = this.links;
+    membership.onView((view) => this.enter(view));
+  }
+
+  stop(): void {
+    this.objects.stop();
+    this.links.close();
+  }
+
+  private enter(view: ClusterView): void {
+    if (this.objects.stopped) return;
+    const { membership } = this.options;
+    // The other side knows this node by the incarnation it said hello with.
+    if (this.linkedAs !== membership.incarnation) this.links.resetAll();
+    this.linkedAs = membership.incarnation;
+    for (const node of view.nodes.values()) this.links.keepOnly(node.id, node.up ? node.incarnation : undefined);
+    this.objects.enter(view);
+    this.catchUp.enter(this.objects.context!);
+  }
+
+  private async handle(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {
+    switch (message.type) {
+      case PeerType.read:
+      case PeerType.write:
+      case PeerType.zero:
+      case PeerType.remove:
+      case PeerType.status:
+      case PeerType.reconcile:
+        await this.objects.checkPeer(message, origin);
+        return this.serveGateway(message, origin);
+      case PeerType.device:
+      case PeerType.control:
+        return this.options.onOther(message, origin);
+      case PeerType.ping:
+        return emptyMessage(PeerType.pong);
+      default:
+        return this.replica.handle(message, origin);
+    }
+  }
+
+  private async serveGateway(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
+    const answer = emptyMessage(message.type + 1);
+    switch (message.type) {
+      case PeerType.read: {
+        const address = addressOf(message);
+        answer.payload = await this.primary.read(address, message.offset, message.length, origin);
+        return answer;
+      }
+      case PeerType.status:
+        return encodeRuns(await this.primary.status(addressOf(message), origin));
+      case PeerType.reconcile:
+        await this.primary.reconcile(addressOf(message));
+        return answer;
+      case PeerType.write:
+      case PeerType.zero:
+      case PeerType.remove: {
+        const { address, mutation } = decodeMutation(PeerType.write, message);
+        await this.primary.change(address, mutation, origin);
+        return answer;
+      }
+      default:
+        throw new AppError('not-supported', `message ${message.type}`);
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import { AppError } from '../base/errors.js';
+import { type Clock, sleep } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import type { Compare, Coordinator, Lease, Op } from '../coord/coordinator.js';
+import { AuthorityHistory, defaultMinCopies } from './authority.js';
+import { type EpochRecord, firstEpoch, nextEpoch, parseEpoch, type Registration } from './epoch.js';
+import { Mirror } from './mirror.js';
+import { ClusterView } from './view.js';
+
+export const NODE_PREFIX = 'node/';
+export const EPOCH_PREFIX = 'epoch/';
+/** Epoch records older than the last healthy one are kept for people to look at, this many. */
+const EPOCHS_KEPT = 200;
+const REGISTER_RETRY_MS = 50;
+
+export interface MembershipOptions {
+  readonly coordinator: Coordinator;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly self: Omit<Registration, 'incarnation' | 'lease' | 'caughtUp'>;
+  readonly leaseTtlMs: number;
+  /** Copies that a write needs, from the number of holders (I-4). */
+  readonly minCopiesOf?: (copies: number) => number;
+  readonly newIncarnation: () => string;
+}
+
+/**
+ * This node's place in the cluster: it keeps its registration alive, follows the epochs, and proposes the next one
+ * when registrations and record differ. A node is declared down only when its registration, and so its lease, is
+ * gone: never on a mere suspicion (I-3).
+ */
+export class Membership {
+  view: ClusterView | undefined;
+  readonly registrations = new Map<string, Registration>();
+  private readonly nodesMirror: Mirror;
+  private readonly epochMirror: Mirror;
+  private lease: Lease | undefined;
+  private registration: Registration | undefined;
+  private proposing = false;
+  private stopped = false;
+  private frozen = false;
+  private listeners: ((view: ClusterView) => void)[] = [];
+
+  constructor(private readonly options: MembershipOptions) {
+    this.nodesMirror = new Mirror(options.coordinator, NODE_PREFIX, () => this.refresh());
+    this.epochMirror = new Mirror(options.coordinator, EPOCH_PREFIX, () => this.refresh());
+  }
+
+  /** Called with every new view, in order. */
+  onView(listener: (view: ClusterView) => void): void {
+    this.listeners.push(listener);
+    if (this.view !== undefined) listener(this.view);
+  }
+
+  async start(): Promise<void> {
+    await this.register();
+    await this.nodesMirror.start();
+    await this.epochMirror.start();
+    this.refresh();
+  }
+
+  /** The whole cluster is being stopped: nobody is declared down for that. */
+  freeze(): void {
+    this.frozen = true;
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.nodesMirror.stop();
+    this.epochMirror.stop();
+    this.view?.ended.fire();
+    await this.lease?.revoke().catch(() => {
+      // The lease ends by itself when it is not renewed.
+    });
+  }
+
+  /** The id of the present start of this node. */
+  get incarnation(): string {
+    return this.registration?.incarnation ?? '';
+  }
+
+  /** False: others may have excluded this node; it must not answer from its own copies (I-3). */
+  leaseValid(): boolean {
+    return this.lease !== undefined && this.options.clock.nowMs() < this.lease.validUntilMs();
+  }
+
+  get leaseId(): string {
+    return this.lease?.id ?? '';
+  }
+
+  /** The registration of a node exactly as the coordinator has it, to compare with in a transaction. */
+  registrationText(nodeId: string): string | undefined {
+    return this.nodesMirror.entries.get(`${NODE_PREFIX}${nodeId}`);
+  }
+
+  /** The data path met a closed door at this node. */
+  suspect(nodeId: string): void {
+    const lease = this.registrations.get(nodeId)?.lease;
+    if (lease !== undefined) this.options.coordinator.suspect(lease);
+  }
+
+  /** Everything missed before the epoch in which this node came up has been caught up with. */
+  async declareCaughtUp(upSince: number): Promise<void> {
+    if (this.registration === undefined || this.registration.caughtUp === upSince) return;
+    this.registration = { ...this.registration, caughtUp: upSince };
+    await this.putRegistration([{ key: this.key, exists: true }]);
+  }
+
+  /** Writes the first epoch of a new format: all registered nodes are members. */
+  async format(extra: { compares: Compare[]; ops: Op[] }): Promise<boolean> {
+    const record = firstEpoch(this.registrations.values(), this.options.clock.wallMs());
+    const result = await this.options.coordinator.txn(extra.compares, [
+      ...extra.ops,
+      { type: 'delete-prefix', prefix: EPOCH_PREFIX },
+      { type: 'put', key: epochKey(record.epoch), value: JSON.stringify(record) },
+    ]);
+    return result.ok;
+  }
+
+  /** All epoch records that are kept, newest first. */
+  epochs(): EpochRecord[] {
+    return [...this.epochMirror.entries.keys()]
+      .sort()
+      .reverse()
+      .map((key) => parseEpoch(this.epochMirror.entries.get(key)!));
+  }
+
+  private get key(): string {
+    return `${NODE_PREFIX}${this.options.self.id}`;
+  }
+
+  private async register(): Promise<void> {
+    const { coordinator, clock, self, leaseTtlMs } = this.options;
+    const lease = await coordinator.grantLease(leaseTtlMs);
+    this.lease = lease;
+    this.registration = { ...self, incarnation: this.options.newIncarnation(), lease: lease.id };
+    while (!this.stopped && !(await this.putRegistration([{ key: this.key, exists: false }]))) {
+      // An earlier start of this node still holds the key: it is dead, or it must lose its lease first.
+      const old = await coordinator.get(this.key);
+      if (old?.lease !== undefined) coordinator.suspect(old.lease);
+      await sleep(clock, REGISTER_RETRY_MS);
+    }
+    void lease.lost.then(() => this.reregister(lease));
+  }
+
+  private async reregister(lost: Lease): Promise<void> {
+    const { log, clock } = this.options;
+    while (!this.stopped && this.lease === lost) {
+      log.warn({ lease: lost.id }, 'the lease was lost: this node stops serving and registers anew');
+      try {
+        await this.register();
+      } catch (error) {
+        log.warn({ err: AppError.from(error).message }, 'registering failed, trying again');
+        await sleep(clock, 10 * REGISTER_RETRY_MS);
+      }
+    }
+  }
+
+  private async putRegistration(compares: Compare[]): Promise<boolean> {
+    const value = JSON.stringify(this.registration);
+    const lease = this.lease!.id;
+    const result = await this.options.coordinator.txn(compares, [{ type: 'put', key: this.key, value, lease }]);
+    return result.ok;
+  }
+
+  private refresh(): void {
+    if (this.stopped) return;
+    this.registrations.clear();
+    for (const text of this.nodesMirror.entries.values()) {
+      const registration = JSON.parse(text) as Registration;
+      this.registrations.set(registration.id, registration);
+    }
+    this.adoptEpochs();
+    void this.propose();
+  }
+
+  private adoptEpochs(): void {
+    const keys = [...this.epochMirror.entries.keys()].sort();
+    const lastKey = keys.at(-1);
+    if (lastKey === undefined) return;
+    const last = parseEpoch(this.epochMirror.entries.get(lastKey)!);
+    if (this.view !== undefined && this.view.epoch >= last.epoch) return;
+    // Straight to the newest epoch: the ones in between are history, which the authority takes into account.
+    const records = keys.map((k) => parseEpoch(this.epochMirror.entries.get(k)!));
+    const history = new AuthorityHistory(records.filter((r) => r.epoch >= last.base));
+    const previous = this.view;
+    this.view = new ClusterView(history, this.options.self.id, this.options.minCopiesOf ?? defaultMinCopies);
+    previous?.ended.fire();
+    this.options.log.info({ epoch: last.epoch, up: last.nodes.filter((n) => n.up).length }, 'new epoch');
+    for (const listener of this.listeners) listener(this.view);
+  }
+
+  private async propose(): Promise<void> {
+    const record = this.view?.history.current;
+    if (record === undefined || this.proposing || this.stopped || this.frozen) return;
+    if (!this.registrations.has(this.options.self.id)) return;
+    const next = nextEpoch(record, this.registrations, this.options.clock.wallMs());
+    if (next === undefined) return;
+    this.proposing = true;
+    try {
+      await this.options.coordinator.txn(compareFor(record, next), operationsFor(next));
+    } catch (error) {
+      this.options.log.warn({ err: AppError.from(error).message }, 'proposing an epoch failed');
+      await sleep(this.options.clock, REGISTER_RETRY_MS);
+    }
+    this.proposing = false;
+    // Lost races and lost answers alike are settled by what the watch shows next.
+    if (this.view?.history.current !== record) void this.propose();
+    else this.options.clock.after(REGISTER_RETRY_MS, () => void this.propose());
+  }
+}
+
+/** The record is still the newest, and every node that goes down has really lost its registration. */
+function compareFor(record: EpochRecord, next: EpochRecord): Compare[] {
+  const wentDown = next.nodes.filter((n, i) => !n.up && record.nodes[i]!.up);
+  return [
+    { key: epochKey(record.epoch), exists: true },
+    { key: epochKey(next.epoch), exists: false },
+    ...wentDown.map((n): Compare => ({ key: `${NODE_PREFIX}${n.id}`, exists: false })),
+  ];
+}
+
+function operationsFor(next: EpochRecord): Op[] {
+  const ops: Op[] = [{ type: 'put', key: epochKey(next.epoch), value: JSON.stringify(next) }];
+  const old = next.epoch - EPOCHS_KEPT;
+  if (old > 0 && old < next.base) ops.push({ type: 'delete', key: epochKey(old) });
+  return ops;
+}
+
+export function epochKey(epoch: number): string {
+  return `${EPOCH_PREFIX}${String(epoch).padStart(10, '0')}`;
+}

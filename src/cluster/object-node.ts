@@ -1,0 +1,236 @@
+import { AppError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import { RangeLocks, type Release } from '../base/range-lock.js';
+import { Signal } from '../base/signal.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import type { ObjectAddress } from './address.js';
+import type { Links, Origin } from './links.js';
+import type { Membership } from './membership.js';
+import { CommitStream, Unsettled } from './unsettled.js';
+import type { ClusterView, Placement } from './view.js';
+
+/** A deliberately broken build, which the simulator must catch. Never set outside of it. */
+export interface Mutants {
+  readonly ackBeforeReplicas?: boolean;
+  readonly skipJournalSync?: boolean;
+  readonly serveStaleReplica?: boolean;
+}
+
+export interface ObjectNodeOptions {
+  readonly selfId: string;
+  readonly membership: Membership;
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Placement of an object known by its id alone; undefined when no volume has it any more. */
+  readonly resolve: (oid: bigint) => Promise<ObjectAddress | undefined>;
+  readonly mutants?: Mutants;
+}
+
+/** While a commit has nothing to ride on, it is sent this late. */
+const COMMIT_DELAY_MS = 4;
+const PEERING_RETRY_MS = 20;
+
+/** What this node is in one epoch: its streams to the replicas and whether it has heard everybody. */
+export class EpochContext {
+  /** All replica work of earlier epochs is over and synced on this node. */
+  readonly drained = new Signal();
+  /** Every other node that is up has told what it has unsettled: this node may act as a primary. */
+  readonly peered = new Signal();
+  readonly streams = new Map<string, CommitStream>();
+  /** Settling in progress, by object. */
+  readonly settling = new Map<bigint, Promise<boolean>>();
+  /** Where a settling takes the content from, when not from the primary (after a replica refused a write). */
+  readonly sources = new Map<bigint, string>();
+  /** What to do once an object is settled: writes whose replicas differed count as committed only then. */
+  readonly afterSettling = new Map<bigint, (() => void)[]>();
+
+  constructor(readonly view: ClusterView) {}
+
+  stream(nodeId: string): CommitStream {
+    let stream = this.streams.get(nodeId);
+    if (stream === undefined) {
+      stream = new CommitStream();
+      this.streams.set(nodeId, stream);
+    }
+    return stream;
+  }
+}
+
+/** Thrown inside the node when an operation must start over in a newer epoch; never leaves it. */
+export class EpochEnded extends Error {
+  override readonly name = 'EpochEnded';
+}
+
+/**
+ * State that the roles of a node (primary, replica, catching up) share: the epoch it is in, locks per object, and
+ * what is unsettled. An epoch is entered in this order: nothing of an older one is accepted any more; what is still
+ * being applied is waited for; the store is synced; only then are other nodes told what is unsettled here.
+ */
+export class ObjectNode {
+  context: EpochContext | undefined;
+  links!: Links;
+  readonly locks = new RangeLocks<bigint>();
+  readonly unsettled: Unsettled;
+  /** Objects this node is changing as a primary, with the number of changes. */
+  readonly inFlight = new Map<bigint, number>();
+  private applying = 0;
+  private idle: Signal | undefined;
+  private readonly waiters = new Set<() => void>();
+  private readonly commitTimers = new Set<string>();
+  stopped = false;
+
+  constructor(readonly options: ObjectNodeOptions) {
+    this.unsettled = new Unsettled(options.store.suspects());
+    options.store.setUncommittedSource(() => [...this.unsettled.all(), ...this.inFlight.keys()]);
+  }
+
+  get store(): ObjectStore {
+    return this.options.store;
+  }
+
+  get selfId(): string {
+    return this.options.selfId;
+  }
+
+  get epoch(): number {
+    return this.context?.view.epoch ?? 0;
+  }
+
+  enter(view: ClusterView): void {
+    const context = new EpochContext(view);
+    this.context = context;
+    this.unsettled.endEpoch(this.inFlight.keys());
+    for (const wake of [...this.waiters]) wake();
+    void this.settleIn(context);
+  }
+
+  stop(): void {
+    this.stopped = true;
+    for (const wake of [...this.waiters]) wake();
+  }
+
+  /** Resolves when this node has reached the epoch (or a later one). */
+  async reach(epoch: number): Promise<void> {
+    while (this.epoch < epoch && !this.stopped) await this.nextEpoch();
+  }
+
+  /** Resolves at the next epoch change, or when the node stops. */
+  nextEpoch(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.waiters.delete(wake);
+        resolve();
+      };
+      this.waiters.add(wake);
+    });
+  }
+
+  lock(oid: bigint, start: number, end: number, exclusive: boolean): Release | Promise<Release> {
+    return this.locks.acquire(oid, start, end, exclusive);
+  }
+
+  /** Runs replica work that must be over before this node can speak for a later epoch. */
+  async applyWork<T>(work: () => Promise<T>): Promise<T> {
+    this.applying++;
+    try {
+      return await work();
+    } finally {
+      this.applying--;
+      if (this.applying === 0) {
+        this.idle?.fire();
+        this.idle = undefined;
+      }
+    }
+  }
+
+  /** A peer's request must be of the present epoch, from the present start of a node that is up in it (I-3). */
+  async checkPeer(message: PeerMessage, origin: Origin): Promise<EpochContext> {
+    if (message.epoch > this.epoch) await this.reach(message.epoch);
+    const context = this.context;
+    if (context === undefined || this.stopped) throw new AppError('again', 'not in the cluster yet');
+    if (message.epoch !== context.view.epoch) throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
+    if (origin.closed) throw new AppError('network', 'the sender has gone');
+    const sender = context.view.nodes.get(origin.nodeId);
+    if (sender === undefined || !sender.up || sender.incarnation !== origin.incarnation) {
+      throw new AppError('old-epoch', `${origin.nodeId} is not a member in epoch ${context.view.epoch}`);
+    }
+    return context;
+  }
+
+  /** Sends a request stamped with the epoch; an answer that arrives after its end counts as none. */
+  async ask(context: EpochContext, nodeId: string, message: PeerMessage): Promise<PeerMessage> {
+    message.epoch = context.view.epoch;
+    message.commit = context.streams.get(nodeId)?.watermark ?? 0;
+    const answer = await this.links.request(nodeId, message);
+    if (context !== this.context) throw new EpochEnded();
+    return answer;
+  }
+
+  /** The replicas learn that writes are on all of them, soon. */
+  announceCommits(context: EpochContext, nodeId: string): void {
+    if (this.commitTimers.has(nodeId)) return;
+    this.commitTimers.add(nodeId);
+    this.options.clock.after(COMMIT_DELAY_MS, () => {
+      this.commitTimers.delete(nodeId);
+      if (context !== this.context) return;
+      const message = emptyMessage(PeerType.commit);
+      message.epoch = context.view.epoch;
+      message.commit = context.stream(nodeId).watermark;
+      this.links.post(nodeId, message);
+    });
+  }
+
+  /** Other replicas of a placement that take every write: in sync or catching up. */
+  others(placement: Placement): string[] {
+    return [...placement.serving, ...placement.targets].filter((id) => id !== this.selfId);
+  }
+
+  private async settleIn(context: EpochContext): Promise<void> {
+    if (this.applying > 0) {
+      this.idle ??= new Signal();
+      await this.idle.promise;
+    }
+    // What earlier epochs acknowledged is durable before this one begins: after a power cut only the last epoch a
+    // node took part in is in doubt (D-5).
+    await this.store.flush();
+    context.drained.fire();
+    await Promise.all(context.view.peers.map((id) => this.peerWith(context, id)));
+    if (context === this.context) context.peered.fire();
+  }
+
+  private async peerWith(context: EpochContext, nodeId: string): Promise<void> {
+    while (context === this.context && !this.stopped) {
+      try {
+        const answer = await this.ask(context, nodeId, emptyMessage(PeerType.peering));
+        for (const oid of decodeOids(answer.payload)) this.unsettled.add(oid);
+        return;
+      } catch (error) {
+        if (error instanceof EpochEnded) return;
+        this.options.log.debug({ node: nodeId, err: AppError.from(error).message }, 'peering failed, trying again');
+        await this.pause(PEERING_RETRY_MS);
+      }
+    }
+  }
+
+  pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.options.clock.after(delayMs, resolve);
+    });
+  }
+}
+
+export function encodeOids(oids: readonly bigint[]): Uint8Array {
+  const out = Buffer.allocUnsafe(oids.length * 8);
+  oids.forEach((oid, i) => {
+    out.writeBigUInt64LE(oid, i * 8);
+  });
+  return out;
+}
+
+export function decodeOids(payload: Uint8Array): bigint[] {
+  const view = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  return Array.from({ length: Math.floor(view.length / 8) }, (_, i) => view.readBigUInt64LE(i * 8));
+}

@@ -1,0 +1,265 @@
+import { alignDown, alignUp, BLOCK_SIZE } from '../base/bytes.js';
+import { AppError } from '../base/errors.js';
+import type { Release } from '../base/range-lock.js';
+import { type BlockRun, BadBlocksError } from '../store/object-store.js';
+import { formatOid } from '../wire/oid.js';
+import { PeerType } from '../wire/peer-message.js';
+import { type ObjectAddress, objectBytesOf } from './address.js';
+import type { Origin } from './links.js';
+import { applyTo, encodeMutation, type Mutation, rangeOf } from './mutation.js';
+import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
+import { Settler } from './settler.js';
+import type { Placement } from './view.js';
+
+/**
+ * A node's part as the primary of an object: it puts all changes of the object in one order, carries each to every
+ * replica that is up, and answers when all have it (I-1). Reads wait for changes in flight, so nothing is shown that
+ * a crash could take back (I-2).
+ */
+export class Primary {
+  readonly settler: Settler;
+
+  constructor(private readonly node: ObjectNode) {
+    this.settler = new Settler(node);
+  }
+
+  async read(address: ObjectAddress, offset: number, length: number, origin: Origin): Promise<Uint8Array> {
+    return this.execute(address, { start: offset, end: offset + length }, false, origin, async () => {
+      const data = await this.readVerified(address, offset, length);
+      this.checkLease();
+      return data;
+    });
+  }
+
+  async change(address: ObjectAddress, mutation: Mutation, origin: Origin): Promise<void> {
+    await this.execute(address, rangeOf(mutation, address), true, origin, (context, placement) =>
+      this.replicate(context, placement, address, mutation),
+    );
+  }
+
+  async status(address: ObjectAddress, origin: Origin): Promise<BlockRun[] | undefined> {
+    const range = { start: 0, end: objectBytesOf(address) };
+    return this.execute(address, range, false, origin, async () => {
+      const runs = this.node.store.blockRuns(address.oid);
+      this.checkLease();
+      return runs;
+    });
+  }
+
+  /** Makes all replicas of one object equal, for a node that catches up. */
+  async reconcile(address: ObjectAddress): Promise<void> {
+    const { node } = this;
+    for (;;) {
+      const context = this.contextFor(address);
+      await this.ready(context);
+      if (context !== node.context) continue;
+      node.unsettled.add(address.oid);
+      if (await this.settler.settle(context, address)) return;
+    }
+  }
+
+  private contextFor(address: ObjectAddress): EpochContext {
+    const { node } = this;
+    const context = node.context;
+    if (context === undefined || node.stopped) throw new AppError('again', 'not in the cluster yet');
+    if (context.view.locate(address).serving[0] !== node.selfId) {
+      throw new AppError('again', 'another node is the primary');
+    }
+    return context;
+  }
+
+  private async ready(context: EpochContext): Promise<void> {
+    if (!context.peered.fired) await Promise.race([context.peered.promise, context.view.ended.promise]);
+  }
+
+  /** Runs `work` under the object's lock in an epoch in which this node is its primary, starting over as epochs end. */
+  private async execute<T>(
+    address: ObjectAddress,
+    range: { start: number; end: number },
+    isChange: boolean,
+    origin: Origin,
+    work: (context: EpochContext, placement: Placement) => Promise<T>,
+  ): Promise<T> {
+    const { node } = this;
+    const { oid } = address;
+    for (;;) {
+      const context = this.contextFor(address);
+      if (!context.peered.fired) {
+        await this.ready(context);
+        continue;
+      }
+      this.checkOrigin(context, origin);
+      const placement = context.view.locate(address);
+      if (isChange && placement.serving.length < placement.needed) {
+        // Too few copies: the write waits; it is neither failed nor acknowledged (I-4).
+        await node.nextEpoch();
+        continue;
+      }
+      if (node.unsettled.hasObject(oid)) {
+        await this.settler.settle(context, address);
+        continue;
+      }
+      const taken = node.lock(oid, alignDown(range.start, BLOCK_SIZE), alignUp(range.end, BLOCK_SIZE), isChange);
+      const release: Release = taken instanceof Promise ? await taken : taken;
+      try {
+        if (context !== node.context || node.unsettled.hasObject(oid) || node.stopped) continue;
+        this.checkOrigin(context, origin);
+        return await work(context, placement);
+      } catch (error) {
+        if (error instanceof NeedsSettling) node.unsettled.add(oid);
+        else if (!(error instanceof EpochEnded)) throw error;
+      } finally {
+        release();
+      }
+    }
+  }
+
+  private async replicate(
+    context: EpochContext,
+    placement: Placement,
+    address: ObjectAddress,
+    mutation: Mutation,
+  ): Promise<void> {
+    const { node } = this;
+    const { oid } = address;
+    this.checkSources(address, mutation);
+    node.inFlight.set(oid, (node.inFlight.get(oid) ?? 0) + 1);
+    const finish: (() => void)[] = [];
+    try {
+      const local = node.applyWork(() => this.applyLocally(context, address, mutation));
+      const others = node.others(placement);
+      const remote = others.map((id) => {
+        const stream = context.stream(id);
+        const sequence = stream.issue();
+        finish.push(() => {
+          if (stream.finish(sequence)) node.announceCommits(context, id);
+        });
+        return this.carry(context, id, sequence, address, mutation, local);
+      });
+      if (node.options.mutants?.ackBeforeReplicas) {
+        for (const promise of remote) promise.catch(() => {});
+        await local;
+      } else {
+        await this.allOrUnsettled(context, address, [local, ...remote], [node.selfId, ...others], finish);
+      }
+      if (context !== node.context) throw new EpochEnded();
+      for (const run of finish) run();
+    } finally {
+      const left = node.inFlight.get(oid)! - 1;
+      if (left === 0) node.inFlight.delete(oid);
+      else node.inFlight.set(oid, left);
+    }
+  }
+
+  /** What cannot work here is refused before any replica hears of it. */
+  private checkSources(address: ObjectAddress, mutation: Mutation): void {
+    const { store } = this.node;
+    if (mutation.kind === 'remove') return;
+    const source = mutation.mode === 'cow' ? mutation.parent : mutation.mode === 'update' ? address.oid : undefined;
+    if (source !== undefined && !store.has(source)) {
+      throw new AppError('no-object', `object ${formatOid(source)} does not exist`);
+    }
+  }
+
+  /**
+   * Waits for all. When one refused for good, the replicas differ: the object is settled before its next use, from the
+   * one that refused, which still has the content from before; so a failed change is undone everywhere.
+   */
+  private async allOrUnsettled(
+    context: EpochContext,
+    address: ObjectAddress,
+    work: Promise<void>[],
+    nodes: string[],
+    finish: (() => void)[],
+  ): Promise<void> {
+    const results = await Promise.allSettled(work);
+    const failures = results.map((r, i) => ({ reason: r.status === 'rejected' ? r.reason : undefined, i }));
+    const real = failures.filter((f) => f.reason !== undefined);
+    if (real.length === 0) return;
+    const refused = real.find((f) => !(f.reason instanceof EpochEnded) && !(f.reason instanceof NeedsSettling));
+    if (context === this.node.context) {
+      this.node.unsettled.add(address.oid);
+      if (refused !== undefined) context.sources.set(address.oid, nodes[refused.i]!);
+      const later = context.afterSettling.get(address.oid) ?? [];
+      context.afterSettling.set(address.oid, [...later, ...finish]);
+    }
+    throw (refused ?? real[0]!).reason;
+  }
+
+  private async applyLocally(context: EpochContext, address: ObjectAddress, mutation: Mutation): Promise<void> {
+    const { node } = this;
+    try {
+      await applyTo(node.store, address, mutation, context.view.epoch);
+    } catch (error) {
+      if (!AppError.isCode(error, 'checksum')) throw error;
+      await this.settler.repair(context, address, badBlocksOf(error));
+      await applyTo(node.store, address, mutation, context.view.epoch);
+    }
+  }
+
+  /** One replica's copy of a change, repeated over broken links until it has it or the epoch ends. */
+  private async carry(
+    context: EpochContext,
+    nodeId: string,
+    sequence: number,
+    address: ObjectAddress,
+    mutation: Mutation,
+    local: Promise<void>,
+  ): Promise<void> {
+    const { node } = this;
+    for (;;) {
+      if (context !== node.context || node.stopped) throw new EpochEnded();
+      const message = encodeMutation(PeerType.replicaWrite, address, mutation);
+      message.sequence = sequence;
+      try {
+        await node.ask(context, nodeId, message);
+        return;
+      } catch (error) {
+        if (AppError.isCode(error, 'no-object', 'checksum')) {
+          if (mutation.mode !== 'cow') throw new NeedsSettling();
+          // It lacks the parent (it is behind, or has more copies than the parent had). The whole object is locked
+          // by this very change, so it can be handed over as it is after the change.
+          await local;
+          await this.settler.equalise(context, address, nodeId, sequence);
+          return;
+        }
+        if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
+        await Promise.race([node.pause(10), context.view.ended.promise]);
+      }
+    }
+  }
+
+  private async readVerified(address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {
+    const { node } = this;
+    try {
+      return await node.store.read(address.oid, offset, length);
+    } catch (error) {
+      if (!AppError.isCode(error, 'checksum')) throw error;
+      // Repair needs the object for itself, and this read holds a lock: it is done behind, then the read repeated.
+      node.options.log.warn({ err: error.message }, 'bad blocks found by a read: repairing from another replica');
+      await this.settler.repair(node.context!, address, badBlocksOf(error));
+      return node.store.read(address.oid, offset, length);
+    }
+  }
+
+  /** The sender still waits, and has not been excluded since it asked: another may own its volume by now (I-9). */
+  private checkOrigin(context: EpochContext, origin: Origin): void {
+    const sender = context.view.nodes.get(origin.nodeId);
+    if (origin.closed || sender === undefined || !sender.up || sender.incarnation !== origin.incarnation) {
+      throw new AppError('network', 'the sender has gone');
+    }
+  }
+
+  private checkLease(): void {
+    if (!this.node.options.membership.leaseValid()) throw new AppError('again', 'the lease has run out');
+  }
+}
+
+function badBlocksOf(error: AppError): readonly number[] {
+  return error.cause instanceof BadBlocksError ? error.cause.blocks : [];
+}
+
+/** Thrown inside the primary: a replica can only go on after the whole object was made equal. */
+class NeedsSettling extends Error {
+  override readonly name = 'NeedsSettling';
+}

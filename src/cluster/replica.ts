@@ -1,0 +1,109 @@
+import { AppError } from '../base/errors.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import type { Origin } from './links.js';
+import { addressOf, applyTo, decodeMutation, rangeOf } from './mutation.js';
+import { encodeOids, type ObjectNode } from './object-node.js';
+
+/** Entries in one answer to `missed`. */
+export const MISSED_PAGE_ENTRIES = 262144;
+
+/**
+ * A node's part as one of the replicas of an object: it does what the object's primary says, in the primary's epoch,
+ * and remembers what the primary has not declared committed yet.
+ */
+export class Replica {
+  constructor(private readonly node: ObjectNode) {}
+
+  async handle(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {
+    const { node } = this;
+    if (message.type === PeerType.commit) {
+      if (message.epoch === node.epoch) node.unsettled.commit(origin.nodeId, message.commit);
+      return undefined;
+    }
+    await node.checkPeer(message, origin);
+    if (message.commit > 0) node.unsettled.commit(origin.nodeId, message.commit);
+    switch (message.type) {
+      case PeerType.replicaWrite:
+      case PeerType.replicaZero:
+      case PeerType.replicaRemove:
+        return this.change(message, origin);
+      case PeerType.replicaRead:
+        return this.read(message);
+      case PeerType.replicaSums:
+        return this.checksums(message);
+      case PeerType.replicaSettled:
+        return this.settled(message);
+      case PeerType.flush:
+        return this.flush();
+      case PeerType.peering:
+        return this.peering(message);
+      case PeerType.missed:
+        return this.missed(message);
+      default:
+        throw new AppError('not-supported', `peer message ${message.type} is not known here`);
+    }
+  }
+
+  private change(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
+    const { address, mutation } = decodeMutation(PeerType.replicaWrite, message);
+    const range = rangeOf(mutation, address);
+    // Without a sequence it is part of making replicas equal: nothing of the object is shown before that is done.
+    if (message.sequence === 0) this.node.unsettled.add(address.oid);
+    else this.node.unsettled.begin(origin.nodeId, message.sequence, address.oid, range.start, range.end);
+    return this.node.applyWork(async () => {
+      await applyTo(this.node.store, address, mutation, message.epoch);
+      return emptyMessage(message.type + 1);
+    });
+  }
+
+  private async read(message: PeerMessage): Promise<PeerMessage> {
+    const address = addressOf(message);
+    const answer = emptyMessage(PeerType.replicaRead + 1);
+    answer.payload = await this.node.store.read(address.oid, message.offset, message.length);
+    return answer;
+  }
+
+  /** Answer: length 1 and the table when the object exists, length 0 when it does not. Blocks that do not verify
+   * are given a checksum that nobody has, so that they are replaced. */
+  private async checksums(message: PeerMessage): Promise<PeerMessage> {
+    const { store } = this.node;
+    const bad = store.has(message.oid) ? await store.verify(message.oid) : [];
+    const table = store.checksums(message.oid);
+    for (const block of bad) if (table !== undefined) table[block] = ~table[block]! >>> 0 || 1;
+    const answer = emptyMessage(PeerType.replicaSums + 1);
+    answer.length = table === undefined ? 0 : 1;
+    if (table !== undefined) answer.payload = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
+    return answer;
+  }
+
+  private async settled(message: PeerMessage): Promise<PeerMessage> {
+    await this.node.applyWork(() => this.node.store.touch(message.oid, message.epoch));
+    this.node.unsettled.settle(message.oid);
+    await this.node.store.clearSuspects([message.oid]);
+    return emptyMessage(PeerType.replicaSettled + 1);
+  }
+
+  private async flush(): Promise<PeerMessage> {
+    if (!this.node.options.mutants?.skipJournalSync) await this.node.store.flush();
+    return emptyMessage(PeerType.flush + 1);
+  }
+
+  private async peering(message: PeerMessage): Promise<PeerMessage> {
+    const context = this.node.context!;
+    await context.drained.promise;
+    if (context !== this.node.context) throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
+    const answer = emptyMessage(PeerType.peering + 1);
+    answer.payload = encodeOids([...this.node.unsettled.pending]);
+    return answer;
+  }
+
+  /** What was touched since the epoch in `length`, from place `offset` of the list on; answer `length`: its size. */
+  private async missed(message: PeerMessage): Promise<PeerMessage> {
+    await this.node.context!.drained.promise;
+    const all = await this.node.store.touchedSince(message.length);
+    const answer = emptyMessage(PeerType.missed + 1);
+    answer.length = all.length;
+    answer.payload = encodeOids(all.slice(message.offset, message.offset + MISSED_PAGE_ENTRIES));
+    return answer;
+  }
+}

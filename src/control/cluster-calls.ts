@@ -1,0 +1,175 @@
+import { AppError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { Random } from '../base/random.js';
+import { defaultMinCopies } from '../cluster/authority.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Registration } from '../cluster/epoch.js';
+import type { Membership } from '../cluster/membership.js';
+import type { Coordinator, Op } from '../coord/coordinator.js';
+import type { StoreStats } from '../store/object-store.js';
+import type { ClusterInfo, NodeInfo } from './api.js';
+import * as check from './params.js';
+
+export const CONFIG_KEY = 'cluster/config';
+
+/** Cluster-wide settings, made by format. */
+export interface ClusterConfig {
+  /** New with each format: stores and links of another one are refused. */
+  readonly formatId: string;
+  /** Earlier formats of this cluster: their stores may be wiped. */
+  readonly former: readonly string[];
+  readonly createdMs: number;
+  readonly copies: number;
+  readonly minCopies: number;
+  readonly blockSizeShift: number;
+}
+
+export interface ClusterCallsOptions {
+  readonly coordinator: Coordinator;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly config: () => ClusterConfig | undefined;
+  readonly membership: () => Membership;
+  readonly cluster: () => ClusterNode | undefined;
+  /** Figures that each sheep publishes about its store, by node id. */
+  readonly storeStats: () => ReadonlyMap<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>>;
+  readonly counters: () => Promise<Record<string, number>>;
+  readonly stopping: () => boolean;
+}
+
+export const SHUTDOWN_KEY = 'cluster/shutdown';
+
+/** The control calls about the cluster and its nodes. */
+export class ClusterCalls {
+  constructor(private readonly options: ClusterCallsOptions) {}
+
+  async call(method: string, params: unknown): Promise<{ result: unknown } | undefined> {
+    switch (method) {
+      case 'cluster.info':
+        return { result: this.info() };
+      case 'cluster.format':
+        return { result: await this.format(check.checkFields(params)) };
+      case 'cluster.shutdown':
+        await this.options.coordinator.txn([], [{ type: 'put', key: SHUTDOWN_KEY, value: this.shutdownMark() }]);
+        return { result: {} };
+      case 'node.list':
+        return { result: this.nodes() };
+      case 'node.stat':
+        return { result: { counters: await this.options.counters() } };
+      default:
+        return undefined;
+    }
+  }
+
+  info(): ClusterInfo {
+    const { config, membership, stopping } = this.options;
+    const present = config();
+    const view = membership().view;
+    return {
+      status: stopping() ? 'shutdown' : present === undefined ? 'wait-for-format' : this.isServed() ? 'running' : 'wait-for-join',
+      clusterId: present?.formatId ?? '',
+      createdMs: present?.createdMs ?? 0,
+      copies: present?.copies ?? 0,
+      minCopies: present?.minCopies ?? 0,
+      blockSizeShift: present?.blockSizeShift ?? 0,
+      epoch: view?.epoch ?? 0,
+      epochs: membership()
+        .epochs()
+        .map((record) => ({
+          epoch: record.epoch,
+          wallMs: record.wallMs,
+          nodes: record.nodes
+            .filter((n) => n.up)
+            .map(({ host, port, vnodes }) => ({ host, port, vnodes }))
+            .sort((a, b) => a.port - b.port),
+        })),
+      waiting: this.waiting(),
+      nodes: this.nodes(),
+    };
+  }
+
+  nodes(): NodeInfo[] {
+    const { membership, cluster, storeStats } = this.options;
+    const view = membership().view;
+    const registrations = membership().registrations;
+    const members = view === undefined ? [...registrations.values()] : [...view.nodes.values()];
+    const stats = storeStats();
+    const rows = members.map((member) => {
+      const registration: Registration | undefined = registrations.get(member.id);
+      const node = view?.nodes.get(member.id);
+      const store = stats.get(member.id);
+      const syncing = node?.behindSince !== undefined;
+      return {
+        index: 0,
+        id: member.id,
+        host: registration?.host ?? member.host,
+        port: registration?.port ?? member.port,
+        nbdPort: registration?.nbdPort ?? 0,
+        httpPort: registration?.httpPort ?? 0,
+        vnodes: member.vnodes,
+        zone: member.zone,
+        up: node?.up ?? registration !== undefined,
+        in: node?.in ?? false,
+        syncing: syncing && (node?.up ?? false),
+        syncingObjects: member.id === cluster()?.objects.selfId ? (cluster()?.catchUp.remaining ?? 0) : 0,
+        storeBytes: store?.totalBytes ?? 0,
+        usedBytes: store?.usedBytes ?? 0,
+        freeBytes: store?.freeBytes ?? 0,
+        pid: registration?.pid ?? 0,
+      };
+    });
+    rows.sort((a, b) => (a.host === b.host ? a.port - b.port : a.host < b.host ? -1 : 1));
+    return rows.map((row, index) => ({ ...row, index }));
+  }
+
+  private async format(fields: check.Fields): Promise<ClusterInfo> {
+    const { config, membership, random, clock, coordinator } = this.options;
+    const present = config();
+    const force = check.checkOptionalBoolean(fields.force, 'force');
+    if (present !== undefined && !force) throw new AppError('exists', 'the cluster is formatted already');
+    const copies = check.checkCopies(fields.copies);
+    const made: ClusterConfig = {
+      formatId: random.bytes(16).toString('hex'),
+      former: present === undefined ? [] : [...present.former, present.formatId],
+      createdMs: clock.wallMs(),
+      copies,
+      minCopies: check.checkOptionalInteger(fields.minCopies, 'minCopies', 1, copies) ?? defaultMinCopies(copies),
+      blockSizeShift: check.checkBlockSizeShift(fields.blockSizeShift) ?? check.DEFAULT_BLOCK_SIZE_SHIFT,
+    };
+    const wiped = ['v/', 'owner/', 'attr/', 'stats/'].map((prefix): Op => ({ type: 'delete-prefix', prefix }));
+    const before = present === undefined ? undefined : JSON.stringify(present);
+    const ok = await membership().format({
+      compares: [before === undefined ? { key: CONFIG_KEY, exists: false } : { key: CONFIG_KEY, value: before }],
+      ops: [...wiped, { type: 'put', key: CONFIG_KEY, value: JSON.stringify(made) }],
+    });
+    if (!ok) throw new AppError('exists', 'somebody else has just formatted the cluster');
+    void coordinator;
+    while (config()?.formatId !== made.formatId || !this.isServed()) {
+      await new Promise<void>((resolve) => clock.after(20, resolve));
+    }
+    return this.info();
+  }
+
+  /** Volumes can be used: every set of holders has somebody with the newest content. */
+  private isServed(): boolean {
+    const view = this.options.cluster()?.objects.context?.view;
+    return view?.everySetServed() ?? false;
+  }
+
+  private waiting(): string[] {
+    const { membership, config } = this.options;
+    const view = membership().view;
+    if (view === undefined) return [];
+    const down = [...view.nodes.values()].filter((n) => n.in && !n.up).map((n) => `${n.host}:${n.port}`);
+    if (down.length === 0) return [];
+    const up = [...view.nodes.values()].filter((n) => n.in && n.up).length;
+    const minCopies = config()?.minCopies ?? 1;
+    if (!this.isServed()) return [`the newest content of some objects is on nodes that are down: ${down.join(', ')}`];
+    if (up < minCopies) return [`writes need ${minCopies} copies and wait for ${down.join(', ')}`];
+    return [];
+  }
+
+  private shutdownMark(): string {
+    return JSON.stringify({ wallMs: this.options.clock.wallMs() });
+  }
+}

@@ -1,0 +1,312 @@
+import { AppError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import { emptyMessage, PeerType } from '../wire/peer-message.js';
+import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
+import { addressIn, type Directory } from '../volume/directory.js';
+import { keys, type Usage, type VdiRecord } from '../volume/records.js';
+import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
+import type { OwnedVolume, VolumeManager } from '../volume/volume-manager.js';
+import type { VolumeService } from '../volume/volume-service.js';
+import type { ControlProgress, NodeInfo, VdiInfo } from './api.js';
+import { decodePayload, encodePayloadHead } from './frame.js';
+import * as check from './params.js';
+import { describeVdi } from './volume-info.js';
+
+export interface VolumeCallsOptions {
+  readonly cluster: ClusterNode;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+  readonly manager: VolumeManager;
+  readonly service: VolumeService;
+  readonly clock: Clock;
+  readonly defaults: { copies: number; blockSizeShift: number };
+  readonly nodes: () => NodeInfo[];
+}
+
+export interface CallResult {
+  readonly result: unknown;
+  readonly blob?: Uint8Array;
+}
+
+type OnProgress = (progress: ControlProgress) => void;
+
+const RETRY_MS = 20;
+const RETRY_DEADLINE_MS = 60_000;
+const JSON_BYTES_MAX = 1024 * 1024;
+
+/** The control calls about volumes. Those that change a volume are carried to its owner. */
+export class VolumeCalls {
+  constructor(private readonly options: VolumeCallsOptions) {}
+
+  async call(method: string, params: unknown, blob: Uint8Array, onProgress: OnProgress): Promise<CallResult | undefined> {
+    const fields = check.checkFields(params);
+    switch (method) {
+      case 'vdi.list':
+        return { result: await this.list(fields.name === undefined ? undefined : check.checkName(fields.name)) };
+      case 'vdi.info':
+        return { result: await this.describe(this.options.directory.find(check.checkVdiRef(fields))) };
+      case 'vdi.create':
+        return { result: await this.create(fields, onProgress) };
+      case 'vdi.clone':
+        return { result: await this.clone(fields, onProgress) };
+      case 'vdi.rename': {
+        const record = await this.options.service.rename(
+          check.checkName(fields.name),
+          check.checkName(fields.newName, 'newName'),
+        );
+        return { result: await this.describe(record) };
+      }
+      case 'vdi.resize':
+      case 'vdi.snapshot':
+      case 'vdi.rollback':
+        return this.onOwner(check.checkName(fields.name), method, params, (owned) => this.change(method, owned, fields));
+      case 'vdi.delete':
+        return this.remove(fields, params, onProgress);
+      case 'vdi.read':
+        return this.read(fields);
+      case 'vdi.write':
+        return this.write(fields, blob);
+      case 'vdi.flush':
+        await this.withDevice(check.checkName(fields.name), (device) => device.flush());
+        return { result: {} };
+      case 'vdi.setattr':
+        return { result: await this.setAttribute(fields) };
+      case 'vdi.getattr':
+        return { result: await this.getAttribute(fields) };
+      case 'vdi.object':
+        return { result: await this.locateObject(fields) };
+      case 'vdi.map':
+        return { result: await this.map(fields) };
+      case 'internal.usage':
+        return { result: this.ownUsage(check.checkName(fields.line, 'line')) };
+      default:
+        return undefined;
+    }
+  }
+
+  private async list(name: string | undefined): Promise<VdiInfo[]> {
+    const { directory } = this.options;
+    const line = name === undefined ? undefined : directory.lineOf(name);
+    if (name !== undefined && line === undefined) return [];
+    const records = directory.vdis().filter((r) => r.state === 'live' && (line === undefined || r.line === line.id));
+    records.sort((a, b) => a.vid - b.vid);
+    return Promise.all(records.map((record) => this.describe(record)));
+  }
+
+  private async describe(record: VdiRecord): Promise<VdiInfo> {
+    return describeVdi(this.options.directory, record, await this.usage(record));
+  }
+
+  private async usage(record: VdiRecord): Promise<Usage> {
+    const { directory, cluster, manager } = this.options;
+    if (record.usage !== undefined) return record.usage;
+    const known = manager.ownedBy(record.line) !== undefined ? this.ownUsage(record.line) : directory.usage(record.vid);
+    if (known !== undefined) return known;
+    const owner = directory.owner(record.line);
+    if (owner !== undefined && owner.nodeId !== cluster.objects.selfId) {
+      try {
+        const { result } = await this.carry(owner.nodeId, 'internal.usage', { line: record.line });
+        if (result !== null) return result as Usage;
+      } catch (error) {
+        if (!AppError.isCode(error, 'network', 'again')) throw error;
+      }
+    }
+    return usageOf(await readIndex(cluster.client, cluster.client.session(), record), record.vid);
+  }
+
+  private ownUsage(line: string): Usage | undefined {
+    const device = this.options.manager.ownedBy(line)?.device;
+    return device === undefined ? undefined : usageOf(device.index.entries, device.record.vid);
+  }
+
+  private async create(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
+    const { defaults, service } = this.options;
+    const blockSizeShift = check.checkBlockSizeShift(fields.blockSizeShift) ?? defaults.blockSizeShift;
+    const record = await service.create(
+      {
+        name: check.checkName(fields.name),
+        sizeBytes: check.checkSizeBytes(fields.sizeBytes, blockSizeShift),
+        copies: fields.copies === undefined ? defaults.copies : check.checkCopies(fields.copies),
+        blockSizeShift,
+        preallocate: check.checkOptionalBoolean(fields.preallocate, 'preallocate'),
+      },
+      (done, total) => onProgress({ done, total, unit: 'objects' }),
+    );
+    return this.describe(record);
+  }
+
+  private async clone(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
+    const source = check.checkVdiRef(check.checkFields(fields.source));
+    const preallocate =
+      check.checkOptionalBoolean(fields.preallocate, 'preallocate') || fields.share === false;
+    const record = await this.options.service.clone(
+      source,
+      check.checkName(fields.name),
+      { preallocate, holes: fields.preallocate === true },
+      (done, total) => onProgress({ done, total, unit: 'objects' }),
+    );
+    return this.describe(record);
+  }
+
+  private async change(method: string, owned: OwnedVolume, fields: check.Fields): Promise<CallResult> {
+    const { service } = this.options;
+    if (method === 'vdi.snapshot') {
+      const { working, snapshot } = await service.snapshot(owned, check.checkNewTag(fields.tag));
+      return { result: { working: await this.describe(working), snapshot: await this.describe(snapshot) } };
+    }
+    if (method === 'vdi.rollback') {
+      return { result: await this.describe(await service.rollback(owned, check.checkVdiRef(fields))) };
+    }
+    const sizeBytes = check.checkSizeBytes(fields.sizeBytes, owned.device.record.blockSizeShift);
+    return { result: await this.describe(await service.resize(owned, sizeBytes)) };
+  }
+
+  private async remove(fields: check.Fields, params: unknown, onProgress: OnProgress): Promise<CallResult> {
+    const { service } = this.options;
+    const ref = check.checkVdiRef(fields);
+    const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
+    if (ref.tag !== undefined || ref.snapId !== undefined) {
+      return { result: { freedObjects: await service.remove(ref, undefined, progress) } };
+    }
+    this.options.directory.find(ref);
+    return this.onOwner(ref.name, 'vdi.delete', params, async (owned) => ({
+      result: { freedObjects: await service.remove(ref, owned, progress) },
+    }));
+  }
+
+  private async read(fields: check.Fields): Promise<CallResult> {
+    const ref = check.checkVdiRef(fields);
+    const { offset, length } = check.checkRange(fields.offset, fields.length);
+    const record = this.options.directory.find(ref);
+    const suffix = ref.tag ?? ref.snapId;
+    const name = suffix === undefined ? ref.name : `${ref.name}@${suffix}`;
+    const end = Math.min(offset + length, record.sizeBytes);
+    const size = Math.max(0, end - offset);
+    const bytes = await this.withDevice(name, (device) => device.read(Math.min(offset, end), size));
+    return { result: { length: size }, blob: bytes };
+  }
+
+  private async write(fields: check.Fields, blob: Uint8Array): Promise<CallResult> {
+    const { offset } = check.checkRange(fields.offset, blob.length);
+    const name = check.checkName(fields.name);
+    const record = this.options.directory.find({ name });
+    if (offset + blob.length > record.sizeBytes) {
+      throw new AppError('invalid', `the write ends beyond the volume of ${record.sizeBytes} bytes`);
+    }
+    await this.withDevice(name, (device) => device.write(offset, blob));
+    return { result: {} };
+  }
+
+  private async withDevice<T>(
+    name: string,
+    work: (device: Awaited<ReturnType<VolumeManager['open']>>) => Promise<T>,
+  ): Promise<T> {
+    const device = await this.options.manager.open(name);
+    try {
+      return await work(device);
+    } finally {
+      await device.close();
+    }
+  }
+
+  private async setAttribute(fields: check.Fields): Promise<Record<string, never>> {
+    const { coordinator, directory } = this.options;
+    const record = directory.find({ name: check.checkName(fields.name) });
+    const key = keys.attribute(record.line, check.checkAttrKey(fields.key));
+    const { mode } = fields;
+    if (mode === 'delete') {
+      const result = await coordinator.txn([{ key, exists: true }], [{ type: 'delete', key }]);
+      if (!result.ok) throw new AppError('missing', 'the attribute does not exist');
+      return {};
+    }
+    if (mode !== 'set' && mode !== 'exclusive') throw new AppError('invalid', 'mode must be set, exclusive or delete');
+    const value = check.checkAttrValue(fields.value);
+    const result = await coordinator.txn(
+      mode === 'exclusive' ? [{ key, exists: false }] : [],
+      [{ type: 'put', key, value }],
+    );
+    if (!result.ok) throw new AppError('exists', 'the attribute exists already');
+    return {};
+  }
+
+  private async getAttribute(fields: check.Fields): Promise<{ value: string }> {
+    const { coordinator, directory } = this.options;
+    const record = directory.find({ name: check.checkName(fields.name) });
+    const kv = await coordinator.get(keys.attribute(record.line, check.checkAttrKey(fields.key)));
+    if (kv === undefined) throw new AppError('missing', 'the attribute does not exist');
+    return { value: kv.value };
+  }
+
+  private async locateObject(fields: check.Fields) {
+    const { cluster, directory, nodes } = this.options;
+    const record = directory.find(check.checkVdiRef(fields));
+    const index = check.checkInteger(fields.index, 'index', -1, objectCount(record) - 1);
+    const entries = await readIndex(cluster.client, cluster.client.session(), record);
+    const vid = index < 0 ? record.vid : entries[index]!;
+    const oid = index < 0 ? inodeOid(record.vid) : dataOid(vid === 0 ? record.vid : vid, index);
+    const view = cluster.objects.context?.view;
+    if (view === undefined) throw new AppError('wait-for-join', 'the node is not in the cluster yet');
+    const placement = view.locate(addressIn(record, oid));
+    const holders = placement.holders.map((id) => {
+      const node = nodes().find((n) => n.id === id);
+      const serving = placement.serving.includes(id);
+      return { host: node?.host ?? '', port: node?.port ?? 0, present: vid !== 0 && serving, serving };
+    });
+    return { oid: formatOid(oid), vid, holders };
+  }
+
+  private async map(fields: check.Fields) {
+    const { cluster, directory } = this.options;
+    const record = directory.find(check.checkVdiRef(fields));
+    const index = await readIndex(cluster.client, cluster.client.session(), record);
+    const entries: [number, number][] = [];
+    index.forEach((vid, i) => {
+      if (vid !== 0) entries.push([i, vid]);
+    });
+    return { entries };
+  }
+
+  /** Runs a change where the volume is owned, which may be here. */
+  private async onOwner(
+    name: string,
+    method: string,
+    params: unknown,
+    work: (owned: OwnedVolume) => Promise<CallResult>,
+  ): Promise<CallResult> {
+    const { clock, directory, manager } = this.options;
+    const deadlineMs = clock.nowMs() + RETRY_DEADLINE_MS;
+    for (;;) {
+      try {
+        const line = directory.lineOf(name);
+        if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
+        directory.find({ name });
+        const target = await manager.locate(line.id);
+        if (target.kind === 'remote') return await this.carry(target.nodeId, method, params);
+        return await manager.use(target.owned, () => work(target.owned));
+      } catch (error) {
+        if (!AppError.isCode(error, 'again') || clock.nowMs() > deadlineMs) throw error;
+      }
+      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
+    }
+  }
+
+  /** Another sheep does the call. */
+  private async carry(nodeId: string, method: string, params: unknown): Promise<CallResult> {
+    const message = emptyMessage(PeerType.control);
+    message.payload = encodePayloadHead({ method, params });
+    const answer = await this.options.cluster.links.request(nodeId, message);
+    const { json, blob } = decodePayload(Buffer.from(answer.payload), JSON_BYTES_MAX);
+    return { result: (json as { result: unknown }).result, blob };
+  }
+
+  /** A call that another sheep carried here. */
+  async serveCarried(payload: Uint8Array): Promise<Uint8Array> {
+    const { json, blob } = decodePayload(Buffer.from(payload), JSON_BYTES_MAX);
+    const { method, params } = json as { method: string; params: unknown };
+    const done = await this.call(method, params, blob, () => {});
+    if (done === undefined) throw new AppError('not-supported', `control method ${method}`);
+    return encodePayloadHead({ result: done.result ?? null });
+  }
+}

@@ -1,0 +1,315 @@
+import { assert } from '../base/assert.js';
+import type { Clock, Timer } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { Random } from '../base/random.js';
+import { defaultMinCopies } from '../cluster/authority.js';
+import { ClusterNode } from '../cluster/cluster-node.js';
+import type { Registration } from '../cluster/epoch.js';
+import { Membership } from '../cluster/membership.js';
+import { Mirror } from '../cluster/mirror.js';
+import type { Mutants } from '../cluster/object-node.js';
+import type { ControlHandler, ControlProgress } from '../control/api.js';
+import { ClusterCalls, type ClusterConfig, CONFIG_KEY, SHUTDOWN_KEY } from '../control/cluster-calls.js';
+import { VolumeCalls } from '../control/volume-calls.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import type { Transport } from '../net/transport.js';
+import type { ObjectStore, StoreStats } from '../store/object-store.js';
+import type { BlockDevice, DeviceProvider } from '../volume/device.js';
+import { Directory } from '../volume/directory.js';
+import { Garbage } from '../volume/garbage.js';
+import { VolumeManager } from '../volume/volume-manager.js';
+import { VolumeService } from '../volume/volume-service.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+
+const SWEEP_INTERVAL_MS = 5000;
+const STATS_INTERVAL_MS = 2000;
+const STATS_PREFIX = 'stats/';
+
+export interface SheepOptions {
+  /** Who this sheep is and where it can be reached. */
+  readonly self: Omit<Registration, 'incarnation' | 'lease' | 'caughtUp' | 'lossy'>;
+  readonly coordinator: Coordinator;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly leaseTtlMs: number;
+  /** Opens this node's store for a format of the cluster; stores of the `former` ones may be removed. */
+  readonly openStore: (formatId: string, former: readonly string[]) => Promise<ObjectStore>;
+  /** The sheep cannot go on (its store failed) or was asked to stop: the process should call stop and exit. */
+  readonly onEnd: (reason: { kind: 'shutdown' | 'failed'; message: string }) => void;
+  readonly counters?: () => Promise<Record<string, number>>;
+  readonly mutants?: Mutants;
+}
+
+/** Everything that exists only once the cluster is formatted. */
+interface Inner {
+  readonly config: ClusterConfig;
+  readonly store: ObjectStore;
+  readonly cluster: ClusterNode;
+  readonly directory: Directory;
+  readonly manager: VolumeManager;
+  readonly garbage: Garbage;
+  readonly calls: VolumeCalls;
+}
+
+/**
+ * A sheep without its doors: joins membership, store, replication and volumes. Production and simulator build it from
+ * the same parts and differ in the disk, network, clock, randomness and coordinator that they hand in.
+ */
+export class SheepCore implements ControlHandler, DeviceProvider {
+  readonly membership: Membership;
+  private readonly settings: Mirror;
+  private readonly statsMirror: Mirror;
+  private readonly clusterCalls: ClusterCalls;
+  private inner: Inner | undefined;
+  private opening: Promise<void> | undefined;
+  private stopping = false;
+  private knownShutdown: string | undefined;
+  private lossy = false;
+  private publishedStats = '';
+  private timers: Timer[] = [];
+
+  constructor(private readonly options: SheepOptions) {
+    const { coordinator, clock, random, log, self } = options;
+    const core = this;
+    this.membership = new Membership({
+      coordinator,
+      clock,
+      log: log.child('membership'),
+      self: {
+        ...self,
+        get lossy() {
+          return core.lossy;
+        },
+      },
+      leaseTtlMs: options.leaseTtlMs,
+      minCopiesOf: (copies) => Math.min(this.config?.minCopies ?? copies, defaultMinCopies(copies)),
+      newIncarnation: () => random.bytes(8).toString('hex'),
+    });
+    this.settings = new Mirror(coordinator, 'cluster/', () => this.settingsChanged());
+    this.statsMirror = new Mirror(coordinator, STATS_PREFIX, () => {});
+    this.clusterCalls = new ClusterCalls({
+      coordinator,
+      clock,
+      random,
+      config: () => this.inner?.config,
+      membership: () => this.membership,
+      cluster: () => this.inner?.cluster,
+      storeStats: () => this.allStats(),
+      counters: options.counters ?? (async () => ({})),
+      stopping: () => this.stopping,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.settings.start();
+    await this.statsMirror.start();
+    this.knownShutdown = this.settings.entries.get(SHUTDOWN_KEY);
+    // The store is opened before this node registers: only then is it known whether it lost anything.
+    if (this.config !== undefined) await this.openInner(this.config);
+    await this.membership.start();
+    this.every(SWEEP_INTERVAL_MS, () => this.sweep());
+    this.every(STATS_INTERVAL_MS, () => this.publishStats());
+  }
+
+  /** Gives up volumes, closes the store cleanly, leaves. */
+  async stop(): Promise<void> {
+    if (this.stopping) return;
+    this.stopping = true;
+    this.membership.freeze();
+    for (const timer of this.timers) timer.cancel();
+    await this.opening?.catch(() => {});
+    const { inner } = this;
+    if (inner !== undefined) {
+      await inner.manager.stop();
+      inner.cluster.stop();
+      inner.directory.stop();
+      await inner.store.close().catch((error) => {
+        this.options.log.error({ err: AppError.from(error).message }, 'the store did not close cleanly');
+      });
+    }
+    this.settings.stop();
+    this.statsMirror.stop();
+    await this.membership.stop();
+  }
+
+  get store(): ObjectStore | undefined {
+    return this.inner?.store;
+  }
+
+  get cluster(): ClusterNode | undefined {
+    return this.inner?.cluster;
+  }
+
+  get epoch(): number {
+    return this.membership.view?.epoch ?? 0;
+  }
+
+  /** Every member is up and has caught up, and nothing waits to be settled here. */
+  healthy(): boolean {
+    const view = this.membership.view;
+    const objects = this.inner?.cluster.objects;
+    if (view === undefined || objects === undefined || !this.membership.leaseValid()) return false;
+    const { base, epoch } = view.history.current;
+    return base === epoch && objects.context?.peered.fired === true && objects.unsettled.pending.size === 0;
+  }
+
+  async open(exportName: string, options?: { readOnly?: boolean }): Promise<BlockDevice> {
+    return this.ready().manager.open(exportName, options);
+  }
+
+  async list(): Promise<string[]> {
+    return this.inner === undefined ? [] : this.inner.manager.list();
+  }
+
+  async call(
+    method: string,
+    params: unknown,
+    blob: Uint8Array,
+    onProgress: (progress: ControlProgress) => void,
+  ): Promise<{ result: unknown; blob?: Uint8Array }> {
+    if (this.stopping) throw new AppError('shutdown', 'System is shutting down');
+    const done =
+      (await this.clusterCalls.call(method, params)) ??
+      (await this.ready().calls.call(method, params, blob, onProgress));
+    if (done === undefined) throw new AppError('not-supported', `control method ${method} is not known here`);
+    return done;
+  }
+
+  private get config(): ClusterConfig | undefined {
+    const text = this.settings.entries.get(CONFIG_KEY);
+    return text === undefined ? undefined : (JSON.parse(text) as ClusterConfig);
+  }
+
+  private ready(): Inner {
+    if (this.inner !== undefined) return this.inner;
+    if (this.stopping) throw new AppError('shutdown', 'System is shutting down');
+    throw new AppError('wait-for-format', 'Waiting for cluster to be formatted');
+  }
+
+  private settingsChanged(): void {
+    if (this.stopping) return;
+    if (this.settings.entries.get(SHUTDOWN_KEY) !== this.knownShutdown) {
+      this.membership.freeze();
+      this.options.onEnd({ kind: 'shutdown', message: 'the cluster is shut down' });
+      return;
+    }
+    const { config } = this;
+    if (config === undefined) return;
+    if (this.inner !== undefined && this.inner.config.formatId !== config.formatId) {
+      this.options.onEnd({ kind: 'failed', message: 'the cluster has been formatted anew: start again' });
+    } else if (this.inner === undefined && this.opening === undefined) {
+      this.opening = this.openInner(config).catch((error) => {
+        this.options.onEnd({ kind: 'failed', message: AppError.from(error).message });
+      });
+    }
+  }
+
+  private async openInner(config: ClusterConfig): Promise<void> {
+    const { options, membership } = this;
+    const { coordinator, clock, random, transport, mutants } = options;
+    const store = await options.openStore(config.formatId, config.former);
+    this.lossy = store.lossy;
+    void store.failed.then((error) => {
+      if (!this.stopping) options.onEnd({ kind: 'failed', message: `the store failed: ${error.message}` });
+    });
+    const directory = new Directory(coordinator);
+    await directory.start();
+    let garbage: Garbage | undefined;
+    const log = options.log.child('cluster', { node: options.self.port });
+    const cluster = new ClusterNode({
+      selfId: options.self.id,
+      membership,
+      store,
+      clock,
+      log,
+      resolve: (oid) => directory.resolve(oid),
+      transport,
+      formatId: config.formatId,
+      onOther: (message, origin) => this.serveOther(message, origin.nodeId),
+      ...(mutants && { mutants }),
+    });
+    const manager = new VolumeManager({
+      cluster,
+      membership,
+      coordinator,
+      directory,
+      clock,
+      log: options.log.child('volumes'),
+      onReleased: (record, index, owner) => {
+        garbage!.released(record, index, owner).catch((error) => {
+          log.warn({ err: AppError.from(error).message }, 'an object that nobody refers to was not freed');
+        });
+      },
+    });
+    garbage = new Garbage({ cluster, coordinator, directory, clock, log, manager: () => manager });
+    const service = new VolumeService({ cluster, membership, coordinator, directory, manager, garbage, clock, random });
+    const calls = new VolumeCalls({
+      cluster,
+      coordinator,
+      directory,
+      manager,
+      service,
+      clock,
+      defaults: config,
+      nodes: () => this.clusterCalls.nodes(),
+    });
+    assert(this.inner === undefined, 'a sheep opens its store once');
+    this.inner = { config, store, cluster, directory, manager, garbage, calls };
+  }
+
+  private async serveOther(message: PeerMessage, fromNodeId: string): Promise<PeerMessage> {
+    const { manager, calls } = this.ready();
+    if (message.type === PeerType.device) {
+      const view = this.membership.view;
+      if (!view?.nodes.get(fromNodeId)?.up) throw new AppError('again', 'not a member');
+      return manager.serve(message, { nodeId: fromNodeId, incarnation: '', closed: false });
+    }
+    const answer = emptyMessage(PeerType.control + 1);
+    answer.payload = await calls.serveCarried(message.payload);
+    return answer;
+  }
+
+  /** The member with the lowest id among those up tidies up what crashed ones left. */
+  private async sweep(): Promise<void> {
+    const view = this.membership.view;
+    const first = view?.history.current.nodes.find((n) => n.up);
+    if (this.inner === undefined || first?.id !== this.options.self.id) return;
+    await this.inner.garbage.sweep();
+  }
+
+  private async publishStats(): Promise<void> {
+    const { store } = this;
+    if (store === undefined || this.membership.leaseId === '') return;
+    const { totalBytes, usedBytes } = store.stats();
+    // Free space moves with everything else on the disk: figures are published when they change visibly.
+    const rounded = JSON.stringify({ used: Math.round(usedBytes / 65536), total: Math.round(totalBytes / 2 ** 26) });
+    if (rounded === this.publishedStats) return;
+    this.publishedStats = rounded;
+    const value = JSON.stringify({ totalBytes, usedBytes, freeBytes: store.stats().freeBytes });
+    const key = `${STATS_PREFIX}${this.options.self.id}`;
+    await this.options.coordinator.txn([], [{ type: 'put', key, value }]);
+  }
+
+  private allStats(): Map<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>> {
+    const all = new Map<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>>();
+    for (const [key, text] of this.statsMirror.entries) all.set(key.slice(STATS_PREFIX.length), JSON.parse(text));
+    const { store } = this;
+    if (store !== undefined) all.set(this.options.self.id, store.stats());
+    return all;
+  }
+
+  private every(intervalMs: number, work: () => Promise<void>): void {
+    const again = () => {
+      if (this.stopping) return;
+      work()
+        .catch((error) => this.options.log.warn({ err: AppError.from(error).message }, 'background work failed'))
+        .finally(() => {
+          if (!this.stopping) this.timers = [this.options.clock.after(intervalMs, again), ...this.timers.slice(0, 8)];
+        });
+    };
+    this.timers.push(this.options.clock.after(intervalMs, again));
+  }
+}

@@ -1,0 +1,107 @@
+/** Carries out a journaled operation on the object files. Synchronous; throws DiskError. */
+import { BLOCK_SIZE } from '../base/bytes.js';
+import { HOLE } from './checksum.js';
+import type { StoreContext } from './context.js';
+import type { DirectFlusher } from './direct-flusher.js';
+import { DiskError } from './disk.js';
+import type { Segment } from './journal.js';
+import { recordTypes } from './journal-record.js';
+import { createObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
+import type { Operation, Part } from './operation.js';
+
+export function applyOperation(
+  context: StoreContext,
+  direct: DirectFlusher,
+  op: Operation,
+  segment: Segment,
+): void {
+  if (op.kind === 'remove') {
+    if (op.object) removeObject(context, op.object, segment);
+    touch(context, segment, op, undefined);
+    return;
+  }
+  const object = op.creates ? replaceObject(context, op, segment) : op.object;
+  if (object) {
+    if (op.waits) object.activeGeneration = segment.generation;
+    object.plannedBatch = -1;
+    markDirty(segment, object);
+    for (const part of op.parts) {
+      applyPart(context, object, part);
+      if (part.type === recordTypes.direct) direct.add(object);
+    }
+  }
+  touch(context, segment, op, object);
+}
+
+export function markDirty(segment: Segment, object: StoredObject): void {
+  if (segment.dirty.has(object)) return;
+  segment.dirty.add(object);
+  object.dirtyIn++;
+}
+
+function removeObject(context: StoreContext, object: StoredObject, segment: Segment): void {
+  context.usedBytes -= usedBlocks(object) * BLOCK_SIZE;
+  context.cache.drop(object);
+  context.disk.unlink(objectPath(object.oid));
+  segment.folders.add(objectFolder(object.oid));
+}
+
+/** The create record is on the platter: whatever a crash leaves of this, replay makes the object anew. */
+function replaceObject(context: StoreContext, op: Operation, segment: Segment): StoredObject {
+  if (op.object) removeObject(context, op.object, segment);
+  const object = createObject(context.disk, op.oid, op.objectBytes, op.instance, op.epoch);
+  segment.folders.add(objectFolder(op.oid));
+  segment.folders.add('obj');
+  context.cache.put(object);
+  // It is a new object in this epoch, whatever its first slot says.
+  object.epoch = 0;
+  return object;
+}
+
+function applyPart(context: StoreContext, object: StoredObject, part: Part): void {
+  const { type, firstBlock, blockCount, checksums } = part;
+  const offset = firstBlock * BLOCK_SIZE;
+  const before = countUsed(object.table, firstBlock, blockCount);
+  if (type === recordTypes.image || type === recordTypes.direct) {
+    object.file.write(part.buffers, offset);
+  } else if (before > 0) {
+    object.file.punch(offset, blockCount * BLOCK_SIZE);
+  }
+  if (type === recordTypes.zeros) object.file.allocate(offset, blockCount * BLOCK_SIZE);
+  if (type === recordTypes.hole) {
+    object.table.fill(HOLE, firstBlock, firstBlock + blockCount);
+    context.usedBytes -= before * BLOCK_SIZE;
+  } else {
+    object.table.set(checksums, firstBlock);
+    context.usedBytes += (blockCount - before) * BLOCK_SIZE;
+  }
+}
+
+/** D-5: the first change of an object in an epoch is noted once. */
+function touch(
+  context: StoreContext,
+  segment: Segment,
+  op: Operation,
+  object: StoredObject | undefined,
+): void {
+  if (object && op.epoch === object.epoch) return;
+  try {
+    context.touched.add(op.oid, op.epoch);
+  } catch (error) {
+    // A full disk must not fail a removal; the journal's record stands until the next checkpoint.
+    if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+    context.log.warn({ oid: op.oid.toString(16), epoch: op.epoch }, 'no room to note a touched object');
+  }
+  segment.epochs.add(op.epoch);
+  if (object && op.epoch > object.epoch) object.epoch = op.epoch;
+}
+
+export function usedBlocks(object: StoredObject): number {
+  return countUsed(object.table, 0, object.blocks);
+}
+
+function countUsed(table: Uint32Array, first: number, count: number): number {
+  let used = 0;
+  for (let block = first; block < first + count; block++) if (table[block] !== HOLE) used++;
+  return used;
+}

@@ -1,0 +1,49 @@
+/**
+ * Frees a journal segment: what it changed is written out and synced, tails and names included; then its header gets
+ * the next generation. A crash in the middle replays the segment again, which changes nothing.
+ */
+import type { StoreContext } from './context.js';
+import type { DirectFlusher } from './direct-flusher.js';
+import type { Segment } from './journal.js';
+import type { StoredObject } from './object-file.js';
+
+/** The segment is not current any more; when this resolves it is ready. Errors stop the store. */
+export async function checkpointSegment(
+  context: StoreContext,
+  direct: DirectFlusher,
+  segment: Segment,
+): Promise<void> {
+  const { journal, disk, touched, limits } = context;
+  // Brings what waits for its sync to the objects: callbacks run in order, so they come before this goes on.
+  await journal.synced(segment.lastSequence);
+  const objects = [...segment.dirty];
+  const work = async () => {
+    for (let object = objects.pop(); object; object = objects.pop()) {
+      await syncTail(context, direct, object);
+      segment.dirty.delete(object);
+      object.dirtyIn--;
+    }
+  };
+  const workers: Promise<void>[] = [];
+  for (let worker = 0; worker < limits.checkpointParallel; worker++) workers.push(work());
+  await Promise.all(workers);
+  await touched.sync(segment.epochs);
+  for (const folder of segment.folders) await disk.syncDir(folder);
+  await journal.makeReady(segment);
+  context.cache.trim();
+}
+
+async function syncTail(context: StoreContext, direct: DirectFlusher, object: StoredObject): Promise<void> {
+  if (object.gone) return;
+  const { cache } = context;
+  cache.pin(object);
+  try {
+    object.writeTail();
+    await object.sync();
+    // Only now: a flush that comes meanwhile must still wait for these bytes.
+    object.nameDurable = true;
+  } finally {
+    cache.unpin(object);
+  }
+  void direct;
+}

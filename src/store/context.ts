@@ -1,0 +1,40 @@
+/** What the parts of one open store share. */
+import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { type Disk, DiskError } from './disk.js';
+import type { Journal } from './journal.js';
+import type { StoreLimits } from './limits.js';
+import type { ObjectCache } from './object-cache.js';
+import type { Space } from './space.js';
+import type { TouchedLog } from './touched-log.js';
+
+export interface StoreContext {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limits: StoreLimits;
+  readonly cache: ObjectCache;
+  readonly journal: Journal;
+  readonly touched: TouchedLog;
+  readonly space: Space;
+  /** A new number, greater than all before, in any life of the store. */
+  readonly nextInstance: () => number;
+  /** Stops the store for good. */
+  readonly fail: (error: unknown) => void;
+  readonly failure: () => AppError | undefined;
+  usedBytes: number;
+  checksumErrors: number;
+}
+
+/** A disk's refusal in the words of the store. */
+export function toStoreError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  if (error instanceof DiskError && error.code === 'no-space') {
+    return new AppError('no-space', error.message, { cause: error });
+  }
+  if (error instanceof DiskError && (error.code === 'read-only' || error.code === 'denied')) {
+    return new AppError('read-only', error.message, { cause: error });
+  }
+  return AppError.from(error, 'io');
+}

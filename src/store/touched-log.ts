@@ -1,0 +1,122 @@
+/**
+ * Which objects were touched in which epoch (D-5): `touched/<epoch, 8 hex digits>`, entries of 16 bytes:
+ * u64 oid, u32 epoch, u32 CRC of the first 12 bytes. An entry may be there twice. Entries reach the platter at a
+ * checkpoint; until then the journal's records stand for them. A torn entry does not verify and is skipped.
+ */
+import { alignDown, crc32 } from '../base/bytes.js';
+import type { Disk, DiskFile } from './disk.js';
+import { readSmall } from './small-file.js';
+
+export const TOUCHED_FOLDER = 'touched';
+const ENTRY_BYTES = 16;
+/** Ids remembered per epoch file, to keep objects that have no metadata (removed ones) from being listed often. */
+const MAX_RECENT = 65_536;
+
+interface EpochFile {
+  readonly file: DiskFile;
+  end: number;
+  readonly recent: Set<bigint>;
+}
+
+export class TouchedLog {
+  private readonly files = new Map<number, EpochFile>();
+
+  constructor(private readonly disk: Disk) {}
+
+  add(oid: bigint, epoch: number): void {
+    const open = this.open(epoch);
+    if (open.recent.has(oid)) return;
+    if (open.recent.size >= MAX_RECENT) open.recent.clear();
+    open.recent.add(oid);
+    open.file.write([encodeTouched(oid, epoch)], open.end);
+    open.end += ENTRY_BYTES;
+  }
+
+  /** Makes the files of these epochs durable. */
+  async sync(epochs: Iterable<number>): Promise<void> {
+    const files: Promise<void>[] = [];
+    for (const epoch of epochs) {
+      const open = this.files.get(epoch);
+      if (open) files.push(open.file.sync());
+    }
+    await Promise.all(files);
+    if (files.length === 0) return;
+    await this.disk.syncDir(TOUCHED_FOLDER);
+    this.closeOld();
+  }
+
+  since(epoch: number): bigint[] {
+    const oids = new Set<bigint>();
+    for (const each of this.epochs()) if (each >= epoch) this.readInto(each, oids);
+    return [...oids];
+  }
+
+  readInto(epoch: number, oids: Set<bigint>): void {
+    const bytes = readSmall(this.disk, touchedPath(epoch));
+    if (!bytes) return;
+    for (let at = 0; at + ENTRY_BYTES <= bytes.length; at += ENTRY_BYTES) {
+      const entry = decodeTouched(bytes.subarray(at, at + ENTRY_BYTES));
+      if (entry && entry.epoch === epoch) oids.add(entry.oid);
+    }
+  }
+
+  forgetBefore(epoch: number): void {
+    for (const each of this.epochs()) {
+      if (each >= epoch) continue;
+      this.files.get(each)?.file.close();
+      this.files.delete(each);
+      this.disk.unlink(touchedPath(each));
+    }
+  }
+
+  epochs(): number[] {
+    return this.disk
+      .list(TOUCHED_FOLDER)
+      .filter((name) => /^[0-9a-f]{8}$/.test(name))
+      .map((name) => Number.parseInt(name, 16));
+  }
+
+  close(): void {
+    for (const { file } of this.files.values()) file.close();
+    this.files.clear();
+  }
+
+  /** Only the newest epochs are written in practice: files of older ones are closed again. */
+  private closeOld(): void {
+    const old = [...this.files.keys()].sort((a, b) => b - a).slice(4);
+    for (const epoch of old) {
+      this.files.get(epoch)!.file.close();
+      this.files.delete(epoch);
+    }
+  }
+
+  private open(epoch: number): EpochFile {
+    const known = this.files.get(epoch);
+    if (known) return known;
+    const path = touchedPath(epoch);
+    const recent = new Set<bigint>();
+    if (this.disk.exists(path)) this.readInto(epoch, recent);
+    const file = this.disk.open(path, { create: true });
+    // A torn last entry is overwritten.
+    const opened: EpochFile = { file, end: alignDown(file.size(), ENTRY_BYTES), recent };
+    this.files.set(epoch, opened);
+    return opened;
+  }
+}
+
+export function touchedPath(epoch: number): string {
+  return `${TOUCHED_FOLDER}/${epoch.toString(16).padStart(8, '0')}`;
+}
+
+export function encodeTouched(oid: bigint, epoch: number): Buffer {
+  const entry = Buffer.alloc(ENTRY_BYTES);
+  entry.writeBigUInt64LE(oid, 0);
+  entry.writeUInt32LE(epoch, 8);
+  entry.writeUInt32LE(crc32(entry.subarray(0, 12)), 12);
+  return entry;
+}
+
+export function decodeTouched(entry: Buffer): { oid: bigint; epoch: number } | undefined {
+  if (crc32(entry.subarray(0, 12)) !== entry.readUInt32LE(12)) return undefined;
+  return { oid: entry.readBigUInt64LE(0), epoch: entry.readUInt32LE(8) };
+}

@@ -1,0 +1,474 @@
+/**
+ * The write path. What is submitted in one turn becomes one journal batch: written with one call, then applied to
+ * the objects, then acknowledged. All of that is synchronous, so that steps of two writes never mix.
+ *
+ * FIRST TOUCH. The first change of an object since the current segment began is applied only after its batch is on
+ * the platter. So every object whose file may hold changes that were never synced is named in the part of the
+ * journal that survives a power cut. The same holds for everything that makes or destroys files. Later operations
+ * on the object wait behind it.
+ *
+ * A crash (kill) between journal and apply: the batch is replayed; the write was not acknowledged, and appears.
+ */
+import { AppError } from '../base/errors.js';
+import { type StoreContext, toStoreError } from './context.js';
+import { DiskError } from './disk.js';
+import { applyOperation } from './apply.js';
+import { copyObject } from './copy-on-write.js';
+import type { DirectFlusher } from './direct-flusher.js';
+import type { Segment } from './journal.js';
+import { BatchBuilder, type JournalRecord, RECORD_BYTES, recordTypes } from './journal-record.js';
+import type { StoredObject } from './object-file.js';
+import type { Operation } from './operation.js';
+import { growthBlocks, isPartial, planAdopt, planWrite, planZero } from './planner.js';
+import { BLOCK_SIZE } from '../base/bytes.js';
+
+type Verdict =
+  /** In the batch. */
+  | 'planned'
+  /** Settled, or waiting elsewhere: not in the batch. */
+  | 'aside'
+  /** The batch has to be written and applied first. */
+  | 'later';
+
+/** Operations of an object that wait until the one before them is applied. */
+interface Hold {
+  readonly operations: Operation[];
+  readonly released: (() => void)[];
+  count: number;
+}
+
+const noSums = new Uint32Array(0);
+
+export class Writer {
+  uncommitted: () => readonly bigint[] = () => [];
+  /** Called when a batch finds the current segment full or too old; answers whether there is a new one now. */
+  onSegmentFull: () => boolean = () => false;
+  /** Called after the first batch of a segment. */
+  onSegmentUsed: () => void = () => {};
+  private queue: Operation[] = [];
+  private scheduled = false;
+  private readonly holds = new Map<bigint, Hold>();
+  private readonly builder = new BatchBuilder();
+  private idleWaiters: (() => void)[] = [];
+
+  constructor(
+    private readonly context: StoreContext,
+    private readonly direct: DirectFlusher,
+  ) {}
+
+  submit(op: Operation): void {
+    const failure = this.context.failure();
+    if (failure) {
+      op.reject(failure);
+    } else if (this.queue.length >= this.context.limits.maxQueuedOps) {
+      op.reject(new AppError('again', 'too many writes are waiting'));
+    } else {
+      this.queue.push(op);
+      this.kick();
+    }
+  }
+
+  kick(): void {
+    if (this.scheduled || this.queue.length === 0) return;
+    this.scheduled = true;
+    this.context.clock.defer(() => {
+      this.scheduled = false;
+      this.run();
+    });
+  }
+
+  /** Resolves when nothing is queued, held or waiting for its sync. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.idleWaiters.push(resolve);
+      this.checkIdle();
+    });
+  }
+
+  rejectAll(error: Error): void {
+    const operations = this.queue;
+    this.queue = [];
+    for (const hold of this.holds.values()) operations.push(...hold.operations);
+    this.holds.clear();
+    for (const op of operations) op.reject(error);
+    this.checkIdle();
+  }
+
+  get busy(): boolean {
+    return this.queue.length > 0 || this.holds.size > 0;
+  }
+
+  private checkIdle(): void {
+    if (this.busy || this.idleWaiters.length === 0) return;
+    const waiters = this.idleWaiters;
+    this.idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  private run(): void {
+    try {
+      while (this.queue.length > 0 && !this.context.failure()) if (!this.writeBatch()) break;
+    } catch (error) {
+      this.context.fail(error);
+    }
+    this.checkIdle();
+  }
+
+  /** Writes and applies one batch; false when the journal is full and the rest has to wait. */
+  private writeBatch(): boolean {
+    const { journal, limits } = this.context;
+    if (journal.current.dirty.size >= limits.maxActiveObjects) this.onSegmentFull();
+    const sequence = journal.sequence + 1;
+    const planned: Operation[] = [];
+    const uncommittedCount = this.builder.begin(this.uncommitted(), limits.maxUncommitted);
+    let taken = 0;
+    let full = false;
+    while (taken < this.queue.length) {
+      const op = this.queue[taken]!;
+      const verdict = this.plan(op, sequence);
+      if (verdict === 'later') break;
+      if (verdict === 'planned') {
+        const bytes = journalBytes(op);
+        const limit = planned.length > 0 ? Math.min(limits.maxBatchBytes, journal.room) : journal.room;
+        if (this.builder.bytes + bytes > limit) {
+          full = this.tooLarge(op, planned.length);
+          break;
+        }
+        this.record(op);
+        planned.push(op);
+      }
+      taken++;
+    }
+    this.queue.splice(0, taken);
+    if (planned.length > 0) this.commit(planned, uncommittedCount);
+    // A full segment stops the line only when there is no other: the checkpoint kicks again.
+    return !full || this.onSegmentFull();
+  }
+
+  /** The operation does not fit in this batch: true when it needs another segment. */
+  private tooLarge(op: Operation, before: number): boolean {
+    this.unplan(op);
+    const { journal } = this.context;
+    if (this.builder.bytes + journalBytes(op) > journal.room) {
+      if (before === 0 && journal.room === journal.largestBatchBytes) {
+        this.queue.splice(this.queue.indexOf(op), 1);
+        op.reject(new AppError('invalid', 'the request is larger than the journal'));
+        return false;
+      }
+      return true;
+    }
+    return false;
+  }
+
+  // Planning ----------------------------------------------------------------------------------------------------
+
+  private plan(op: Operation, sequence: number): Verdict {
+    const hold = this.holds.get(op.oid);
+    if (hold) {
+      hold.operations.push(op);
+      return 'aside';
+    }
+    try {
+      return this.planFree(op, sequence);
+    } catch (error) {
+      op.reject(toStoreError(error));
+      return 'aside';
+    }
+  }
+
+  private planFree(op: Operation, sequence: number): Verdict {
+    const { cache, journal } = this.context;
+    const object = cache.get(op.oid);
+    const planned = this.plannedMissing.get(op.oid) === sequence || object?.plannedBatch === sequence;
+    if (planned && (!object || object.plannedBatch !== sequence || isPartial(op) || isStructural(op, object))) {
+      return 'later';
+    }
+    if (op.mode === 'cow' && (op.kind === 'write' || op.kind === 'zero')) return this.planCow(op, sequence);
+    op.object = object;
+    op.creates = false;
+    op.parts = [];
+    switch (op.kind) {
+      case 'remove':
+        op.waits = object !== undefined;
+        break;
+      case 'touch':
+        op.waits = false;
+        break;
+      case 'adopt':
+        if (!object) throw new AppError('no-object', 'no such object');
+        op.parts = planAdopt(op, object);
+        op.waits = object.activeGeneration !== journal.current.generation;
+        break;
+      default:
+        this.planChange(op, object);
+    }
+    op.instance = op.creates || !object ? this.context.nextInstance() : object.instance;
+    if (object) {
+      object.plannedBatch = isStructural(op, object) ? -2 : sequence;
+      cache.pin(object);
+    }
+    if (!object || isStructural(op, object)) this.plannedMissing.set(op.oid, sequence);
+    return 'planned';
+  }
+
+  /** Objects that are made or removed by a batch: nothing else about them fits into the same batch. */
+  private readonly plannedMissing = new Map<bigint, number>();
+
+  private planChange(op: Operation, object: StoredObject | undefined): void {
+    if (!object && op.mode === 'update') throw new AppError('no-object', 'no such object');
+    if (object && op.mode !== 'create' && object.objectBytes !== op.objectBytes) {
+      const sizes = `${object.objectBytes} bytes, not ${op.objectBytes}`;
+      throw new AppError('invalid', `object ${op.oid.toString(16)} has ${sizes}`);
+    }
+    op.creates = !object || op.mode === 'create';
+    const base = op.creates ? undefined : object;
+    op.parts =
+      op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, this.context.limits.directBytes);
+    op.waits = op.creates || object!.activeGeneration !== this.context.journal.current.generation;
+    const growth = growthBlocks(op.parts, base) + (op.creates ? 4 : 0);
+    if (growth === 0) return;
+    this.context.space.need(growth * BLOCK_SIZE);
+    if (this.context.space.scarce && base) reserve(op, base);
+  }
+
+  private unplan(op: Operation): void {
+    if (!op.object) return;
+    op.object.plannedBatch = -1;
+    this.context.cache.unpin(op.object);
+  }
+
+  private record(op: Operation): void {
+    const base = {
+      epoch: op.epoch,
+      oid: op.oid,
+      objectBytes: op.objectBytes,
+      instance: op.instance,
+      firstBlock: 0,
+      blockCount: 0,
+      checksums: noSums,
+    };
+    const add = (type: JournalRecord['type']) => this.builder.add({ ...base, type });
+    if (op.kind === 'remove') add(recordTypes.remove);
+    else if (op.kind === 'touch') add(recordTypes.touch);
+    else if (op.creates) add(recordTypes.create);
+    else if (op.parts.length === 0) add(recordTypes.touch);
+    for (const part of op.parts) {
+      const { type, firstBlock, blockCount } = part;
+      const summed = type === recordTypes.image || type === recordTypes.direct;
+      const checksums = summed ? part.checksums : noSums;
+      const images = type === recordTypes.image ? part.buffers : undefined;
+      this.builder.add({ ...base, type, firstBlock, blockCount, checksums }, images);
+    }
+  }
+
+  // Committing --------------------------------------------------------------------------------------------------
+
+  private commit(operations: Operation[], uncommittedCount: number): void {
+    const { journal } = this.context;
+    const segment = journal.current;
+    const first = segment.lastSequence < 0;
+    const sequence = journal.append(this.builder, uncommittedCount);
+    this.plannedMissing.clear();
+    const waiting: Operation[] = [];
+    const durable: Operation[] = [];
+    // An object's first touch holds back whatever the same batch does to it afterwards.
+    for (const op of operations) {
+      if (op.waits) {
+        waiting.push(op);
+        this.hold(op.oid);
+      } else {
+        this.finish(op, segment, durable);
+      }
+    }
+    if (durable.length > 0) this.whenSynced(sequence, durable);
+    if (waiting.length > 0) {
+      segment.pending += waiting.length;
+      journal.onSynced(sequence, (error) => this.applyWaiting(waiting, segment, error));
+    }
+    if (first) this.onSegmentUsed();
+  }
+
+  private applyWaiting(operations: Operation[], segment: Segment, error: Error | undefined): void {
+    segment.pending -= operations.length;
+    const settled: Operation[] = [];
+    for (const op of operations) {
+      if (error ?? this.context.failure()) op.reject((error ?? this.context.failure())!);
+      else this.finish(op, segment, settled);
+      this.release(op.oid);
+    }
+    // The journal is on the platter: what is left is what went straight to the objects.
+    if (settled.length > 0) this.settle(settled);
+    this.kick();
+    this.checkIdle();
+  }
+
+  /** Applies an operation, and acknowledges it unless it asked for more (then it joins `durable`). */
+  private finish(op: Operation, segment: Segment, durable: Operation[]): void {
+    try {
+      if (!this.context.failure()) applyOperation(this.context, this.direct, op, segment);
+    } catch (error) {
+      if (error instanceof DiskError && error.code === 'no-space') {
+        op.reject(toStoreError(error));
+        return;
+      }
+      this.context.fail(error);
+    } finally {
+      if (op.object) this.context.cache.unpin(op.object);
+    }
+    const failure = this.context.failure();
+    if (failure) op.reject(failure);
+    else if (op.sync) durable.push(op);
+    // Journal and object are in the page cache: no kill can lose the write (I-1).
+    else op.resolve();
+  }
+
+  private whenSynced(sequence: number, operations: Operation[]): void {
+    this.context.journal.onSynced(sequence, (error) => {
+      if (!error) this.settle(operations);
+      else for (const op of operations) op.reject(error);
+    });
+  }
+
+  /** Acknowledges what is durable in the journal, after the objects' own files where bytes went straight there. */
+  private settle(operations: Operation[]): void {
+    const straight = operations.filter((op) => op.parts.some((part) => part.type === recordTypes.direct));
+    for (const op of operations) if (!straight.includes(op)) op.resolve();
+    if (straight.length === 0) return;
+    this.direct.flush().then(
+      () => {
+        for (const op of straight) op.resolve();
+      },
+      (error: Error) => {
+        for (const op of straight) op.reject(error);
+      },
+    );
+  }
+
+  // Holding back ------------------------------------------------------------------------------------------------
+
+  private hold(oid: bigint): Hold {
+    let hold = this.holds.get(oid);
+    if (!hold) {
+      hold = { operations: [], released: [], count: 0 };
+      this.holds.set(oid, hold);
+    }
+    hold.count++;
+    return hold;
+  }
+
+  private release(oid: bigint): void {
+    const hold = this.holds.get(oid);
+    if (!hold || --hold.count > 0) return;
+    this.holds.delete(oid);
+    // Before everything that came in since: the order of each object's operations is kept.
+    if (hold.operations.length > 0) this.queue.unshift(...hold.operations);
+    for (const released of hold.released) released();
+  }
+
+  // Copy on write -----------------------------------------------------------------------------------------------
+
+  private planCow(op: Operation, sequence: number): Verdict {
+    const parentOid = op.parent!;
+    const parentHold = this.holds.get(parentOid);
+    if (parentHold && parentOid !== op.oid) {
+      this.hold(op.oid).operations.push(op);
+      parentHold.released.push(() => {
+        this.release(op.oid);
+        this.kick();
+      });
+      return 'aside';
+    }
+    const parent = this.context.cache.get(parentOid);
+    const parentPlanned = this.plannedMissing.get(parentOid) === sequence || parent?.plannedBatch === sequence;
+    if (parentPlanned) return 'later';
+    if (!parent) throw new AppError('no-object', `no parent object ${parentOid.toString(16)}`);
+    if (parent.objectBytes !== op.objectBytes) throw new AppError('invalid', 'parent of another size');
+    let allocated = 4;
+    for (const sum of parent.table) if (sum !== 0) allocated++;
+    this.context.space.need(allocated * BLOCK_SIZE);
+    this.hold(op.oid);
+    this.hold(parentOid);
+    void this.runCow(op, parent);
+    return 'aside';
+  }
+
+  /**
+   * The touch is journaled and synced first, so that the change is never unknown to catching-up (D-5); then the
+   * copy, complete with the write, takes its name at once. A crash before that leaves what was there.
+   */
+  private async runCow(op: Operation, parent: StoredObject): Promise<void> {
+    const { cache, journal } = this.context;
+    cache.pin(parent);
+    try {
+      await this.journalTouch(op);
+      await journal.synced(journal.sequence);
+      await copyObject(this.context, this.direct, op, parent, journal.current);
+      op.resolve();
+    } catch (error) {
+      op.reject(this.context.failure() ?? toStoreError(error));
+    } finally {
+      cache.unpin(parent);
+      this.release(op.oid);
+      this.release(parent.oid);
+      this.kick();
+      this.checkIdle();
+    }
+  }
+
+  /** Journals a touch of an object that is held: it goes around the queue of the object itself. */
+  private journalTouch(op: Operation): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const attempt = () => {
+        const { journal, limits } = this.context;
+        const failure = this.context.failure();
+        if (failure) {
+          reject(failure);
+          return;
+        }
+        if (journal.room < 2 * BLOCK_SIZE + 8 * limits.maxUncommitted && !this.onSegmentFull()) {
+          this.context.clock.after(1, attempt);
+          return;
+        }
+        const count = this.builder.begin(this.uncommitted(), limits.maxUncommitted);
+        op.object = undefined;
+        op.parts = [];
+        op.creates = false;
+        op.instance = 0;
+        this.record(op);
+        const first = journal.current.lastSequence < 0;
+        try {
+          journal.append(this.builder, count);
+        } catch (error) {
+          this.context.fail(error);
+          reject(error);
+          return;
+        }
+        if (first) this.onSegmentUsed();
+        resolve();
+      };
+      // Never in the middle of a batch that is being put together: the builder is shared.
+      this.context.clock.defer(attempt);
+    });
+  }
+}
+
+/** Journal bytes that the operation adds, rounded up. */
+function journalBytes(op: Operation): number {
+  let bytes = RECORD_BYTES + BLOCK_SIZE;
+  for (const part of op.parts) {
+    bytes += RECORD_BYTES + 4 * part.checksums.length;
+    if (part.type === recordTypes.image) bytes += part.blockCount * BLOCK_SIZE;
+  }
+  return bytes;
+}
+
+function isStructural(op: Operation, object: StoredObject | undefined): boolean {
+  return op.kind === 'remove' || op.mode === 'cow' || op.mode === 'create' || !object;
+}
+
+/** With little room left, space is claimed before the journal promises the write: the refusal damages nothing. */
+function reserve(op: Operation, object: StoredObject): void {
+  for (const { type, firstBlock, blockCount } of op.parts) {
+    if (type !== recordTypes.hole) object.file.allocate(firstBlock * BLOCK_SIZE, blockCount * BLOCK_SIZE);
+  }
+}

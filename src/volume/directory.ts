@@ -1,0 +1,143 @@
+import { AppError } from '../base/errors.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import { Mirror } from '../cluster/mirror.js';
+import type { ObjectAddress } from '../cluster/address.js';
+import { inodeOid, vidOf } from '../wire/oid.js';
+import { keys, type LineRecord, type OwnerRecord, OWNER_PREFIX, type Usage, type VdiRecord, VOLUME_PREFIX } from './records.js';
+
+/** A version of a volume as people name it. */
+export interface VersionName {
+  readonly name: string;
+  readonly tag?: string | undefined;
+  readonly snapId?: number | undefined;
+}
+
+/** A live copy of all volume records, with the look-ups that everything above needs. */
+export class Directory {
+  private readonly volumes: Mirror;
+  private readonly ownerMirror: Mirror;
+  private readonly parsed = new Map<string, { text: string; value: unknown }>();
+  private readonly listeners = new Set<() => void>();
+
+  constructor(private readonly coordinator: Coordinator) {
+    this.volumes = new Mirror(coordinator, VOLUME_PREFIX, () => this.changed());
+    this.ownerMirror = new Mirror(coordinator, OWNER_PREFIX, () => this.changed());
+  }
+
+  async start(): Promise<void> {
+    await this.volumes.start();
+    await this.ownerMirror.start();
+  }
+
+  stop(): void {
+    this.volumes.stop();
+    this.ownerMirror.stop();
+  }
+
+  /** Waits until this copy shows what a transaction wrote. */
+  seen(revision: number): Promise<void> {
+    return this.volumes.seen(revision);
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  vdi(vid: number): VdiRecord | undefined {
+    return this.value<VdiRecord>(this.volumes, keys.vdi(vid));
+  }
+
+  vdis(): VdiRecord[] {
+    return this.all<VdiRecord>('v/vdi/');
+  }
+
+  line(id: string): LineRecord | undefined {
+    return this.value<LineRecord>(this.volumes, keys.line(id));
+  }
+
+  lines(): LineRecord[] {
+    return this.all<LineRecord>('v/line/');
+  }
+
+  lineOf(name: string): LineRecord | undefined {
+    const id = this.volumes.entries.get(keys.name(name));
+    return id === undefined ? undefined : this.line(id);
+  }
+
+  usage(vid: number): Usage | undefined {
+    return this.value<Usage>(this.volumes, keys.usage(vid));
+  }
+
+  owner(line: string): OwnerRecord | undefined {
+    return this.value<OwnerRecord>(this.ownerMirror, keys.owner(line));
+  }
+
+  /** Every version of one family, deleted and pending ones too. */
+  family(root: number): Map<number, VdiRecord> {
+    return new Map(this.vdis().filter((r) => r.root === root).map((r) => [r.vid, r]));
+  }
+
+  /** The version people mean: 'no-vdi' when there is no such volume, 'no-tag' when it has no such snapshot. */
+  find(version: VersionName): VdiRecord {
+    const line = this.lineOf(version.name);
+    const tagged = version.tag !== undefined || version.snapId !== undefined;
+    if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
+    if (!tagged) {
+      const working = this.vdi(line.vid);
+      if (working?.state === 'live') return working;
+      throw new AppError('no-vdi', 'No VDI found');
+    }
+    const snapshots = this.vdis().filter((r) => r.line === line.id && r.snapshotMs > 0 && r.state === 'live');
+    const found =
+      snapshots.find((r) => version.tag !== undefined && version.tag !== '' && r.tag === version.tag) ??
+      snapshots.find((r) => version.snapId !== undefined && r.snapId === version.snapId);
+    if (found === undefined) throw new AppError('no-tag', 'Failed to find requested tag');
+    return found;
+  }
+
+  /** Where an object known by its id alone lies. A vid not seen here is looked up afresh before it counts as gone. */
+  async resolve(oid: bigint): Promise<ObjectAddress | undefined> {
+    const vid = vidOf(oid);
+    let record = this.vdi(vid);
+    if (record === undefined) {
+      const kv = await this.coordinator.get(keys.vdi(vid));
+      record = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
+    }
+    return record === undefined ? undefined : addressIn(record, oid);
+  }
+
+  private value<T>(mirror: Mirror, key: string): T | undefined {
+    const text = mirror.entries.get(key);
+    if (text === undefined) return undefined;
+    const known = this.parsed.get(key);
+    if (known?.text === text) return known.value as T;
+    const value = JSON.parse(text) as T;
+    this.parsed.set(key, { text, value });
+    return value;
+  }
+
+  private all<T>(prefix: string): T[] {
+    const result: T[] = [];
+    for (const key of this.volumes.entries.keys()) {
+      if (key.startsWith(prefix)) result.push(this.value<T>(this.volumes, key)!);
+    }
+    return result;
+  }
+
+  private changed(): void {
+    for (const key of this.parsed.keys()) {
+      if (!this.volumes.entries.has(key) && !this.ownerMirror.entries.has(key)) this.parsed.delete(key);
+    }
+    for (const listener of [...this.listeners]) listener();
+  }
+}
+
+/** The address of an object of this version's family. */
+export function addressIn(record: VdiRecord, oid: bigint): ObjectAddress {
+  return { oid, root: record.root, copies: record.copies, objectShift: record.blockSizeShift };
+}
+
+export function inodeAddress(record: VdiRecord): ObjectAddress {
+  return addressIn(record, inodeOid(record.vid));
+}

@@ -1,0 +1,142 @@
+import { AppError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import { forEachLimit } from '../base/signal.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Session } from '../cluster/object-client.js';
+import { removeOf } from '../cluster/mutation.js';
+import type { Coordinator, Op } from '../coord/coordinator.js';
+import { dataOid, inodeOid } from '../wire/oid.js';
+import { addressIn, type Directory } from './directory.js';
+import { forgettable, neighboursOf } from './family.js';
+import { keys, type VdiRecord } from './records.js';
+import type { VolumeManager } from './volume-manager.js';
+import { readIndex } from './volume-index.js';
+
+const PARALLEL = 16;
+
+export interface GarbageOptions {
+  readonly cluster: ClusterNode;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly manager: () => VolumeManager;
+}
+
+/**
+ * Frees what a deleted version leaves behind: every object it refers to that no neighbour refers to (D-3). All steps
+ * can be repeated, so whoever finds an unfinished one after a crash does it again from the start.
+ */
+export class Garbage {
+  private readonly freeing = new Map<number, Promise<number>>();
+
+  constructor(private readonly options: GarbageOptions) {}
+
+  /** Frees one deleted version. Resolves with the number of objects freed. */
+  free(vid: number, onProgress: (done: number, total: number) => void = () => {}): Promise<number> {
+    const running = this.freeing.get(vid);
+    if (running !== undefined) return running;
+    const work = this.run(vid, onProgress).finally(() => this.freeing.delete(vid));
+    this.freeing.set(vid, work);
+    return work;
+  }
+
+  /** After a volume stopped referring to an object of an ancestor: it goes when nobody is left who refers to it. */
+  async released(record: VdiRecord, index: number, owner: number): Promise<void> {
+    const { directory, cluster } = this.options;
+    const parent = directory.vdi(record.parent);
+    // A living parent refers to everything its children inherited.
+    if (parent === undefined || parent.state !== 'deleted') return;
+    const session = cluster.client.session();
+    const family = directory.family(record.root);
+    for (const vid of neighboursOf(record.vid, family)) {
+      const entries = await this.indexOf(session, family.get(vid)!);
+      if (entries[index] === owner) return;
+    }
+    await cluster.client.change(session, addressIn(record, dataOid(owner, index)), removeOf(false));
+  }
+
+  /** Finishes what crashed nodes left: deleted versions not yet freed, and versions that were never completed. */
+  async sweep(): Promise<void> {
+    const { directory, cluster } = this.options;
+    const view = cluster.objects.context?.view;
+    if (view === undefined) return;
+    for (const record of directory.vdis()) {
+      if (record.state === 'deleted' && !record.freed) await this.free(record.vid);
+      if (record.state !== 'pending' || record.maker === undefined) continue;
+      const maker = view.nodes.get(record.maker.nodeId);
+      if (maker?.up && maker.incarnation === record.maker.incarnation) continue;
+      await this.forgetPending(record);
+    }
+  }
+
+  async forgetPending(record: VdiRecord): Promise<void> {
+    const { coordinator, cluster } = this.options;
+    const session = cluster.client.session();
+    await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
+    await coordinator.txn(
+      [{ key: keys.vdi(record.vid), value: JSON.stringify(record) }],
+      [{ type: 'delete', key: keys.vdi(record.vid) }],
+    );
+  }
+
+  private async run(vid: number, onProgress: (done: number, total: number) => void): Promise<number> {
+    const { directory, cluster, log } = this.options;
+    const record = directory.vdi(vid);
+    if (record === undefined || record.state !== 'deleted') return 0;
+    let freed = 0;
+    if (!record.freed) {
+      const session = cluster.client.session();
+      const doomed = await this.unshared(session, record);
+      await forEachLimit(doomed, PARALLEL, async (oid) => {
+        await cluster.client.change(session, addressIn(record, oid), removeOf(false));
+        onProgress(++freed, doomed.length);
+      });
+      await cluster.client.flush(session);
+      await cluster.client.change(session, addressIn(record, inodeOid(vid)), removeOf(true));
+      log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
+    }
+    await this.markFreed(record);
+    return freed;
+  }
+
+  private async unshared(session: Session, record: VdiRecord): Promise<bigint[]> {
+    const { directory } = this.options;
+    const family = directory.family(record.root);
+    const mine = await readIndex(this.options.cluster.client, session, record);
+    const neighbours: Uint32Array[] = [];
+    for (const vid of neighboursOf(record.vid, family)) neighbours.push(await this.indexOf(session, family.get(vid)!));
+    const doomed: bigint[] = [];
+    mine.forEach((owner, index) => {
+      if (owner === 0) return;
+      if (!neighbours.some((other) => other[index] === owner)) doomed.push(dataOid(owner, index));
+      // A copy that a crash kept from being pointed to.
+      if (owner !== record.vid) doomed.push(dataOid(record.vid, index));
+    });
+    return doomed;
+  }
+
+  /** The index as it is now: in the owner's memory when that is here. What is stored is never older than acknowledged. */
+  private async indexOf(session: Session, record: VdiRecord): Promise<Uint32Array> {
+    const owned = this.options.manager().ownedBy(record.line);
+    if (owned?.device.record.vid === record.vid) return owned.device.index.entries;
+    return readIndex(this.options.cluster.client, session, record);
+  }
+
+  private async markFreed(record: VdiRecord): Promise<void> {
+    const { coordinator, directory } = this.options;
+    const freed: VdiRecord = { ...record, freed: true };
+    const family = directory.family(record.root);
+    family.set(record.vid, freed);
+    const ops: Op[] = [{ type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(freed) }];
+    const compares = [{ key: keys.vdi(record.vid), value: JSON.stringify(record) }];
+    for (const vid of forgettable(family)) {
+      if (vid !== record.vid) compares.push({ key: keys.vdi(vid), value: JSON.stringify(family.get(vid)) });
+      ops.push({ type: 'delete', key: keys.vdi(vid) });
+    }
+    const result = await coordinator.txn(compares, ops);
+    if (result.ok) await directory.seen(result.revision);
+    else if (directory.vdi(record.vid)?.state === 'deleted') throw new AppError('again', 'the family has changed');
+  }
+}

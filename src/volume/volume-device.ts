@@ -1,0 +1,313 @@
+import { AppError } from '../base/errors.js';
+import { RangeLocks, type Release } from '../base/range-lock.js';
+import type { ObjectClient, Session } from '../cluster/object-client.js';
+import { type Mutation, removeOf, writeOf, zeroOf } from '../cluster/mutation.js';
+import { dataOid } from '../wire/oid.js';
+import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
+import { addressIn } from './directory.js';
+import type { VdiRecord } from './records.js';
+import type { VolumeIndex } from './volume-index.js';
+
+const PREFERRED_BLOCK_BYTES = 4096;
+/** Data of one message; ranges to discard are not cut by it. */
+const PART_BYTES_MAX = 4 * 1024 * 1024;
+/** Parts of one request that are under way at a time. */
+const PARTS_MAX = 16;
+
+/** A part of a request that lies in one object. */
+interface Part {
+  readonly index: number;
+  /** Inside the object. */
+  readonly offset: number;
+  readonly length: number;
+  /** From the start of the request. */
+  readonly at: number;
+}
+
+export interface VolumeDeviceOptions {
+  readonly client: ObjectClient;
+  readonly session: Session;
+  readonly name: string;
+  readonly record: VdiRecord;
+  readonly index: VolumeIndex;
+  /** Snapshots never change. */
+  readonly readOnly: boolean;
+  /** After a write or discard stopped referring to an inherited object, which may now be nobody's. */
+  readonly onReleased: (index: number, owner: number) => void;
+}
+
+/**
+ * A volume as its one owner serves it (I-9): cuts requests into objects, keeps the index, does copy-on-write. Requests
+ * that overlap run in the order of their arrival.
+ */
+export class VolumeDevice implements BlockDevice {
+  record: VdiRecord;
+  readonly index: VolumeIndex;
+  private readonly ranges = new RangeLocks<'bytes'>();
+  /** Held shared by every change, alone by what needs a still volume. */
+  private readonly gate = new RangeLocks<'gate'>();
+  /** First writes into an object: others wait until it is there. */
+  private readonly making = new Map<number, Promise<void>>();
+  private ended = false;
+  private readonly resizeListeners = new Set<(sizeBytes: number) => void>();
+
+  constructor(private readonly options: VolumeDeviceOptions) {
+    this.record = options.record;
+    this.index = options.index;
+  }
+
+  info(): BlockDeviceInfo {
+    return {
+      name: this.options.name,
+      sizeBytes: this.record.sizeBytes,
+      readOnly: this.options.readOnly,
+      preferredBlockBytes: PREFERRED_BLOCK_BYTES,
+      objectBytes: this.objectBytes,
+    };
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    this.checkRange(offset, length);
+    const parts = this.parts(offset, length, PART_BYTES_MAX);
+    if (parts.length === 1) return this.readPart(parts[0]!);
+    const out = Buffer.allocUnsafe(length);
+    await forParts(parts, async (part) => {
+      out.set(await this.readPart(part), part.at);
+    });
+    return out;
+  }
+
+  async write(offset: number, data: Uint8Array, options: WriteOptions = {}): Promise<void> {
+    const sync = options.fua ?? false;
+    await this.change(offset, data.length, PART_BYTES_MAX, (part) =>
+      this.writePart(part, (mode) =>
+        writeOf(part.offset, data.subarray(part.at, part.at + part.length), { ...mode, sync }), sync),
+    );
+  }
+
+  async writeZeroes(offset: number, length: number, options: ZeroOptions): Promise<void> {
+    const sync = options.fua ?? false;
+    await this.change(offset, length, Number.MAX_SAFE_INTEGER, (part) => this.zeroPart(part, !options.mayUnmap, sync));
+  }
+
+  async discard(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
+    await this.change(offset, length, Number.MAX_SAFE_INTEGER, (part) => this.zeroPart(part, false, options.fua ?? false));
+  }
+
+  async flush(): Promise<void> {
+    await this.options.client.flush(this.options.session);
+  }
+
+  async blockStatus(offset: number, length: number, limit: number): Promise<Extent[]> {
+    this.checkRange(offset, length);
+    const extents: Extent[] = [];
+    for (const part of this.parts(offset, length)) {
+      for (const extent of await this.partStatus(part)) {
+        const last = extents.at(-1);
+        if (last !== undefined && last.hole === extent.hole) {
+          extents[extents.length - 1] = { ...last, lengthBytes: last.lengthBytes + extent.lengthBytes };
+        } else if (extents.length === limit) return extents;
+        else extents.push(extent);
+      }
+    }
+    return extents;
+  }
+
+  onResize(listener: (sizeBytes: number) => void): () => void {
+    this.resizeListeners.add(listener);
+    return () => this.resizeListeners.delete(listener);
+  }
+
+  async close(): Promise<void> {}
+
+  /** The volume has been deleted: every later request is refused. */
+  end(): void {
+    this.ended = true;
+  }
+
+  /** Runs `work` while no change is under way and none begins. */
+  async still<T>(work: () => Promise<T>): Promise<T> {
+    const release = await this.gate.acquire('gate', 0, 1, true);
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
+  /** The same volume goes on as another version (snapshot, rollback) or with another size. */
+  continueAs(record: VdiRecord): void {
+    const grown = record.sizeBytes !== this.record.sizeBytes;
+    this.record = record;
+    this.index.continueAs(record);
+    if (grown) for (const listener of this.resizeListeners) listener(record.sizeBytes);
+  }
+
+  private get objectBytes(): number {
+    return 2 ** this.record.blockSizeShift;
+  }
+
+  private checkRange(offset: number, length: number): void {
+    if (this.ended) throw new AppError('no-vdi', 'the volume has been deleted');
+    if (offset < 0 || length < 0 || offset + length > this.record.sizeBytes) {
+      throw new AppError('invalid', `range ${offset}+${length} is outside the volume of ${this.record.sizeBytes} bytes`);
+    }
+  }
+
+  private async change(
+    offset: number,
+    length: number,
+    partMax: number,
+    work: (part: Part) => Promise<void>,
+  ): Promise<void> {
+    if (this.options.readOnly) throw new AppError('read-only', 'a snapshot cannot be changed');
+    this.checkRange(offset, length);
+    if (length === 0) return;
+    const open = await this.gate.acquire('gate', 0, 1, false);
+    let release: Release | undefined;
+    try {
+      release = await this.ranges.acquire('bytes', offset, offset + length, true);
+      this.checkRange(offset, length);
+      const parts = this.parts(offset, length, partMax);
+      if (parts.length === 1) await work(parts[0]!);
+      else await forParts(parts, work);
+    } finally {
+      release?.();
+      open();
+    }
+  }
+
+  private parts(offset: number, length: number, partMax = Number.MAX_SAFE_INTEGER): Part[] {
+    const { objectBytes } = this;
+    const parts: Part[] = [];
+    for (let at = 0; at < length; ) {
+      const position = offset + at;
+      const inside = position % objectBytes;
+      const size = Math.min(objectBytes - inside, length - at, partMax);
+      parts.push({ index: (position - inside) / objectBytes, offset: inside, length: size, at });
+      at += size;
+    }
+    return parts;
+  }
+
+  private address(owner: number, index: number) {
+    return addressIn(this.record, dataOid(owner, index));
+  }
+
+  private async readPart(part: Part): Promise<Uint8Array> {
+    const { client, session } = this.options;
+    for (;;) {
+      const owner = this.index.entries[part.index]!;
+      if (owner === 0) return new Uint8Array(part.length);
+      try {
+        return await client.read(session, this.address(owner, part.index), part.offset, part.length);
+      } catch (error) {
+        if (!AppError.isCode(error, 'no-object')) throw error;
+        // An entry is set before its first write is done: until then, and if that never happened, it is a hole.
+        if (this.index.entries[part.index] === owner) return new Uint8Array(part.length);
+      }
+    }
+  }
+
+  private async writePart(
+    part: Part,
+    build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
+    sync: boolean,
+  ): Promise<void> {
+    const { client, session } = this.options;
+    const { vid } = this.record;
+    for (;;) {
+      const making = this.making.get(part.index);
+      if (making !== undefined) {
+        await making.catch(() => {
+          // Its own request reports that; this one tries for itself.
+        });
+        continue;
+      }
+      const owner = this.index.entries[part.index]!;
+      const address = this.address(vid, part.index);
+      if (owner === vid) return client.change(session, address, build({ mode: 'ensure' }));
+      if (owner === 0) {
+        const create = client.change(session, address, build({ mode: 'create' }));
+        return this.make(part.index, Promise.all([create, this.index.set(part.index, vid, sync)]));
+      }
+      return this.make(part.index, this.copyOnWrite(part.index, owner, build, sync));
+    }
+  }
+
+  /** The copy is whole before the index points to it: a crash in between leaves the volume as it was. */
+  private async copyOnWrite(
+    index: number,
+    owner: number,
+    build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
+    sync: boolean,
+  ): Promise<void> {
+    const { client, session, onReleased } = this.options;
+    const address = this.address(this.record.vid, index);
+    try {
+      await client.change(session, address, build({ mode: 'cow', parent: dataOid(owner, index) }));
+    } catch (error) {
+      if (!AppError.isCode(error, 'no-object')) throw error;
+      // The ancestor's entry was set, but its first write never happened: there is nothing to copy.
+      await client.change(session, address, build({ mode: 'create' }));
+    }
+    await this.index.set(index, this.record.vid, sync);
+    onReleased(index, owner);
+  }
+
+  private async make(index: number, work: Promise<unknown>): Promise<void> {
+    const made = work.then(() => {});
+    this.making.set(index, made);
+    try {
+      await made;
+    } finally {
+      this.making.delete(index);
+    }
+  }
+
+  private async zeroPart(part: Part, allocate: boolean, sync: boolean): Promise<void> {
+    const { client, session, onReleased } = this.options;
+    await this.making.get(part.index)?.catch(() => {});
+    const owner = this.index.entries[part.index]!;
+    if (allocate) {
+      return this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }), sync);
+    }
+    if (owner === 0) return;
+    if (part.length === this.objectSize(part.index)) {
+      if (owner === this.record.vid) await client.change(session, this.address(owner, part.index), removeOf(sync));
+      await this.index.set(part.index, 0, sync);
+      if (owner !== this.record.vid) onReleased(part.index, owner);
+      return;
+    }
+    await this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate: false }), sync);
+  }
+
+  /** The last object ends with the volume. */
+  private objectSize(index: number): number {
+    return Math.min(this.objectBytes, this.record.sizeBytes - index * this.objectBytes);
+  }
+
+  private async partStatus(part: Part): Promise<Extent[]> {
+    const { client, session } = this.options;
+    const owner = this.index.entries[part.index]!;
+    const runs = owner === 0 ? undefined : await client.status(session, this.address(owner, part.index));
+    if (runs === undefined) return [{ lengthBytes: part.length, hole: true, zero: true }];
+    const extents: Extent[] = [];
+    let at = 0;
+    for (const run of runs) {
+      const from = Math.max(at, part.offset);
+      const to = Math.min(at + run.lengthBytes, part.offset + part.length);
+      if (from < to) extents.push({ lengthBytes: to - from, hole: run.hole, zero: run.hole });
+      at += run.lengthBytes;
+    }
+    return extents;
+  }
+}
+
+async function forParts(parts: readonly Part[], work: (part: Part) => Promise<void>): Promise<void> {
+  for (let i = 0; i < parts.length; i += PARTS_MAX) {
+    const settled = await Promise.allSettled(parts.slice(i, i + PARTS_MAX).map(work));
+    const failed = settled.find((s) => s.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+}

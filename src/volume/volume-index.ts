@@ -1,0 +1,167 @@
+import { AppError } from '../base/errors.js';
+import { Signal } from '../base/signal.js';
+import type { ObjectClient, Session } from '../cluster/object-client.js';
+import { writeOf } from '../cluster/mutation.js';
+import { INODE_HEADER_BYTES, INODE_INDEX_OFFSET, encodeTime, inodeHeader } from '../wire/inode.js';
+import { addressIn, inodeAddress } from './directory.js';
+import type { Usage, VdiRecord } from './records.js';
+
+const READ_BYTES_MAX = 1024 * 1024;
+/** Entries written by one message at most. */
+const WRITE_ENTRIES_MAX = 16384;
+
+/** Number of objects a volume of this size has. */
+export function objectCount(record: { sizeBytes: number; blockSizeShift: number }): number {
+  return Math.ceil(record.sizeBytes / 2 ** record.blockSizeShift);
+}
+
+/** Reads the index of any version: for each object the vid that owns it, 0 for a hole. */
+export async function readIndex(client: ObjectClient, session: Session, record: VdiRecord): Promise<Uint32Array> {
+  const count = objectCount(record);
+  const bytes = new Uint8Array(count * 4);
+  const address = inodeAddress(record);
+  for (let at = 0; at < bytes.length; at += READ_BYTES_MAX) {
+    const length = Math.min(READ_BYTES_MAX, bytes.length - at);
+    bytes.set(await client.read(session, address, INODE_INDEX_OFFSET + at, length), at);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+/** Writes the whole inode of a new version: header, and the index it starts with. */
+export async function writeInode(
+  client: ObjectClient,
+  session: Session,
+  record: VdiRecord,
+  name: string,
+  index: Uint32Array,
+): Promise<void> {
+  const address = inodeAddress(record);
+  const header = encodeHeader(record, name);
+  await client.change(session, address, writeOf(0, header, { mode: 'create', sync: true }));
+  const bytes = new Uint8Array(index.buffer, index.byteOffset, index.byteLength);
+  for (let at = 0; at < bytes.length; at += READ_BYTES_MAX) {
+    const part = bytes.subarray(at, at + READ_BYTES_MAX);
+    if (part.every((b) => b === 0)) continue;
+    await client.change(session, address, writeOf(INODE_INDEX_OFFSET + at, part, { mode: 'ensure', sync: true }));
+  }
+}
+
+/** Rewrites the header after the record changed: for clients that read inodes, and for rebuilding offline. */
+export async function writeHeader(
+  client: ObjectClient,
+  session: Session,
+  record: VdiRecord,
+  name: string,
+): Promise<void> {
+  const header = encodeHeader(record, name);
+  await client.change(session, inodeAddress(record), writeOf(0, header, { mode: 'ensure', sync: true }));
+}
+
+function encodeHeader(record: VdiRecord, name: string): Uint8Array {
+  const bytes = inodeHeader.encode({
+    name,
+    tag: record.tag,
+    createTime: encodeTime(record.createdMs),
+    snapTime: encodeTime(record.snapshotMs),
+    vmClockNsec: 0n,
+    vdiSize: BigInt(record.sizeBytes),
+    vmStateSize: 0n,
+    copyPolicy: 0,
+    storePolicy: 0,
+    copies: record.copies,
+    blockSizeShift: record.blockSizeShift,
+    snapId: record.snapId,
+    vid: record.vid,
+    parentVid: record.parent,
+    btreeCounter: 0,
+  });
+  if (bytes.length !== INODE_HEADER_BYTES) throw new AppError('system', 'inode header of a wrong size');
+  return bytes;
+}
+
+export function usageOf(index: Uint32Array, vid: number): Usage {
+  let own = 0;
+  let shared = 0;
+  for (const owner of index) {
+    if (owner === vid) own++;
+    else if (owner !== 0) shared++;
+  }
+  return { own, shared };
+}
+
+/**
+ * The index of a working volume in its owner's memory, with changes written to the inode in groups: all entries that
+ * changed while the last write was under way leave in the next.
+ */
+export class VolumeIndex {
+  private dirty = new Set<number>();
+  private waiting = new Signal<unknown>();
+  private syncWanted = false;
+  private writing = false;
+
+  constructor(
+    private readonly client: ObjectClient,
+    private readonly session: Session,
+    private record: VdiRecord,
+    public entries: Uint32Array,
+  ) {}
+
+  /** Sets the entry in memory now; resolves when the inode has it (durably with `sync`). */
+  async set(index: number, owner: number, sync: boolean): Promise<void> {
+    this.entries[index] = owner;
+    this.dirty.add(index);
+    this.syncWanted ||= sync;
+    const group = this.waiting;
+    if (!this.writing) void this.writeAll();
+    const error = await group.promise;
+    if (error !== undefined) throw error;
+  }
+
+  /** The volume continues as another version with the same content (a snapshot was made). Nothing may be in flight. */
+  continueAs(record: VdiRecord): void {
+    this.record = record;
+    this.resize(record);
+  }
+
+  resize(record: VdiRecord): void {
+    this.record = record;
+    const count = objectCount(record);
+    if (count <= this.entries.length) return;
+    const grown = new Uint32Array(count);
+    grown.set(this.entries);
+    this.entries = grown;
+  }
+
+  private async writeAll(): Promise<void> {
+    this.writing = true;
+    while (this.dirty.size > 0) {
+      const { dirty, waiting, syncWanted } = this;
+      this.dirty = new Set();
+      this.waiting = new Signal();
+      this.syncWanted = false;
+      try {
+        await this.write([...dirty].sort((a, b) => a - b), syncWanted);
+        waiting.fire(undefined);
+      } catch (error) {
+        waiting.fire(error);
+      }
+    }
+    this.writing = false;
+  }
+
+  private async write(indexes: number[], sync: boolean): Promise<void> {
+    const address = addressIn(this.record, inodeAddress(this.record).oid);
+    for (let i = 0; i < indexes.length; ) {
+      const first = indexes[i]!;
+      let last = first;
+      // Entries that are near each other leave in one write; the ones in between are written as they are.
+      while (i < indexes.length && indexes[i]! - last < 64 && indexes[i]! - first < WRITE_ENTRIES_MAX) last = indexes[i++]!;
+      const data = new Uint8Array(this.entries.slice(first, last + 1).buffer);
+      await this.client.change(
+        this.session,
+        address,
+        writeOf(INODE_INDEX_OFFSET + first * 4, data, { mode: 'ensure', sync }),
+      );
+    }
+  }
+}

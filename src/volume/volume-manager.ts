@@ -1,0 +1,289 @@
+import { AppError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import type { Compare, Coordinator } from '../coord/coordinator.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Origin } from '../cluster/links.js';
+import { epochKey, type Membership, NODE_PREFIX } from '../cluster/membership.js';
+import type { Session } from '../cluster/object-client.js';
+import type { PeerMessage } from '../wire/peer-message.js';
+import type { BlockDevice, DeviceProvider } from './device.js';
+import type { Directory } from './directory.js';
+import { keys, type OwnerRecord, type VdiRecord } from './records.js';
+import { lineOfMessage, serveDevice } from './remote-codec.js';
+import { VolumeDevice } from './volume-device.js';
+import { VolumeHandle } from './volume-handle.js';
+import { readIndex, usageOf, VolumeIndex } from './volume-index.js';
+
+/** An owner that no local client uses gives the volume up after this: another gateway may have a use for it. */
+const RELEASE_DELAY_MS = 300;
+
+export interface VolumeManagerOptions {
+  readonly cluster: ClusterNode;
+  readonly membership: Membership;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** An inherited object that a volume stopped referring to, which may now be nobody's. */
+  readonly onReleased: (record: VdiRecord, index: number, owner: number) => void;
+}
+
+/** A volume this node owns. */
+export interface OwnedVolume {
+  readonly line: string;
+  readonly device: VolumeDevice;
+  readonly session: Session;
+  handles: number;
+  /** Requests under way, local and from other gateways. */
+  busy: number;
+  releasing: boolean;
+}
+
+/** Where a volume is served now. */
+export type Target = { kind: 'local'; owned: OwnedVolume } | { kind: 'remote'; nodeId: string };
+
+/**
+ * Which gateway serves which volume (I-9). The first gateway that needs a volume takes its ownership, a key in the
+ * coordinator that dies with the gateway's lease; all others send their requests to the owner. So there is one index
+ * in memory, one order of requests and one place to hold still for a snapshot, whoever the clients are.
+ */
+export class VolumeManager implements DeviceProvider {
+  private readonly owned = new Map<string, OwnedVolume>();
+  private readonly claiming = new Map<string, Promise<OwnedVolume | undefined>>();
+  stopped = false;
+
+  constructor(readonly options: VolumeManagerOptions) {}
+
+  async open(exportName: string, options: { readOnly?: boolean } = {}): Promise<BlockDevice> {
+    const at = exportName.lastIndexOf('@');
+    if (at >= 0) return this.openSnapshot(exportName.slice(0, at), exportName.slice(at + 1));
+    const line = this.options.directory.lineOf(exportName);
+    if (line === undefined) throw new AppError('no-vdi', `there is no volume ${exportName}`);
+    return VolumeHandle.open(this, line.id, options.readOnly ?? false);
+  }
+
+  async list(): Promise<string[]> {
+    const { directory } = this.options;
+    const names: string[] = [];
+    for (const line of directory.lines()) {
+      names.push(line.name);
+    }
+    for (const vdi of directory.vdis()) {
+      if (vdi.state !== 'live' || vdi.snapshotMs === 0) continue;
+      const line = directory.line(vdi.line);
+      if (line !== undefined) names.push(`${line.name}@${vdi.tag === '' ? vdi.snapId : vdi.tag}`);
+    }
+    return names.sort();
+  }
+
+  /** The present server of the volume; this node takes it when it has none. 'again': ask once more. */
+  async locate(line: string): Promise<Target> {
+    const owned = this.owned.get(line);
+    if (owned !== undefined && this.alive(owned)) {
+      if (!owned.releasing) return { kind: 'local', owned };
+      throw new AppError('again', 'the volume is being handed over');
+    }
+    if (owned !== undefined) this.owned.delete(line);
+    const owner = this.options.directory.owner(line);
+    if (owner !== undefined && !this.isSelf(owner)) return { kind: 'remote', nodeId: owner.nodeId };
+    const claimed = await this.claim(line);
+    if (claimed === undefined) throw new AppError('again', 'the volume has just been taken');
+    return { kind: 'local', owned: claimed };
+  }
+
+  /** A request of another gateway for a volume that this node owns. */
+  async serve(message: PeerMessage, _origin: Origin): Promise<PeerMessage> {
+    const owned = this.owned.get(lineOfMessage(message));
+    if (owned === undefined || owned.releasing || !this.alive(owned)) {
+      throw new AppError('again', 'this gateway does not own the volume');
+    }
+    return this.use(owned, (device) => serveDevice(device, message));
+  }
+
+  /** Runs a request on an owned volume; it is not given up meanwhile. */
+  async use<T>(owned: OwnedVolume, work: (device: VolumeDevice) => Promise<T>): Promise<T> {
+    owned.busy++;
+    try {
+      return await work(owned.device);
+    } finally {
+      owned.busy--;
+    }
+  }
+
+  acquire(owned: OwnedVolume): void {
+    owned.handles++;
+  }
+
+  release(owned: OwnedVolume): void {
+    owned.handles--;
+    if (owned.handles === 0) this.releaseLater(owned);
+  }
+
+  /** The volume this node owns for the line, if it does. */
+  ownedBy(line: string): OwnedVolume | undefined {
+    const owned = this.owned.get(line);
+    return owned !== undefined && this.alive(owned) ? owned : undefined;
+  }
+
+  /** The volume has been deleted. */
+  async drop(owned: OwnedVolume): Promise<void> {
+    if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
+    owned.releasing = true;
+    await this.options.coordinator.txn([], [{ type: 'delete', key: keys.owner(owned.line) }]);
+  }
+
+  /** Gives up everything, with all requests done: other gateways go on at once. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await Promise.all([...this.owned.values()].map((owned) => this.giveUp(owned).catch(() => {})));
+  }
+
+  private alive(owned: OwnedVolume): boolean {
+    return owned.session.origin.incarnation === this.options.membership.incarnation;
+  }
+
+  private isSelf(owner: OwnerRecord): boolean {
+    const { membership, cluster } = this.options;
+    return owner.nodeId === cluster.objects.selfId && owner.incarnation === membership.incarnation;
+  }
+
+  private claim(line: string): Promise<OwnedVolume | undefined> {
+    const running = this.claiming.get(line);
+    if (running !== undefined) return running;
+    const work = this.take(line).finally(() => this.claiming.delete(line));
+    this.claiming.set(line, work);
+    return work;
+  }
+
+  private async take(line: string): Promise<OwnedVolume | undefined> {
+    const { cluster, coordinator, membership, directory } = this.options;
+    if (this.stopped) throw new AppError('shutdown', 'this sheep stops');
+    const session = cluster.client.session();
+    const compares = this.epochIsSettled();
+    if (compares === undefined || !membership.leaseValid()) return undefined;
+    const lineRecord = directory.line(line);
+    const record = lineRecord === undefined ? undefined : directory.vdi(lineRecord.vid);
+    if (lineRecord === undefined || record === undefined) throw new AppError('no-vdi', 'the volume has been deleted');
+    const owner: OwnerRecord = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
+    const claim = await coordinator.txn(
+      [
+        { key: keys.owner(line), exists: false },
+        { key: keys.line(line), value: JSON.stringify(lineRecord) },
+        { key: keys.vdi(record.vid), value: JSON.stringify(record) },
+        ...compares,
+      ],
+      [
+        { type: 'put', key: keys.owner(line), value: JSON.stringify(owner), lease: membership.leaseId },
+        { type: 'delete', key: keys.usage(record.vid) },
+      ],
+    );
+    if (!claim.ok) return this.reclaim(line, owner);
+    return this.load(line, session, lineRecord.name, record);
+  }
+
+  /** A claim of this very start of the node that was lost between the coordinator and its memory. */
+  private async reclaim(line: string, owner: OwnerRecord): Promise<OwnedVolume | undefined> {
+    const { coordinator, cluster, clock, directory } = this.options;
+    const kv = await coordinator.get(keys.owner(line));
+    if (kv?.value === JSON.stringify(owner) && !this.owned.has(line)) {
+      const lineRecord = directory.line(line);
+      const record = lineRecord && directory.vdi(lineRecord.vid);
+      if (record !== undefined) return this.load(line, cluster.client.session(), lineRecord!.name, record);
+    }
+    await new Promise<void>((resolve) => clock.after(10, resolve));
+    return undefined;
+  }
+
+  private async load(line: string, session: Session, name: string, record: VdiRecord): Promise<OwnedVolume> {
+    const { cluster, log, onReleased } = this.options;
+    const entries = await readIndex(cluster.client, session, record);
+    const index = new VolumeIndex(cluster.client, session, record, entries);
+    const device: VolumeDevice = new VolumeDevice({
+      client: cluster.client,
+      session,
+      name,
+      record,
+      index,
+      readOnly: false,
+      onReleased: (i, owner) => onReleased(device.record, i, owner),
+    });
+    const owned: OwnedVolume = { line, device, session, handles: 0, busy: 0, releasing: false };
+    this.owned.set(line, owned);
+    log.info({ volume: name, vid: record.vid }, 'took a volume');
+    this.releaseLater(owned);
+    return owned;
+  }
+
+  /**
+   * What must hold for a claim: the epoch is this one, and every node that is up in it still has its registration. So
+   * a former owner that lost its lease is out of the epoch before a new one begins, and the replicas refuse it.
+   */
+  private epochIsSettled(): Compare[] | undefined {
+    const { membership } = this.options;
+    const { view } = membership;
+    if (view === undefined) return undefined;
+    const compares: Compare[] = [
+      { key: epochKey(view.epoch), exists: true },
+      { key: epochKey(view.epoch + 1), exists: false },
+    ];
+    for (const node of view.nodes.values()) {
+      if (!node.up) continue;
+      const text = membership.registrationText(node.id);
+      if (text === undefined || membership.registrations.get(node.id)?.incarnation !== node.incarnation) {
+        return undefined;
+      }
+      compares.push({ key: `${NODE_PREFIX}${node.id}`, value: text });
+    }
+    return compares;
+  }
+
+  private releaseLater(owned: OwnedVolume): void {
+    this.options.clock.after(RELEASE_DELAY_MS, () => {
+      if (owned.handles > 0 || owned.releasing || this.stopped || this.owned.get(owned.line) !== owned) return;
+      if (owned.busy > 0) this.releaseLater(owned);
+      else {
+        this.giveUp(owned).catch((error) => {
+          this.options.log.warn({ err: AppError.from(error).message }, 'giving up a volume failed');
+        });
+      }
+    });
+  }
+
+  private async giveUp(owned: OwnedVolume): Promise<void> {
+    const { coordinator } = this.options;
+    owned.releasing = true;
+    if (this.alive(owned)) {
+      await owned.device.still(async () => {
+        const { record, index } = owned.device;
+        const usage = usageOf(index.entries, record.vid);
+        await coordinator.txn(
+          [{ key: keys.vdi(record.vid), exists: true }],
+          [{ type: 'put', key: keys.usage(record.vid), value: JSON.stringify(usage) }],
+        );
+        await coordinator.txn([], [{ type: 'delete', key: keys.owner(owned.line) }]);
+      });
+    }
+    if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
+  }
+
+  private async openSnapshot(name: string, tag: string): Promise<BlockDevice> {
+    const { directory, cluster } = this.options;
+    const snapId = /^[1-9]\d*$/.test(tag) ? Number(tag) : undefined;
+    const record = directory.find({ name, tag, snapId });
+    const session = cluster.client.session();
+    const entries = await readIndex(cluster.client, session, record);
+    const index = new VolumeIndex(cluster.client, session, record, entries);
+    const onReleased = () => {};
+    const readOnly = true;
+    return new VolumeDevice({
+      client: cluster.client,
+      session,
+      name: `${name}@${tag}`,
+      record,
+      index,
+      readOnly,
+      onReleased,
+    });
+  }
+}

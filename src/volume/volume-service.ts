@@ -1,0 +1,366 @@
+import { AppError } from '../base/errors.js';
+import type { Clock } from '../base/clock.js';
+import type { Random } from '../base/random.js';
+import { forEachLimit } from '../base/signal.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Session } from '../cluster/object-client.js';
+import { zeroOf } from '../cluster/mutation.js';
+import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
+import type { Membership } from '../cluster/membership.js';
+import { dataOid } from '../wire/oid.js';
+import { addressIn, type Directory, type VersionName } from './directory.js';
+import type { Garbage } from './garbage.js';
+import { keys, type LineRecord, type VdiRecord } from './records.js';
+import { freeVid } from './vids.js';
+import { objectCount, readIndex, usageOf, writeHeader, writeInode } from './volume-index.js';
+import type { OwnedVolume, VolumeManager } from './volume-manager.js';
+
+const PREALLOCATE_PARALLEL = 4;
+const TRIES_MAX = 50;
+
+export interface VolumeServiceOptions {
+  readonly cluster: ClusterNode;
+  readonly membership: Membership;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+  readonly manager: VolumeManager;
+  readonly garbage: Garbage;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface CreateOptions {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly copies: number;
+  readonly blockSizeShift: number;
+  readonly preallocate?: boolean;
+}
+
+export type Progress = (done: number, total: number) => void;
+
+/**
+ * Creating and changing volumes. Each operation prepares everything nobody sees yet (a reserved vid, a written inode) and
+ * then changes the records in one transaction, which either happens or does not (I-6). What a crash leaves prepared
+ * is found by the sweep.
+ */
+export class VolumeService {
+  constructor(private readonly options: VolumeServiceOptions) {}
+
+  async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
+    const { directory } = this.options;
+    const former = directory.lineOf(options.name);
+    if (former !== undefined && directory.vdi(former.vid)?.state === 'live') {
+      throw new AppError('vdi-exists', 'VDI exists already');
+    }
+    // A line of which only snapshots are left goes on with the new volume.
+    const line = former?.id ?? this.newLineId();
+    const snapId = 1 + Math.max(0, ...directory.vdis().map((r) => (r.line === line ? r.snapId : 0)));
+    const record = await this.prepare(options.name, (vid) => ({
+      vid,
+      line,
+      tag: '',
+      snapId,
+      parent: 0,
+      root: vid,
+      sizeBytes: options.sizeBytes,
+      copies: options.copies,
+      blockSizeShift: options.blockSizeShift,
+      createdMs: this.options.clock.wallMs(),
+      snapshotMs: 0,
+      state: 'pending',
+      maker: this.maker(),
+    }));
+    const index = new Uint32Array(objectCount(record));
+    if (options.preallocate) await this.preallocate(record, index, onProgress);
+    return this.publish(record, options.name, index, { former });
+  }
+
+  /** Makes a new volume from a snapshot, sharing everything. */
+  async clone(source: VersionName, name: string, options: { preallocate?: boolean; holes?: boolean } = {}, onProgress?: Progress) {
+    const { directory, cluster } = this.options;
+    if (directory.lineOf(name)) throw new AppError('vdi-exists', 'VDI exists already');
+    const base = directory.find(source);
+    if (base.snapshotMs === 0) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
+    const line = this.newLineId();
+    const record = await this.prepare(name, (vid) => ({ ...this.versionOf(base, vid), line, snapId: 1 }), base);
+    const index = await readIndex(cluster.client, this.session(), base);
+    if (options.preallocate) await this.preallocate(record, index, onProgress, options.holes);
+    return this.publish(record, name, index, { base });
+  }
+
+  /** On the owner only. The volume holds still while its index is copied; then it goes on as a new version. */
+  async snapshot(owned: OwnedVolume, tag: string): Promise<{ working: VdiRecord; snapshot: VdiRecord }> {
+    const { clock, cluster } = this.options;
+    const { device } = owned;
+    const { name } = this.lineRecord(owned.line);
+    this.refuseUsedTag(owned.line, tag);
+    const next = await this.prepare(name, (vid) => this.nextVersion(device.record, vid, device.record.snapId));
+    return this.orForget(next, () =>
+      device.still(async () => {
+        const current = device.record;
+        if (current.vid !== next.parent) throw new AppError('again', 'another snapshot was made at the same time');
+        const entries = device.index.entries;
+        const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
+        await writeInode(cluster.client, owned.session, working, name, entries);
+        const usage = usageOf(entries, current.vid);
+        const snapshot: VdiRecord = { ...current, tag, snapshotMs: clock.wallMs(), usage };
+        await this.commit(
+          [same(current), same(next), this.sameLine(owned.line)],
+          [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
+        );
+        device.continueAs(working);
+        await writeHeader(cluster.client, owned.session, snapshot, name);
+        return { working, snapshot };
+      }),
+    );
+  }
+
+  /** On the owner only: the volume becomes what a snapshot of it was; what it is now is deleted. */
+  async rollback(owned: OwnedVolume, to: VersionName): Promise<VdiRecord> {
+    const { directory, cluster, garbage } = this.options;
+    const base = directory.find(to);
+    const { device } = owned;
+    const { name } = this.lineRecord(owned.line);
+    if (base.line !== owned.line || base.snapshotMs === 0) throw new AppError('no-tag', 'Failed to find requested tag');
+    const next = await this.prepare(name, (vid) => this.nextVersion(base, vid, device.record.snapId), base);
+    const working = live(next);
+    const old = await this.orForget(next, () =>
+      device.still(async () => {
+        const current = device.record;
+        if (current.snapId + 1 !== next.snapId) throw new AppError('again', 'the volume has changed meanwhile');
+        const index = await readIndex(cluster.client, owned.session, base);
+        await writeInode(cluster.client, owned.session, working, name, index);
+        await this.commit(
+          [same(current), same(next), same(base), this.sameLine(owned.line)],
+          [put({ ...current, state: 'deleted' }), put(working), this.workingOf(owned.line, working.vid)],
+        );
+        device.index.entries = index;
+        device.continueAs(working);
+        return current;
+      }),
+    );
+    await garbage.free(old.vid);
+    return working;
+  }
+
+  /** On the owner only. */
+  async resize(owned: OwnedVolume, sizeBytes: number): Promise<VdiRecord> {
+    const { cluster } = this.options;
+    const { device } = owned;
+    const { name } = this.lineRecord(owned.line);
+    return device.still(async () => {
+      const current = device.record;
+      if (sizeBytes < current.sizeBytes) throw new AppError('invalid', 'Shrinking VDIs is not implemented');
+      const grown: VdiRecord = { ...current, sizeBytes };
+      await this.commit([same(current)], [put(grown)]);
+      device.continueAs(grown);
+      await writeHeader(cluster.client, owned.session, grown, name);
+      return grown;
+    });
+  }
+
+  /** Deletes the working volume, on its owner, or one snapshot, on any node. Resolves when its room is free. */
+  async remove(version: VersionName, owned: OwnedVolume | undefined, onProgress?: Progress): Promise<number> {
+    const record = this.options.directory.find(version);
+    if (record.snapshotMs > 0) await this.removeVersion(record, version.name);
+    else if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
+    else {
+      await owned.device.still(async () => {
+        await this.removeVersion(owned.device.record, version.name);
+        owned.device.end();
+      });
+      await this.options.manager.drop(owned);
+    }
+    return this.options.garbage.free(record.vid, onProgress);
+  }
+
+  async rename(name: string, newName: string): Promise<VdiRecord> {
+    const { directory } = this.options;
+    const line = directory.lineOf(name);
+    if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
+    const moved: LineRecord = { ...line, name: newName };
+    const ok = await this.tryCommit(
+      [this.sameLine(line.id), { key: keys.name(newName), exists: false }],
+      [
+        { type: 'delete', key: keys.name(name) },
+        { type: 'put', key: keys.name(newName), value: line.id },
+        { type: 'put', key: keys.line(line.id), value: JSON.stringify(moved) },
+      ],
+    );
+    if (!ok) throw new AppError('vdi-exists', 'VDI exists already');
+    return directory.vdi(line.vid)!;
+  }
+
+  /** Marks one version deleted; with the last one of its line the name goes too. */
+  private async removeVersion(record: VdiRecord, name: string): Promise<void> {
+    const { directory } = this.options;
+    const { line } = record;
+    const ops: Op[] = [put({ ...record, state: 'deleted' }), { type: 'delete', key: keys.usage(record.vid) }];
+    if (!directory.vdis().some((r) => r.line === line && r.vid !== record.vid && r.state === 'live')) {
+      ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
+      ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
+    }
+    await this.commit([same(record), this.sameLine(line)], ops);
+  }
+
+  private async orForget<T>(pending: VdiRecord, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      // When it was committed after all, the record is not the pending one any more and stays.
+      const now = this.options.directory.vdi(pending.vid);
+      if (now?.state === 'pending') await this.options.garbage.forgetPending(pending).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Reserves a vid with a record that nobody sees. `base` must stay as it is until the commit. */
+  private async prepare(
+    name: string,
+    build: (vid: number) => VdiRecord,
+    base?: VdiRecord,
+  ): Promise<VdiRecord> {
+    const { directory } = this.options;
+    for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
+      const vid = freeVid(name, (v) => directory.vdi(v) !== undefined);
+      const record: VdiRecord = { ...build(vid), state: 'pending', maker: this.maker() };
+      const compares: Compare[] = [{ key: keys.vdi(vid), exists: false }];
+      if (base !== undefined) compares.push(same(base));
+      if (await this.tryCommit(compares, [put(record)])) return record;
+      if (base !== undefined && JSON.stringify(directory.vdi(base.vid)) !== JSON.stringify(base)) {
+        throw new AppError('no-tag', 'the snapshot has been deleted or changed meanwhile');
+      }
+    }
+    throw new AppError('again', 'no vid could be reserved');
+  }
+
+  private async publish(
+    record: VdiRecord,
+    name: string,
+    index: Uint32Array,
+    { base, former }: { base?: VdiRecord | undefined; former?: LineRecord | undefined },
+  ): Promise<VdiRecord> {
+    const { cluster } = this.options;
+    const done = live(record);
+    await writeInode(cluster.client, this.session(), done, name, index);
+    const line: LineRecord = { id: record.line, name, vid: record.vid };
+    const compares: Compare[] = [same(record)];
+    if (former === undefined) compares.push({ key: keys.name(name), exists: false });
+    else compares.push({ key: keys.line(former.id), value: JSON.stringify(former) });
+    if (base !== undefined) compares.push(same(base));
+    const ok = await this.tryCommit(compares, [
+      put(done),
+      { type: 'put', key: keys.name(name), value: line.id },
+      { type: 'put', key: keys.line(line.id), value: JSON.stringify(line) },
+      { type: 'put', key: keys.usage(record.vid), value: JSON.stringify(usageOf(index, record.vid)) },
+    ]);
+    if (ok) return done;
+    await this.options.garbage.forgetPending(record);
+    throw new AppError('vdi-exists', 'VDI exists already');
+  }
+
+  /** Gives every object its room, so that later writes need none. Shared ones become own copies. */
+  private async preallocate(
+    record: VdiRecord,
+    index: Uint32Array,
+    onProgress: Progress = () => {},
+    holes = true,
+  ): Promise<void> {
+    const { cluster } = this.options;
+    const session = this.session();
+    const objectBytes = 2 ** record.blockSizeShift;
+    let done = 0;
+    await forEachLimit(index.keys(), PREALLOCATE_PARALLEL, async (i) => {
+      const owner = index[i]!;
+      if (owner === 0 && !holes) return;
+      const address = addressIn(record, dataOid(record.vid, i));
+      const mode = owner === 0 ? ('create' as const) : ('cow' as const);
+      const how = { mode, sync: false, allocate: true, ...(owner !== 0 && { parent: dataOid(owner, i) }) };
+      await cluster.client.change(session, address, zeroOf(0, owner === 0 ? objectBytes : 0, how));
+      index[i] = record.vid;
+      onProgress(++done, index.length);
+    });
+    await cluster.client.flush(session);
+  }
+
+  private versionOf(base: VdiRecord, vid: number): VdiRecord {
+    const { sizeBytes, copies, blockSizeShift, root, line, snapId } = base;
+    return {
+      vid,
+      line,
+      tag: '',
+      snapId,
+      parent: base.vid,
+      root,
+      sizeBytes,
+      copies,
+      blockSizeShift,
+      createdMs: this.options.clock.wallMs(),
+      snapshotMs: 0,
+      state: 'pending',
+    };
+  }
+
+  private nextVersion(base: VdiRecord, vid: number, lastSnapId: number): VdiRecord {
+    return { ...this.versionOf(base, vid), line: base.line, snapId: lastSnapId + 1 };
+  }
+
+  private refuseUsedTag(line: string, tag: string): void {
+    if (tag === '') return;
+    const used = this.options.directory
+      .vdis()
+      .some((r) => r.line === line && r.state === 'live' && r.snapshotMs > 0 && r.tag === tag);
+    if (used) throw new AppError('vdi-exists', `snapshot tag (${tag}) exists already`);
+  }
+
+  private lineRecord(id: string): LineRecord {
+    const line = this.options.directory.line(id);
+    if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
+    return line;
+  }
+
+  private sameLine(id: string): Compare {
+    return { key: keys.line(id), value: JSON.stringify(this.lineRecord(id)) };
+  }
+
+  private workingOf(line: string, vid: number): Op {
+    return { type: 'put', key: keys.line(line), value: JSON.stringify({ ...this.lineRecord(line), vid }) };
+  }
+
+  private session(): Session {
+    return this.options.cluster.client.session();
+  }
+
+  private maker() {
+    return { nodeId: this.options.cluster.objects.selfId, incarnation: this.options.membership.incarnation };
+  }
+
+  private newLineId(): string {
+    return this.options.random.bytes(6).toString('hex');
+  }
+
+  private async tryCommit(compares: Compare[], ops: Op[]): Promise<boolean> {
+    const { coordinator, directory } = this.options;
+    const result = await coordinator.txn(compares, ops);
+    await directory.seen(result.ok ? result.revision : 0);
+    return result.ok;
+  }
+
+  private async commit(compares: Compare[], ops: Op[]): Promise<void> {
+    if (!(await this.tryCommit(compares, ops))) throw new AppError('again', 'the volume has changed meanwhile');
+  }
+}
+
+function live(record: VdiRecord): VdiRecord {
+  const { maker: _, ...rest } = record;
+  return { ...rest, state: 'live' };
+}
+
+function same(record: VdiRecord): Compare {
+  return { key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}
+
+function put(record: VdiRecord): Op {
+  return { type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}

@@ -1,0 +1,137 @@
+/** Hands seeds to worker processes, collects results, prints progress, violations and coverage. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { addCounters } from '../helpers/sim-cluster.js';
+import type { WorkerResult } from './worker.js';
+
+/** A seed takes well under a second; one that takes this long hangs outside simulated time. */
+const SEED_DEADLINE_MS = 120_000;
+const PROGRESS_MS = 5000;
+
+export interface CampaignOptions {
+  first: number;
+  count: number;
+  jobs: number;
+  kind: string;
+  mutant?: string;
+  /** Do not stop at the first violation. */
+  keepGoing: boolean;
+  print: (line: string) => void;
+}
+
+/** Resolves with the exit code. */
+export async function runCampaign(options: CampaignOptions): Promise<number> {
+  const campaign = new Campaign(options);
+  await campaign.run();
+  return campaign.report();
+}
+
+class Campaign {
+  private next: number;
+  private readonly failures: WorkerResult[] = [];
+  private readonly counters: Record<string, number> = {};
+  private done = 0;
+  private cpuMs = 0;
+  private simulatedMs = 0;
+  private readonly startedMs = performance.now();
+
+  constructor(private readonly options: CampaignOptions) {
+    this.next = options.first;
+  }
+
+  async run(): Promise<void> {
+    const progress = setInterval(() => this.options.print(this.progressLine()), PROGRESS_MS);
+    await Promise.all(Array.from({ length: this.options.jobs }, () => this.keepWorking()));
+    clearInterval(progress);
+  }
+
+  report(): number {
+    const { print, mutant } = this.options;
+    print(this.progressLine());
+    for (const failure of this.failures.slice(0, 10)) this.printFailure(failure);
+    for (const name of Object.keys(this.counters).sort())
+      print(`${String(this.counters[name]).padStart(12)}  ${name}`);
+    if (!mutant) return this.failures.length > 0 ? 1 : 0;
+    const caught = this.failures[0];
+    print(
+      caught
+        ? `mutant ${mutant}: caught by seed ${caught.seed}`
+        : `mutant ${mutant}: SURVIVED ${this.done} seeds`,
+    );
+    return caught ? 0 : 1;
+  }
+
+  /** One worker after the other until no seed is left; a worker ends with a crash or a hang. */
+  private async keepWorking(): Promise<void> {
+    while (this.hasNext()) await this.workWith(this.spawn());
+  }
+
+  private hasNext(): boolean {
+    const { first, count, keepGoing } = this.options;
+    return this.next < first + count && (keepGoing || this.failures.length === 0);
+  }
+
+  private spawn(): ChildProcess {
+    const { kind, mutant } = this.options;
+    const main = fileURLToPath(new URL('./main.js', import.meta.url));
+    const mutantArguments = mutant ? ['--mutant', mutant] : [];
+    return fork(main, ['--worker', '--kind', kind, ...mutantArguments], {
+      execArgv: ['--enable-source-maps'],
+    });
+  }
+
+  private workWith(child: ChildProcess): Promise<void> {
+    return new Promise((resolve) => {
+      let seed = -1;
+      let deadline: NodeJS.Timeout | undefined;
+      const give = (): void => {
+        clearTimeout(deadline);
+        if (!this.hasNext()) return void child.disconnect();
+        seed = this.next++;
+        child.send({ seed });
+        deadline = setTimeout(() => child.kill('SIGKILL'), SEED_DEADLINE_MS);
+      };
+      child.on('message', (result: WorkerResult) => {
+        seed = -1;
+        this.take(result);
+        give();
+      });
+      child.on('exit', (_code, signal) => {
+        clearTimeout(deadline);
+        if (seed >= 0) this.take(hung(seed, signal));
+        resolve();
+      });
+      give();
+    });
+  }
+
+  private take(result: WorkerResult): void {
+    this.done++;
+    this.cpuMs += result.cpuMs;
+    this.simulatedMs += result.simulatedMs;
+    addCounters(this.counters, result.counters);
+    if (result.failure === undefined) return;
+    this.failures.push(result);
+    if (this.options.keepGoing) this.options.print(`seed ${result.seed}: ${result.failure.split('\n')[0]}`);
+  }
+
+  private progressLine(): string {
+    const seconds = (performance.now() - this.startedMs) / 1000;
+    const perSeed = (this.cpuMs / Math.max(1, this.done)).toFixed(0);
+    const speed = (this.simulatedMs / 1000 / seconds).toFixed(0);
+    const bad = this.failures.length;
+    return `${this.done} of ${this.options.count} seeds in ${seconds.toFixed(0)} s, ${perSeed} ms CPU each, ${speed} x real time, ${bad} violations`;
+  }
+
+  private printFailure(failure: WorkerResult): void {
+    const { print, kind, mutant } = this.options;
+    const more = `--kind ${kind}${mutant ? ` --mutant ${mutant}` : ''}`;
+    print(`\nVIOLATION in seed ${failure.seed}:\n${failure.failure}`);
+    print(`replay: npm run sim -- --seed ${failure.seed} ${more} -v\n`);
+  }
+}
+
+function hung(seed: number, signal: string | null): WorkerResult {
+  const failure = `the worker ended (${signal ?? 'exit'}): a hang outside simulated time, or a crash`;
+  return { seed, failure, traceHash: '', simulatedMs: 0, events: 0, counters: {}, cpuMs: 0 };
+}

@@ -1,0 +1,441 @@
+/**
+ * The oracle: what a volume may answer. It is told of each operation when it is called and when it is answered, and
+ * throws a ModelViolation as soon as an answer fits no order of the operations that I-1 and I-2 allow.
+ *
+ * Each sector is a register of its own. All values written are unique (pattern.ts), so the history of a register is
+ * linearizable exactly if no two of its clusters contradict each other (Gibbons and Korach, 1997). A cluster is a
+ * write with all reads that returned it; `endMin` is the first answer in it, `startMax` the last call. Cluster a
+ * comes before b if a.endMin < b.startMax (something of a was over before something of b began); it is a
+ * contradiction if b comes before a as well. Zeros are not unique: a read of zeros belongs to the only zero write it
+ * fits; when it fits several it is only kept and looked at again with later reads; when none, it is a violation.
+ *
+ *  - A write without an answer (error, dead gateway) may have happened, or happen later. `strict` deaths: it must
+ *    have happened before the gateway died or never (I-2: one outcome before anyone reads it).
+ *  - A power cut ends an era. What each sector may hold afterwards is every write that no durable write (FUA, or
+ *    acknowledged before the call of an answered flush) is known to come after. At most one of those is then real.
+ *  - Reading a snapshot is reading the volume at the time the snapshot was made: the first look at a sector is a
+ *    read with the interval of the snapshot operation, later looks must show the same. One instant must exist at
+ *    which the volume looked like all of it.
+ *
+ * Times are ticks of a counter of calls and answers, so that nothing is ever simultaneous.
+ */
+import { patternOf, SECTOR_BYTES, writesIn } from './pattern.js';
+
+const NEVER = Number.POSITIVE_INFINITY;
+const ALWAYS = Number.NEGATIVE_INFINITY;
+
+export type ModelOp = WriteOp | ReadOp | FlushOp | SnapshotOp;
+
+export interface WriteOp {
+  readonly kind: 'write';
+  /** >= 1; what its sectors show, unless `zero`. */
+  readonly id: number;
+  readonly zero: boolean;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly fua: boolean;
+  readonly by: string;
+  readonly start: number;
+  /** Tick of the acknowledgement. */
+  end: number;
+  /** If it ever happened, then before this tick. */
+  limit: number;
+}
+
+export interface ReadOp {
+  readonly kind: 'read';
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly by: string;
+  readonly start: number;
+  readonly era: number;
+}
+
+export interface FlushOp {
+  readonly kind: 'flush';
+  readonly start: number;
+  readonly era: number;
+}
+
+export interface SnapshotOp {
+  readonly kind: 'snapshot';
+  readonly name: string;
+  readonly start: number;
+  end: number;
+  readonly era: number;
+  /** Bounds of the instant at which it was taken, from what was seen of it. */
+  from: number;
+  to: number;
+  readonly seen: Map<number, number>;
+  /** A power cut fell into it: only that it never changes can be checked. */
+  loose: boolean;
+}
+
+export class ModelViolation extends Error {
+  override readonly name = 'ModelViolation';
+}
+
+/** A write as one sector knows it, with the reads that returned it. */
+interface Cluster {
+  readonly write: WriteOp;
+  readEndMin: number;
+  readStartMax: number;
+}
+
+interface Era {
+  clusters: Cluster[];
+  /** Reads of zeros that fit several zero writes. */
+  zeroReads: { start: number; end: number }[];
+}
+
+export class VolumeModel {
+  private tick = 1;
+  private era = 0;
+  private nextId = 1;
+  private readonly eraStarts: number[] = [ALWAYS];
+  /** Per era: call of the latest answered flush. */
+  private readonly flushStarts: number[] = [ALWAYS];
+  /** [era][sector]; a missing sector holds only what the era began with. */
+  private readonly sectors: (Era | undefined)[][] = [[]];
+  private readonly initial: WriteOp;
+  private readonly opLog: { offsetBytes: number; lengthBytes: number; line: string }[] = [];
+  readonly counters = {
+    'sectors checked': 0,
+    'sectors: zeros that fit several writes': 0,
+    'sectors: unanswered write seen': 0,
+    'sectors: acknowledged, may be lost by a power cut': 0,
+  };
+
+  constructor(
+    readonly sizeBytes: number,
+    private readonly options: { strictDeaths?: boolean; snapshotsDurable?: boolean } = {},
+  ) {
+    this.initial = this.makeWrite(0, sizeBytes, { zero: true, fua: true, by: 'creation' }, ALWAYS);
+    this.initial.end = ALWAYS;
+  }
+
+  startWrite(
+    offsetBytes: number,
+    lengthBytes: number,
+    what: { zero?: boolean; fua?: boolean; by: string },
+  ): { op: WriteOp; data: Uint8Array } {
+    const op = this.makeWrite(offsetBytes, lengthBytes, what, this.tick++);
+    for (const sector of sectorsOf(op)) this.eraOf(this.era, sector).clusters.push(clusterOf(op));
+    this.note(op, `${op.start} call ${describe(op)}`);
+    return { op, data: op.zero ? new Uint8Array(0) : patternOf(op.id, offsetBytes, lengthBytes) };
+  }
+
+  /** Acknowledged. */
+  endWrite(op: WriteOp): void {
+    op.end = this.tick++;
+    this.note(op, `${op.end} acknowledged ${describe(op)}`);
+  }
+
+  /** No answer, or an error: it may have happened, may still happen. With a dead gateway see `died`. */
+  unknownWrite(op: WriteOp, why: string): void {
+    this.note(op, `${this.tick++} outcome unknown (${why}) ${describe(op)}`);
+  }
+
+  /** The gateway of these unanswered writes is dead: they have happened, or never will (when deaths are strict). */
+  died(ops: Iterable<WriteOp>): void {
+    const now = this.tick++;
+    for (const op of ops) {
+      if (this.options.strictDeaths) op.limit = Math.min(op.limit, now);
+      this.note(op, `${now} gateway died ${describe(op)}`);
+    }
+  }
+
+  startRead(offsetBytes: number, lengthBytes: number, by: string): ReadOp {
+    return { kind: 'read', offsetBytes, lengthBytes, by, start: this.tick++, era: this.era };
+  }
+
+  endRead(op: ReadOp, data: Uint8Array): void {
+    const end = this.tick++;
+    if (data.length !== op.lengthBytes) {
+      throw new ModelViolation(`read of ${op.lengthBytes} bytes returned ${data.length}`);
+    }
+    const shown = writesIn(data, op.offsetBytes);
+    const first = op.offsetBytes / SECTOR_BYTES;
+    this.note(op, `${end} read by ${op.by}, called ${op.start}: ${summary(shown)}`);
+    for (let i = 0; i < shown.length; i++) {
+      this.checkKnown(first + i, shown[i]!, op.by);
+      // Begun before a power cut and answered after it: both worlds are possible.
+      if (op.era === this.era) this.observe(this.era, first + i, shown[i]!, op.start, end, op.by);
+    }
+  }
+
+  startFlush(): FlushOp {
+    return { kind: 'flush', start: this.tick++, era: this.era };
+  }
+
+  endFlush(op: FlushOp): void {
+    // Answered in another era: it was called before the power cut, and proves nothing about what came after.
+    this.flushStarts[op.era] = Math.max(this.flushStarts[op.era]!, op.start);
+    this.opLog.push({
+      offsetBytes: 0,
+      lengthBytes: this.sizeBytes,
+      line: `${this.tick++} flushed, called ${op.start}`,
+    });
+  }
+
+  startSnapshot(name: string): SnapshotOp {
+    const start = this.tick++;
+    return {
+      kind: 'snapshot',
+      name,
+      start,
+      end: NEVER,
+      era: this.era,
+      from: start,
+      to: NEVER,
+      seen: new Map(),
+      loose: false,
+    };
+  }
+
+  /** Answered, or seen to exist. */
+  endSnapshot(op: SnapshotOp): void {
+    if (op.end !== NEVER) return;
+    op.end = this.tick++;
+    op.to = Math.min(op.to, op.end);
+    op.loose = op.era !== this.era;
+    this.note(
+      { offsetBytes: 0, lengthBytes: this.sizeBytes },
+      `${op.end} snapshot ${op.name}, called ${op.start}`,
+    );
+  }
+
+  /** `data` was read from the snapshot. */
+  checkSnapshot(op: SnapshotOp, offsetBytes: number, data: Uint8Array): void {
+    const shown = writesIn(data, offsetBytes);
+    const first = offsetBytes / SECTOR_BYTES;
+    for (let i = 0; i < shown.length; i++) this.checkSnapshotSector(op, first + i, shown[i]!);
+  }
+
+  /**
+   * All machines that could have held the only synced copies lost their power. Everything that is not durable may
+   * be gone, sector by sector. `op.limit` of writes whose gateway died too has to be set before (`died`).
+   */
+  powerCut(pending: ReadonlySet<WriteOp>): void {
+    const now = this.tick++;
+    const old = this.era++;
+    this.eraStarts.push(now);
+    this.flushStarts.push(ALWAYS);
+    const next: (Era | undefined)[] = [];
+    this.sectors.push(next);
+    this.sectors[old]!.forEach((sector, index) => {
+      if (sector) next[index] = this.survivors(sector, old, now, pending);
+    });
+    this.opLog.push({ offsetBytes: 0, lengthBytes: this.sizeBytes, line: `${now} power cut` });
+  }
+
+  /** What the sector may show, for tests and messages: write ids, 0 for zeros. */
+  allowed(sectorIndex: number): number[] {
+    const era = this.eraOf(this.era, sectorIndex);
+    const at = this.tick;
+    const fits = era.clusters.filter((c) => !this.conflictWith(era, c, at, at));
+    return [...new Set(fits.map((c) => (c.write.zero ? 0 : c.write.id)))].sort((a, b) => a - b);
+  }
+
+  /** Everything that was ever done to a sector, as lines. */
+  historyOf(sectorIndex: number): string[] {
+    const at = sectorIndex * SECTOR_BYTES;
+    return this.opLog
+      .filter((e) => e.offsetBytes <= at && at < e.offsetBytes + e.lengthBytes)
+      .map((e) => e.line);
+  }
+
+  private makeWrite(
+    offsetBytes: number,
+    lengthBytes: number,
+    what: { zero?: boolean; fua?: boolean; by: string },
+    start: number,
+  ): WriteOp {
+    const { zero = false, fua = false, by } = what;
+    const id = start === ALWAYS ? 0 : this.nextId++;
+    return { kind: 'write', id, zero, fua, by, offsetBytes, lengthBytes, start, end: NEVER, limit: NEVER };
+  }
+
+  private eraOf(era: number, sector: number): Era {
+    const known = this.sectors[era]![sector];
+    if (known) return known;
+    // Never written up to the beginning of this era: zeros since the creation.
+    const fresh: Era = { clusters: [clusterOf(this.initial)], zeroReads: [] };
+    this.sectors[era]![sector] = fresh;
+    return fresh;
+  }
+
+  private checkKnown(sector: number, shown: number, by: string): void {
+    this.counters['sectors checked']++;
+    if (shown >= 0 && shown < this.nextId) return;
+    this.fail(sector, shown, by, 'bytes that no write of this place has written');
+  }
+
+  private observe(era: number, sector: number, shown: number, start: number, end: number, by: string): void {
+    // Untouched sectors, the most of a volume, are not worth an entry.
+    if (shown === 0 && !this.sectors[era]![sector]) return;
+    const history = this.eraOf(era, sector);
+    let fit: Cluster | undefined;
+    for (let i = history.clusters.length - 1; i >= 0; i--) {
+      const c = history.clusters[i]!;
+      if (shown === 0 ? !c.write.zero : c.write.id !== shown || c.write.zero) continue;
+      if (c.write.start >= end || this.conflictWith(history, c, start, end)) continue;
+      if (fit) {
+        this.counters['sectors: zeros that fit several writes']++;
+        history.zeroReads.push({ start, end });
+        return;
+      }
+      fit = c;
+    }
+    if (!fit) this.fail(sector, shown, by, `it does not fit (call ${start}, answer ${end})`);
+    this.assign(fit, start, end);
+    if (history.zeroReads.length > 0) this.settleZeroReads(history, sector, by);
+  }
+
+  private assign(cluster: Cluster, start: number, end: number): void {
+    if (cluster.write.end === NEVER && cluster.readEndMin === NEVER)
+      this.counters['sectors: unanswered write seen']++;
+    cluster.readEndMin = Math.min(cluster.readEndMin, end);
+    cluster.readStartMax = Math.max(cluster.readStartMax, start);
+  }
+
+  /** Later reads may have left only one zero write, or none, for an earlier read of zeros. */
+  private settleZeroReads(history: Era, sector: number, by: string): void {
+    for (let again = history.zeroReads.length > 0; again; ) {
+      again = false;
+      for (const read of history.zeroReads) {
+        const fits = history.clusters.filter(
+          (c) =>
+            c.write.zero && c.write.start < read.end && !this.conflictWith(history, c, read.start, read.end),
+        );
+        if (fits.length === 0)
+          this.fail(sector, 0, by, `a read of zeros ${read.start}..${read.end} fits no more`);
+        if (fits.length > 1) continue;
+        this.assign(fits[0]!, read.start, read.end);
+        history.zeroReads = history.zeroReads.filter((r) => r !== read);
+        again = history.zeroReads.length > 0;
+        break;
+      }
+    }
+  }
+
+  /** Another cluster that would have to be both before and after this one if it had one more read in it. */
+  private conflictWith(history: Era, cluster: Cluster, start: number, end: number): Cluster | undefined {
+    const endMin = Math.min(cluster.write.end, cluster.write.limit, cluster.readEndMin, end);
+    const startMax = Math.max(cluster.write.start, cluster.readStartMax, start);
+    for (const other of history.clusters) {
+      if (other === cluster || !happened(other)) continue;
+      if (endMin < startMaxOf(other) && endMinOf(other) < startMax) return other;
+    }
+    return undefined;
+  }
+
+  private survivors(sector: Era, era: number, now: number, pending: ReadonlySet<WriteOp>): Era {
+    const durable = sector.clusters.filter((c) => this.isDurable(c, era));
+    const left = sector.clusters.filter((c) => {
+      const endMin = Math.min(c.write.end, c.write.limit, c.readEndMin);
+      return !durable.some((d) => d !== c && endMin < startMaxOf(d));
+    });
+    const lost = left.filter((c) => happened(c)).length - 1;
+    if (lost > 0) this.counters['sectors: acknowledged, may be lost by a power cut'] += lost;
+    const only = left.length === 1;
+    return { clusters: left.map((c) => afterCut(c, now, only, pending)), zeroReads: [] };
+  }
+
+  private isDurable(cluster: Cluster, era: number): boolean {
+    const { write } = cluster;
+    if (write.fua && write.end !== NEVER) return true;
+    if (write.end !== NEVER) return write.end < this.flushStarts[era]!;
+    // What a power cut has left is as good as acknowledged once somebody has seen it: a guest that replays its
+    // journal and flushes relies on what it has read.
+    return write.start === write.limit && cluster.readEndMin < this.flushStarts[era]!;
+  }
+
+  private checkSnapshotSector(op: SnapshotOp, sector: number, shown: number): void {
+    const by = `snapshot ${op.name}`;
+    this.checkKnown(sector, shown, by);
+    const before = op.seen.get(sector);
+    if (before !== undefined) {
+      if (before !== shown) this.fail(sector, shown, by, `it showed write ${before} earlier`);
+      return;
+    }
+    if (op.era !== this.era && this.options.snapshotsDurable === false) return;
+    op.seen.set(sector, shown);
+    if (op.loose) return;
+    this.observe(op.era, sector, shown, op.start, Math.min(op.end, this.tick), by);
+    if (shown !== 0) this.narrowInstant(op, sector, shown);
+  }
+
+  /** The snapshot shows this write: it was taken after the write was called, and before any later one was answered. */
+  private narrowInstant(op: SnapshotOp, sector: number, shown: number): void {
+    const history = this.eraOf(op.era, sector);
+    const cluster = history.clusters.find((c) => c.write.id === shown)!;
+    op.from = Math.max(op.from, cluster.write.start);
+    for (const later of history.clusters) {
+      if (later === cluster || !happened(later)) continue;
+      const laterStart = startMaxOf(later);
+      if (Math.min(cluster.write.end, cluster.write.limit) < laterStart)
+        op.to = Math.min(op.to, endMinOf(later));
+    }
+    if (op.from > op.to) {
+      this.fail(sector, shown, `snapshot ${op.name}`, `no instant shows all of it (${op.from} > ${op.to})`);
+    }
+  }
+
+  private note(range: { offsetBytes: number; lengthBytes: number }, line: string): void {
+    this.opLog.push({ offsetBytes: range.offsetBytes, lengthBytes: range.lengthBytes, line });
+  }
+
+  private fail(sector: number, shown: number, by: string, why: string): never {
+    const value = shown === -1 ? 'torn or foreign bytes' : shown === 0 ? 'zeros' : `write ${shown}`;
+    const lines = [
+      `sector ${sector} (byte ${sector * SECTOR_BYTES}): ${by} was shown ${value}: ${why}`,
+      `allowed now: ${this.allowed(sector).join(', ')} (0: zeros)`,
+      'history of the sector (tick, event):',
+      ...this.historyOf(sector).map((line) => `  ${line}`),
+    ];
+    throw new ModelViolation(lines.join('\n'));
+  }
+}
+
+function clusterOf(write: WriteOp): Cluster {
+  return { write, readEndMin: NEVER, readStartMax: ALWAYS };
+}
+
+function happened(cluster: Cluster): boolean {
+  return cluster.write.end !== NEVER || cluster.readEndMin !== NEVER;
+}
+
+function endMinOf(cluster: Cluster): number {
+  return Math.min(cluster.write.end, cluster.write.limit, cluster.readEndMin);
+}
+
+function startMaxOf(cluster: Cluster): number {
+  return Math.max(cluster.write.start, cluster.readStartMax);
+}
+
+/**
+ * A write after a power cut: one that is still under way goes on; any other was there at the cut, or is gone. The
+ * only one left is certain, and on stable storage.
+ */
+function afterCut(cluster: Cluster, now: number, only: boolean, pending: ReadonlySet<WriteOp>): Cluster {
+  const { write } = cluster;
+  if (pending.has(write)) return clusterOf(write);
+  const kept: WriteOp = { ...write, fua: only, start: now, end: only ? now : NEVER, limit: now };
+  return clusterOf(kept);
+}
+
+function* sectorsOf(range: { offsetBytes: number; lengthBytes: number }): Iterable<number> {
+  const first = range.offsetBytes / SECTOR_BYTES;
+  for (let i = 0; i < range.lengthBytes / SECTOR_BYTES; i++) yield first + i;
+}
+
+function describe(op: WriteOp): string {
+  const what = op.zero ? 'zero' : 'write';
+  return `${what} ${op.id} by ${op.by} ${op.offsetBytes}+${op.lengthBytes}${op.fua ? ' fua' : ''}`;
+}
+
+function summary(shown: Int32Array): string {
+  const ids = [...new Set(shown)];
+  return ids.length > 8 ? `${ids.slice(0, 8).join(' ')} ...` : ids.join(' ');
+}

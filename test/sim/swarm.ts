@@ -1,0 +1,297 @@
+/**
+ * One seed: builds a cluster, breaks it under load, heals it, and holds it to the model. After the last fault
+ * everything must come right by itself before a deadline (liveness), every node must show the same volume, and all
+ * replicas must be equal.
+ */
+import { SeededRandom } from '../../src/base/random.js';
+import {
+  addCounters,
+  ask,
+  type ClusterKind,
+  type Life,
+  type Mutants,
+  SimCluster,
+} from '../helpers/sim-cluster.js';
+import { Client, type Load, VOLUME } from './clients.js';
+import { Faults } from './faults.js';
+import { ModelViolation, type SnapshotOp, VolumeModel } from './model.js';
+import { configFor, type SwarmConfig } from './swarm-config.js';
+
+const SETUP_DEADLINE_MS = 30_000;
+const HEAL_DEADLINE_MS = 120_000;
+const FINAL_READ_BYTES = 256 * 1024;
+const EVENTS_MAX = 3_000_000;
+const NO_BYTES = new Uint8Array(0);
+
+export interface SeedResult {
+  readonly seed: number;
+  /** Undefined: all is well. */
+  readonly failure: string | undefined;
+  /** Equal for two runs of one seed of one version of the code. */
+  readonly traceHash: string;
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly counters: Record<string, number>;
+}
+
+export interface SeedOptions {
+  kind: ClusterKind;
+  seed: number;
+  mutants?: Mutants;
+  trace?: (line: string) => void;
+  /** Overrides parts of what the seed says, for tests. */
+  config?: Partial<SwarmConfig>;
+}
+
+export async function runSeed(options: SeedOptions): Promise<SeedResult> {
+  const run = new SeedRun(options);
+  let failure: string | undefined;
+  try {
+    await run.all();
+  } catch (error) {
+    failure = error instanceof Error ? describeError(error) : String(error);
+  }
+  const { clock } = run.cluster;
+  return {
+    seed: options.seed,
+    failure,
+    traceHash: (clock.traceHash >>> 0).toString(16).padStart(8, '0'),
+    simulatedMs: Math.round(clock.nowMs()),
+    events: clock.events,
+    counters: run.allCounters(),
+  };
+}
+
+class SeedRun {
+  readonly cluster: SimCluster;
+  private readonly config: SwarmConfig;
+  private readonly model: VolumeModel;
+  private readonly random: SeededRandom;
+  private readonly faults: Faults;
+  private readonly load: Load;
+  private readonly clients: Client[] = [];
+  private readonly counters: Record<string, number> = {};
+  private failure: unknown;
+
+  constructor(options: SeedOptions) {
+    const { kind, seed, mutants = {}, trace } = options;
+    this.random = new SeededRandom(seed);
+    this.config = { ...configFor(seed, this.random), ...options.config };
+    const { nodes, coordinatorDelayMs, slowMessageChance, slowMessageMs, clockRates, volumeBytes } =
+      this.config;
+    this.cluster = new SimCluster({
+      kind,
+      seed,
+      nodes,
+      mutants,
+      coordinatorDelayMs,
+      slowMessageChance,
+      slowMessageMs,
+      clockRates,
+      ...(trace ? { trace } : {}),
+    });
+    this.cluster.trace(`seed ${seed}: ${JSON.stringify(this.config)}`);
+    this.model = new VolumeModel(volumeBytes, { strictDeaths: kind.strictDeaths });
+    this.load = this.makeLoad();
+    this.faults = new Faults(this.cluster, this.config, new SeededRandom(seed + 0x30003), {
+      count: this.load.count,
+      onLossyPowerCut: () => this.lossyPowerCut(),
+    });
+  }
+
+  async all(): Promise<void> {
+    await this.setUp();
+    await this.breakUnderLoad();
+    await this.heal();
+    await this.readEverything();
+    await this.compareReplicas();
+  }
+
+  allCounters(): Record<string, number> {
+    const sum = { ...this.counters };
+    addCounters(sum, this.cluster.counters());
+    addCounters(sum, this.model.counters);
+    const { lateAfterReconnect, lostInFlight, delivered } = this.cluster.network.counters;
+    addCounters(sum, {
+      'messages delivered': delivered,
+      'messages lost in flight': lostInFlight,
+      'message of an old channel after a new one was open': lateAfterReconnect,
+    });
+    return sum;
+  }
+
+  private makeLoad(): Load {
+    return {
+      cluster: this.cluster,
+      config: this.config,
+      model: this.model,
+      count: (event, by = 1) => addCounters(this.counters, { [event]: by }),
+      fail: (error) => {
+        this.failure ??= error;
+      },
+      onCall: () => this.faults.onCall(),
+      inFlight: new Set(),
+      snapshots: [],
+      operationsLeft: this.config.operations,
+      stopping: false,
+    };
+  }
+
+  private async setUp(): Promise<void> {
+    const { cluster, config } = this;
+    for (const machine of cluster.machines) cluster.start(machine);
+    await this.runUntil(
+      () => cluster.living().length === config.nodes,
+      SETUP_DEADLINE_MS,
+      'all nodes are up',
+    );
+    const { copies, objectShift, volumeBytes } = config;
+    await this.control('cluster.format', { copies, blockSizeShift: objectShift });
+    await this.runUntil(() => cluster.healthy(), SETUP_DEADLINE_MS, 'the new cluster is healthy');
+    await this.control('vdi.create', {
+      name: VOLUME,
+      sizeBytes: volumeBytes,
+      copies,
+      blockSizeShift: objectShift,
+    });
+  }
+
+  private async breakUnderLoad(): Promise<void> {
+    const { cluster, config } = this;
+    for (let i = 0; i < config.clients; i++) {
+      this.clients.push(new Client(`c${i}`, this.load, new SeededRandom(config.seed * 7919 + i)));
+    }
+    for (const client of this.clients) client.start();
+    this.faults.start();
+    const endMs = cluster.clock.nowMs() + config.durationMs;
+    await this.run(endMs, () => false);
+  }
+
+  private async heal(): Promise<void> {
+    this.cluster.trace('the end of all faults');
+    this.load.stopping = true;
+    this.faults.healAll();
+    await this.runUntil(
+      () => this.clients.every((c) => c.done),
+      HEAL_DEADLINE_MS,
+      'all clients have their answers',
+    );
+    await this.runUntil(() => this.cluster.healthy(), HEAL_DEADLINE_MS, 'the healed cluster is healthy');
+  }
+
+  private async readEverything(): Promise<void> {
+    const { config, model, cluster } = this;
+    for (const life of cluster.living()) {
+      await this.readAll(life, VOLUME, (offset, length, read) => {
+        const op = model.startRead(offset, length, `final read on ${life.machine.name}`);
+        return read().then((data) => model.endRead(op, data));
+      });
+    }
+    const life = this.random.pick(cluster.living());
+    for (const snapshot of this.load.snapshots) await this.readSnapshot(life, snapshot);
+    this.load.count('sectors read at the end', (config.volumeBytes / 512) * config.nodes);
+  }
+
+  private readSnapshot(life: Life, snapshot: SnapshotOp): Promise<void> {
+    return this.readAll(life, `${VOLUME}@${snapshot.name}`, async (offset, _length, read) => {
+      this.model.checkSnapshot(snapshot, offset, await read());
+    });
+  }
+
+  /** Reads a whole volume through one node, piece by piece. */
+  private async readAll(
+    life: Life,
+    name: string,
+    onPiece: (offset: number, length: number, read: () => Promise<Uint8Array>) => Promise<void>,
+  ): Promise<void> {
+    const { volumeBytes } = this.config;
+    const readOnly = name.includes('@');
+    const device = await this.answer(life, `open ${name}`, (node) => node.openDevice(name, { readOnly }));
+    for (let offset = 0; offset < volumeBytes; offset += FINAL_READ_BYTES) {
+      const length = Math.min(FINAL_READ_BYTES, volumeBytes - offset);
+      await onPiece(offset, length, () =>
+        this.answer(life, `final read of ${name} at ${offset}`, () => device.read(offset, length)),
+      );
+    }
+    await this.answer(life, `close ${name}`, () => device.close());
+  }
+
+  private async compareReplicas(): Promise<void> {
+    const tables = new Map<string, { node: string; table: Uint32Array }>();
+    for (const life of this.cluster.living()) {
+      if (!life.node?.replicaTables) continue;
+      const own = await this.answer(life, 'replica tables', (node) => node.replicaTables!());
+      for (const [oid, table] of own) {
+        const other = tables.get(oid);
+        if (!other) tables.set(oid, { node: life.machine.name, table });
+        else compareTables(oid, life.machine.name, table, other);
+        this.load.count('replicas compared');
+      }
+    }
+  }
+
+  private async control(method: string, params: object): Promise<void> {
+    const life = this.random.pick(this.cluster.living());
+    await this.answer(life, method, (node) => node.control.call(method, params, NO_BYTES, () => {}));
+  }
+
+  /** Runs the world until a node has answered; used when nothing is broken, so an error is a failure. */
+  private async answer<T>(
+    life: Life,
+    what: string,
+    call: (node: NonNullable<Life['node']>) => Promise<T>,
+  ): Promise<T> {
+    let outcome: Awaited<ReturnType<typeof ask<T>>> | undefined;
+    void ask(life, call).then((o) => {
+      outcome = o;
+    });
+    await this.runUntil(
+      () => outcome !== undefined,
+      HEAL_DEADLINE_MS,
+      `${what} on ${life.machine.name} is answered`,
+    );
+    if (outcome && 'ok' in outcome) return outcome.ok;
+    const error = outcome && 'error' in outcome ? outcome.error : undefined;
+    throw new ModelViolation(`${what} on ${life.machine.name} failed: ${String(error)}`, { cause: error });
+  }
+
+  /** After all that has died has been told to the model, and before anything else happens. */
+  private lossyPowerCut(): void {
+    this.cluster.clock.after(0, () => this.model.powerCut(new Set(this.load.inFlight)));
+  }
+
+  private async runUntil(condition: () => boolean, withinMs: number, what: string): Promise<void> {
+    const deadlineMs = this.cluster.clock.nowMs() + withinMs;
+    await this.run(deadlineMs, condition);
+    if (condition()) return;
+    const stuck = this.clients.filter((c) => !c.done).map((c) => `${c.name}: ${c.doing}`);
+    const lines = [...stuck, ...this.cluster.complaints()].map((line) => `  ${line}`);
+    throw new ModelViolation(
+      `no liveness: in ${withinMs} ms it never came true that ${what}\n${lines.join('\n')}`,
+    );
+  }
+
+  private async run(untilMs: number, condition: () => boolean): Promise<void> {
+    const broken = (): boolean => this.failure !== undefined || this.cluster.failure !== undefined;
+    await this.cluster.clock.run({ untilMs, stop: () => broken() || condition(), eventsMax: EVENTS_MAX });
+    if (this.failure !== undefined) throw this.failure;
+    if (this.cluster.failure) throw this.cluster.failure;
+  }
+}
+
+function compareTables(
+  oid: string,
+  node: string,
+  table: Uint32Array,
+  other: { node: string; table: Uint32Array },
+): void {
+  for (let i = 0; i < Math.max(table.length, other.table.length); i++) {
+    if (table[i] === other.table[i]) continue;
+    throw new ModelViolation(`replicas of ${oid} differ in block ${i}: ${node} and ${other.node}`);
+  }
+}
+
+function describeError(error: Error): string {
+  const text = error instanceof ModelViolation ? error.message : (error.stack ?? error.message);
+  return error.cause instanceof Error ? `${text}\ncaused by: ${error.cause.stack}` : text;
+}

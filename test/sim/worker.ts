@@ -1,0 +1,55 @@
+/** One worker process of a campaign: takes a seed, runs it, sends the result, until the parent hangs up. */
+import type { ClusterKind, Mutants } from '../helpers/sim-cluster.js';
+import { forbidTimeAndChance } from './forbid.js';
+import { runSeed, type SeedResult } from './swarm.js';
+
+/** One seed in so many is run twice and must repeat itself. */
+const SEEDS_PER_REPETITION = 50;
+
+export interface WorkerResult extends SeedResult {
+  readonly cpuMs: number;
+}
+
+/** Never resolves by itself: the process ends with its parent. */
+export function runWorker(kind: ClusterKind, mutants: Mutants): Promise<number> {
+  let seed = -1;
+  forbidTimeAndChance();
+  // A rejected promise that nobody handles is a bug of the code under test: it belongs to the running seed.
+  process.on('unhandledRejection', (error) => fail(seed, error));
+  process.on('uncaughtException', (error) => fail(seed, error));
+  process.on('message', async (message: { seed: number }) => {
+    seed = message.seed;
+    const before = process.cpuUsage();
+    const result = await runAndRepeat(kind, seed, mutants);
+    // Rejections of the last promises are reported when the event loop has gone round.
+    await new Promise((resolve) => setImmediate(resolve));
+    const used = process.cpuUsage(before);
+    const sent: WorkerResult = { ...result, cpuMs: (used.user + used.system) / 1000 };
+    process.send?.(sent);
+  });
+  return new Promise((resolve) => process.on('disconnect', () => resolve(0)));
+}
+
+async function runAndRepeat(kind: ClusterKind, seed: number, mutants: Mutants): Promise<SeedResult> {
+  const result = await runSeed({ kind, seed, mutants });
+  if (seed % SEEDS_PER_REPETITION !== 0 || result.failure !== undefined) return result;
+  const second = await runSeed({ kind, seed, mutants });
+  if (second.traceHash === result.traceHash) return result;
+  const failure = `the seed does not repeat itself (${result.traceHash}, ${second.traceHash}): ${second.failure ?? 'good'}`;
+  return { ...result, failure };
+}
+
+function fail(seed: number, error: unknown): void {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const result: WorkerResult = {
+    seed,
+    failure: `an error that nobody handles: ${text}`,
+    traceHash: '',
+    simulatedMs: 0,
+    events: 0,
+    counters: {},
+    cpuMs: 0,
+  };
+  // The run may be stuck now: the parent starts another worker.
+  process.send?.(result, () => process.exit(1));
+}
