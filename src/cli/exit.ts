@@ -78,6 +78,7 @@ export function hintOf(error: AppError): string | undefined {
 
 /** `prefix: result text`, the form of most of the original's errors. */
 export function refusal(prefix: string, error: unknown, exit?: number): Exit {
+  if (error instanceof Exit) return error;
   const known = AppError.from(error);
   if (known.code === 'network') return exitOf(known);
   return new Exit(exit ?? exitCodes.failure, `${prefix}: ${textOf(known)}`, {

@@ -9,7 +9,7 @@ import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
 import type { Mutants } from '../cluster/object-node.js';
-import type { ControlHandler, ControlProgress } from '../control/api.js';
+import type { ClusterInfo, ControlHandler, ControlProgress } from '../control/api.js';
 import { ClusterCalls, type ClusterConfig, CONFIG_KEY, SHUTDOWN_KEY } from '../control/cluster-calls.js';
 import { VolumeCalls } from '../control/volume-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
@@ -145,6 +145,11 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   get epoch(): number {
     return this.membership.view?.epoch ?? 0;
+  }
+
+  /** What `cluster.info` answers. */
+  describe(): ClusterInfo {
+    return this.clusterCalls.info();
   }
 
   /** Every member is up and has caught up, and nothing waits to be settled here. */

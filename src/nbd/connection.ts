@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
-import type { Clock, Timer } from '../base/clock.js';
+import { AssertionError } from '../base/assert.js';
+import type { Timer } from '../base/clock.js';
 import type { BlockDevice } from '../volume/device.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ByteReader, ConnectionEnded } from './byte-reader.js';
@@ -8,6 +9,7 @@ import type { NbdLimits } from './limits.js';
 import type { NbdServerOptions } from './server.js';
 import { upgradeToTls } from './tls.js';
 import { Transmission } from './transmission.js';
+import { within } from './within.js';
 
 type Ready = Extract<HandshakeResult, { outcome: 'transmission' }>;
 
@@ -28,6 +30,7 @@ export class Connection {
   readonly finished: Promise<void>;
   private stream: Duplex;
   private deadline: Timer | undefined;
+  private negotiation: Handshake | undefined;
   private transmission: Transmission | undefined;
   private endReason: Error | undefined;
   private resolveEnd: () => void = () => {};
@@ -62,21 +65,31 @@ export class Connection {
   }
 
   private async run(): Promise<void> {
-    const { clock, limits, log } = this.options;
-    this.deadline = clock.after(limits.handshakeTimeoutMs, () => this.drop('handshake timeout'));
+    const { log } = this.options;
+    this.armDeadline();
     try {
       const ready = await this.handshake();
       if (ready !== undefined) await this.serve(ready.result, ready.received);
     } catch (error) {
+      // A broken belief stops the process.
+      if (error instanceof AssertionError) throw error;
       this.endReason ??= error as Error;
       if (!(error instanceof ConnectionEnded)) log.error({ err: error }, 'connection failed');
     } finally {
-      this.deadline.cancel();
+      this.deadline?.cancel();
       this.setState('closed');
       this.stream.destroy();
       this.socket.destroy();
       log.debug({ export: this.exportName, reason: this.endReason?.message }, 'connection closed');
     }
+  }
+
+  private armDeadline(): void {
+    const { clock, limits } = this.options;
+    this.deadline = clock.after(limits.handshakeTimeoutMs, () => {
+      if (this.negotiation?.busy && !this.stream.destroyed) this.armDeadline();
+      else this.drop('handshake timeout');
+    });
   }
 
   /** Haggles, through TLS when the client asks for it; undefined after a polite ABORT. */
@@ -85,6 +98,7 @@ export class Connection {
     let reader = new ByteReader(this.stream);
     const common = { provider, limits, log };
     const plain = new Handshake(this.stream, reader, { ...common, tls: tlsPolicy(tls?.mode) });
+    this.negotiation = plain;
     let result = await plain.run();
     if (result.outcome === 'tls' && tls !== undefined) {
       // Bytes sent before the handshake are not protected by it; taking them would let anyone inject options.
@@ -94,7 +108,8 @@ export class Connection {
       this.stream = secure;
       reader = new ByteReader(secure);
       const { clientFlags } = plain;
-      result = await new Handshake(secure, reader, { ...common, tls: 'active', clientFlags }).run();
+      this.negotiation = new Handshake(secure, reader, { ...common, tls: 'active', clientFlags });
+      result = await this.negotiation.run();
     }
     if (result.outcome === 'abort') await this.endStream();
     return result.outcome === 'transmission' ? { result, received: reader.detach() } : undefined;
@@ -170,14 +185,4 @@ export class Connection {
 function tlsPolicy(mode: 'optional' | 'require' | undefined): 'off' | 'offer' | 'require' {
   if (mode === undefined) return 'off';
   return mode === 'optional' ? 'offer' : 'require';
-}
-
-/** Waits for the promise, but not longer than `timeoutMs`. */
-async function within(clock: Clock, timeoutMs: number, promise: Promise<void>): Promise<void> {
-  let timer: Timer | undefined;
-  const timeout = new Promise<void>((resolve) => {
-    timer = clock.after(timeoutMs, resolve);
-  });
-  await Promise.race([promise, timeout]);
-  timer?.cancel();
 }

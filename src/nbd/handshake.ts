@@ -48,6 +48,8 @@ export interface HandshakeOptions {
  */
 export class Handshake {
   clientFlags = 0;
+  /** True while the client waits for us: its deadline must not punish it for a slow cluster. */
+  busy = false;
   private style: ReplyStyle = 'simple';
   /** The export for which SET_META_CONTEXT chose base:allocation. */
   private contextExport: string | undefined;
@@ -119,6 +121,7 @@ export class Handshake {
   }
 
   private async answer(option: number, payload: Buffer): Promise<HandshakeResult | undefined> {
+    this.busy = true;
     try {
       return await this.dispatch(option, payload);
     } catch (error) {
@@ -127,6 +130,8 @@ export class Handshake {
         return this.refuse(option, OptionReply.ERR_INVALID, error.message);
       if (error instanceof AppError) return this.refuseExport(option, error);
       throw error;
+    } finally {
+      this.busy = false;
     }
   }
 

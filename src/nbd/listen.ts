@@ -14,13 +14,14 @@ export interface NbdListener {
 }
 
 const BACKLOG = 512;
+/** A host that died without a word is noticed by probes after this silence. */
+const KEEP_ALIVE_DELAY_MS = 30_000;
 
 /** Listens on TCP or a unix socket and hands each connection to the server. Rejects with AppError 'network'. */
 export async function listenNbd(nbd: NbdServer, address: NbdAddress): Promise<NbdListener> {
   if ('path' in address) await removeStaleSocket(address.path);
-  const server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: false }, (socket) =>
-    nbd.handle(socket),
-  );
+  const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS };
+  const server = createServer(tcp, (socket) => nbd.handle(socket));
   await listening(server, { ...address, backlog: BACKLOG });
   const bound = server.address() as AddressInfo | string | null;
   return {

@@ -7,6 +7,7 @@ import { Connection } from './connection.js';
 import { defaultLimits, type NbdLimits } from './limits.js';
 import type { NbdObserver } from './observer.js';
 import type { NbdTlsOptions } from './tls.js';
+import { within } from './within.js';
 
 export interface NbdServerOptions {
   readonly provider: DeviceProvider;
@@ -103,7 +104,8 @@ class Server implements NbdServer {
     this.closed = true;
     this.stallTimer?.cancel();
     for (const connection of [...this.live]) connection.drop('server closes');
-    await Promise.all(this.finishing);
+    // A backend that never answers must not hold up the daemon's end: requests get one grace, closing another.
+    await within(this.options.clock, 2 * this.limits.closeGraceMs, Promise.all(this.finishing));
   }
 
   private onState(connection: Connection): void {

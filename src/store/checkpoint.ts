@@ -16,10 +16,13 @@ export async function checkpointSegment(
   const { journal, disk, touched, limits } = context;
   // Brings what waits for its sync to the objects: callbacks run in order, so they come before this goes on.
   await journal.synced(segment.lastSequence);
-  const objects = [...segment.dirty];
+  // Before the tails: what a flush has still to sync must not vanish from its list while we sync it.
+  await direct.flush();
+  const all = [...segment.dirty];
+  const objects = [...all];
   const work = async () => {
     for (let object = objects.pop(); object; object = objects.pop()) {
-      await syncTail(context, direct, object);
+      await syncTail(context, object);
       segment.dirty.delete(object);
       object.dirtyIn--;
     }
@@ -29,21 +32,19 @@ export async function checkpointSegment(
   await Promise.all(workers);
   await touched.sync(segment.epochs);
   for (const folder of segment.folders) await disk.syncDir(folder);
+  for (const object of all) object.nameDurable = true;
   await journal.makeReady(segment);
   context.cache.trim();
 }
 
-async function syncTail(context: StoreContext, direct: DirectFlusher, object: StoredObject): Promise<void> {
+async function syncTail(context: StoreContext, object: StoredObject): Promise<void> {
   if (object.gone) return;
   const { cache } = context;
   cache.pin(object);
   try {
     object.writeTail();
     await object.sync();
-    // Only now: a flush that comes meanwhile must still wait for these bytes.
-    object.nameDurable = true;
   } finally {
     cache.unpin(object);
   }
-  void direct;
 }

@@ -4,11 +4,10 @@
  */
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
-import { markDirty, usedBlocks } from './apply.js';
+import { usedBlocks } from './apply.js';
 import { BAD, blockChecksum, HOLE } from './checksum.js';
 import type { StoreContext } from './context.js';
 import type { DirectFlusher } from './direct-flusher.js';
-import type { Segment } from './journal.js';
 import { recordTypes } from './journal-record.js';
 import { createObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
 import { BadBlocksError } from './object-store.js';
@@ -24,7 +23,6 @@ export async function copyObject(
   direct: DirectFlusher,
   op: Operation,
   parent: StoredObject,
-  segment: Segment,
 ): Promise<void> {
   const { disk, cache } = context;
   const instance = context.nextInstance();
@@ -55,11 +53,6 @@ export async function copyObject(
   cache.put(copy);
   copy.nameDurable = true;
   context.usedBytes += usedBlocks(copy) * BLOCK_SIZE;
-  context.touched.add(op.oid, op.epoch);
-  // The touch was journaled in a segment that may have been switched since: note it in whichever is current now.
-  context.journal.current.epochs.add(op.epoch);
-  segment.epochs.add(op.epoch);
-  markDirty(context.journal.current, copy);
   await disk.syncDir(objectFolder(op.oid));
 }
 
@@ -105,8 +98,7 @@ async function readWhole(
 }
 
 function overlay(op: Operation, copy: StoredObject): void {
-  const parts =
-    op.kind === 'zero' ? planZero(op, copy) : planWrite(op, copy, Number.POSITIVE_INFINITY);
+  const parts = op.kind === 'zero' ? planZero(op, copy) : planWrite(op, copy, Number.POSITIVE_INFINITY);
   for (const { type, firstBlock, blockCount, checksums, buffers } of parts) {
     const offset = firstBlock * BLOCK_SIZE;
     if (buffers.length > 0) copy.file.write(buffers, offset);

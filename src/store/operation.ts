@@ -1,7 +1,7 @@
 /** One request on its way through the writer, and what planning made of it. */
 import type { RecordType } from './journal-record.js';
-import type { WriteMode } from './object-store.js';
 import type { StoredObject } from './object-file.js';
+import type { WriteMode } from './object-store.js';
 
 /** Whole blocks that change together: one journal record each. */
 export interface Part {

@@ -109,7 +109,10 @@ export function growthBlocks(parts: readonly Part[], object: StoredObject | unde
 /** True when planning this operation reads blocks of the object. */
 export function isPartial(op: Operation): boolean {
   if (op.kind === 'adopt') return true;
-  return (op.kind === 'write' || op.kind === 'zero') && (op.offset % BLOCK_SIZE !== 0 || op.length % BLOCK_SIZE !== 0);
+  return (
+    (op.kind === 'write' || op.kind === 'zero') &&
+    (op.offset % BLOCK_SIZE !== 0 || op.length % BLOCK_SIZE !== 0)
+  );
 }
 
 /** Checksum of an allocated block of zeros. */
@@ -141,7 +144,13 @@ function wholePart(
       checksums[block] = blockChecksum(buffer.subarray(at, at + BLOCK_SIZE), target.seed, firstBlock + block);
     }
   }
-  return { type: direct ? recordTypes.direct : recordTypes.image, firstBlock, blockCount, checksums, buffers };
+  return {
+    type: direct ? recordTypes.direct : recordTypes.image,
+    firstBlock,
+    blockCount,
+    checksums,
+    buffers,
+  };
 }
 
 function zeroPart(target: Target, firstBlock: number, blockCount: number, allocate: boolean): Part {

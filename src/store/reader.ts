@@ -103,7 +103,10 @@ export function blockRuns(object: StoredObject): BlockRun[] {
 export function checkRange(object: { objectBytes: number }, offset: number, length: number): void {
   const ok = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   if (!ok || offset + length > object.objectBytes) {
-    throw new AppError('invalid', `range ${offset}+${length} is outside the object (${object.objectBytes} bytes)`);
+    throw new AppError(
+      'invalid',
+      `range ${offset}+${length} is outside the object (${object.objectBytes} bytes)`,
+    );
   }
 }
 
@@ -115,7 +118,8 @@ function allHoles(table: Uint32Array, first: number, end: number): boolean {
 /** Checks whole blocks in `bytes` and blanks holes; the bad ones, or undefined when all is well. */
 function verifyBlocks(object: StoredObject, bytes: Uint8Array, first: number): number[] | undefined {
   const { table, seed } = object;
-  if (bytes.length === BLOCK_SIZE) return blockChecksum(bytes, seed, first) === table[first] ? undefined : [first];
+  if (bytes.length === BLOCK_SIZE)
+    return blockChecksum(bytes, seed, first) === table[first] ? undefined : [first];
   let bad: number[] | undefined;
   for (let at = 0, block = first; at < bytes.length; at += BLOCK_SIZE, block++) {
     const sum = table[block]!;

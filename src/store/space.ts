@@ -16,7 +16,8 @@ export class Space {
     private readonly clock: Clock,
     reserveBytes: number | undefined,
   ) {
-    this.reserveBytes = reserveBytes ?? Math.max(MIN_RESERVE_BYTES, Math.floor(disk.space().totalBytes / 100));
+    this.reserveBytes =
+      reserveBytes ?? Math.max(MIN_RESERVE_BYTES, Math.floor(disk.space().totalBytes / 100));
   }
 
   /** Throws AppError 'no-space' when `bytes` more would eat into the reserve. */
@@ -28,7 +29,10 @@ export class Space {
       this.askedMs = nowMs;
     }
     if (this.freeBytes - bytes < this.reserveBytes) {
-      throw new AppError('no-space', `only ${this.freeBytes} bytes are free and ${this.reserveBytes} stay reserved`);
+      throw new AppError(
+        'no-space',
+        `only ${this.freeBytes} bytes are free and ${this.reserveBytes} stay reserved`,
+      );
     }
     this.freeBytes -= bytes;
   }

@@ -9,18 +9,19 @@
  *
  * A crash (kill) between journal and apply: the batch is replayed; the write was not acknowledged, and appears.
  */
+
+import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
-import { type StoreContext, toStoreError } from './context.js';
-import { DiskError } from './disk.js';
 import { applyOperation } from './apply.js';
+import { type StoreContext, toStoreError } from './context.js';
 import { copyObject } from './copy-on-write.js';
 import type { DirectFlusher } from './direct-flusher.js';
+import { DiskError } from './disk.js';
 import type { Segment } from './journal.js';
 import { BatchBuilder, type JournalRecord, RECORD_BYTES, recordTypes } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import type { Operation } from './operation.js';
 import { growthBlocks, isPartial, planAdopt, planWrite, planZero } from './planner.js';
-import { BLOCK_SIZE } from '../base/bytes.js';
 
 type Verdict =
   /** In the batch. */
@@ -120,6 +121,7 @@ export class Writer {
     if (journal.current.dirty.size >= limits.maxActiveObjects) this.onSegmentFull();
     const sequence = journal.sequence + 1;
     const planned: Operation[] = [];
+    this.plannedMissing.clear();
     const uncommittedCount = this.builder.begin(this.uncommitted(), limits.maxUncommitted);
     let taken = 0;
     let full = false;
@@ -180,7 +182,10 @@ export class Writer {
     const { cache, journal } = this.context;
     const object = cache.get(op.oid);
     const planned = this.plannedMissing.get(op.oid) === sequence || object?.plannedBatch === sequence;
-    if (planned && (!object || object.plannedBatch !== sequence || isPartial(op) || isStructural(op, object))) {
+    if (
+      planned &&
+      (!object || object.plannedBatch !== sequence || isPartial(op) || isStructural(op, object))
+    ) {
       return 'later';
     }
     if (op.mode === 'cow' && (op.kind === 'write' || op.kind === 'zero')) return this.planCow(op, sequence);
@@ -222,8 +227,7 @@ export class Writer {
     }
     op.creates = !object || op.mode === 'create';
     const base = op.creates ? undefined : object;
-    op.parts =
-      op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, this.context.limits.directBytes);
+    op.parts = op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, this.context.limits.directBytes);
     op.waits = op.creates || object!.activeGeneration !== this.context.journal.current.generation;
     const growth = growthBlocks(op.parts, base) + (op.creates ? 4 : 0);
     if (growth === 0) return;
@@ -379,7 +383,8 @@ export class Writer {
       return 'aside';
     }
     const parent = this.context.cache.get(parentOid);
-    const parentPlanned = this.plannedMissing.get(parentOid) === sequence || parent?.plannedBatch === sequence;
+    const parentPlanned =
+      this.plannedMissing.get(parentOid) === sequence || parent?.plannedBatch === sequence;
     if (parentPlanned) return 'later';
     if (!parent) throw new AppError('no-object', `no parent object ${parentOid.toString(16)}`);
     if (parent.objectBytes !== op.objectBytes) throw new AppError('invalid', 'parent of another size');
@@ -402,7 +407,7 @@ export class Writer {
     try {
       await this.journalTouch(op);
       await journal.synced(journal.sequence);
-      await copyObject(this.context, this.direct, op, parent, journal.current);
+      await copyObject(this.context, this.direct, op, parent);
       op.resolve();
     } catch (error) {
       op.reject(this.context.failure() ?? toStoreError(error));
@@ -438,6 +443,9 @@ export class Writer {
         const first = journal.current.lastSequence < 0;
         try {
           journal.append(this.builder, count);
+          // Noted before the object changes: the segment's checkpoint makes the note durable.
+          this.context.touched.add(op.oid, op.epoch);
+          journal.current.epochs.add(op.epoch);
         } catch (error) {
           this.context.fail(error);
           reject(error);

@@ -48,8 +48,11 @@ export interface SimNode {
   readonly control: ControlHandler;
   /** Nothing left to catch up with, as this node sees it. */
   health(): { allSynced: boolean; reason?: string };
-  /** Checksum table of each object of which this node should hold a full replica; equal on all nodes when healthy. */
-  replicaTables?(): Promise<Map<string, Uint32Array>>;
+  /**
+   * Checksum table of each object that this node holds and should hold, and how many nodes should. When healthy the
+   * tables are equal on all of them, and none lacks one.
+   */
+  replicaTables?(): Promise<Map<string, { table: Uint32Array; holders: number }>>;
   /** Named rare events, added up into the campaign's coverage. */
   counters?(): Record<string, number>;
   stop(): Promise<void>;

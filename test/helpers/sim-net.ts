@@ -148,7 +148,7 @@ export class SimNetwork {
       const refuse = (code: string): void => {
         const cause = Object.assign(new Error(`connect ${code} ${keyOf(address)}`), { code });
         const answer = new AppError('network', cause.message, { cause });
-        from.clock.after(this.delayMs(), () => reject(answer));
+        this.reach(from, this.delayMs(), () => reject(answer));
       };
       const attempt = (): void => {
         if (from.clock.dead) return;
@@ -178,9 +178,10 @@ export class SimNetwork {
     }
     const delayMs = this.delayMs();
     // What the acceptor says at once must not overtake the answer to connect.
-    far.lastArrivalMs = this.options.clock.nowMs() + delayMs;
-    from.clock.after(delayMs, () => resolve(near));
-    to.clock.after(0, () => {
+    far.openMs = this.options.clock.nowMs() + delayMs;
+    far.lastArrivalMs = far.openMs;
+    this.reach(from, delayMs, () => resolve(near));
+    this.reach(to, 0, () => {
       if (to.listener) to.listener(far);
       else far.close();
     });
@@ -188,6 +189,11 @@ export class SimNetwork {
 
   private resetGhostsOf(name: string): void {
     for (const end of this.ends) if (end.to.name === name && end.peer.ghost) end.peer.resetGhost();
+  }
+
+  /** For End. Runs in the node after a delay of the world's, which the node's own clock does not bend. */
+  reach(host: Host, delayMs: number, run: () => void): void {
+    if (!host.clock.dead) this.options.clock.schedule(this.options.clock.nowMs() + delayMs, run, host.clock);
   }
 
   /** For End. */
@@ -218,6 +224,8 @@ class End implements Channel {
   closed = false;
   /** The machine lost its power: this side is gone without a word. */
   ghost = false;
+  /** Nothing, not even the end, arrives before the other side knows that the channel is open. */
+  openMs = 0;
   lastArrivalMs = 0;
   queuedBytesTotal = 0;
   private broken = false;
@@ -364,12 +372,12 @@ class End implements Channel {
     for (const lost of this.pipe.splice(keep)) {
       if (lost.message) this.queuedBytesTotal -= HEADER_BYTES + lost.message.payload.length;
     }
-    this.lastArrivalMs = this.pipe.at(-1)?.atMs ?? 0;
+    this.lastArrivalMs = this.pipe.at(-1)?.atMs ?? this.openMs;
   }
 
   private delayRest(byMs: number): void {
     for (const item of this.pipe) item.atMs += byMs;
-    this.lastArrivalMs = this.pipe.at(-1)?.atMs ?? 0;
+    this.lastArrivalMs = this.pipe.at(-1)?.atMs ?? this.openMs;
   }
 }
 

@@ -1,10 +1,12 @@
-/** The clusters that campaigns can be run against, by name; the production one registers itself here. */
+/** The clusters that campaigns can be run against, by name. */
 import type { ClusterKind } from '../helpers/sim-cluster.js';
+import { sheepKind } from './sheep.js';
 import { toyKind } from './toy.js';
 
 export const clusterKinds: Record<string, ClusterKind> = {
+  sheep: sheepKind,
   toy: toyKind,
 };
 
 /** What `npm run sim` takes without --kind. */
-export const DEFAULT_KIND = 'toy';
+export const DEFAULT_KIND = 'sheep';

@@ -217,17 +217,18 @@ class SeedRun {
   }
 
   private async compareReplicas(): Promise<void> {
-    const tables = new Map<string, { node: string; table: Uint32Array }>();
+    const objects = new Map<string, Replica[]>();
     for (const life of this.cluster.living()) {
       if (!life.node?.replicaTables) continue;
       const own = await this.answer(life, 'replica tables', (node) => node.replicaTables!());
-      for (const [oid, table] of own) {
-        const other = tables.get(oid);
-        if (!other) tables.set(oid, { node: life.machine.name, table });
-        else compareTables(oid, life.machine.name, table, other);
+      for (const [oid, { table, holders }] of own) {
+        const replicas = objects.get(oid) ?? [];
+        replicas.push({ node: life.machine.name, table, holders });
+        objects.set(oid, replicas);
         this.load.count('replicas compared');
       }
     }
+    for (const [oid, replicas] of objects) compareTables(oid, replicas);
   }
 
   private async control(method: string, params: object): Promise<void> {
@@ -279,15 +280,23 @@ class SeedRun {
   }
 }
 
-function compareTables(
-  oid: string,
-  node: string,
-  table: Uint32Array,
-  other: { node: string; table: Uint32Array },
-): void {
-  for (let i = 0; i < Math.max(table.length, other.table.length); i++) {
-    if (table[i] === other.table[i]) continue;
-    throw new ModelViolation(`replicas of ${oid} differ in block ${i}: ${node} and ${other.node}`);
+interface Replica {
+  node: string;
+  table: Uint32Array;
+  holders: number;
+}
+
+function compareTables(oid: string, replicas: readonly Replica[]): void {
+  const first = replicas[0]!;
+  const names = replicas.map((r) => r.node).join(', ');
+  if (replicas.length !== first.holders) {
+    throw new ModelViolation(`object ${oid}: ${first.holders} nodes should hold it, it is on ${names} only`);
+  }
+  for (const { node, table } of replicas) {
+    for (let i = 0; i < Math.max(table.length, first.table.length); i++) {
+      if (table[i] === first.table[i]) continue;
+      throw new ModelViolation(`object ${oid}: block ${i} differs between ${first.node} and ${node}`);
+    }
   }
 }
 

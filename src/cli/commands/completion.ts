@@ -9,7 +9,7 @@ export function completionCommands(program: Command, runner: Runner): void {
     .description('Prints a script that completes dog commands and options with the Tab key.');
   const shells = {
     bash: { script: bash, example: 'dog completion bash > /etc/bash_completion.d/dog' },
-    zsh: { script: zsh, example: 'dog completion zsh > "${fpath[1]}/_dog"' },
+    zsh: { script: zsh, example: 'dog completion zsh > ~/.zfunc/_dog' },
     fish: { script: fish, example: 'dog completion fish > ~/.config/fish/completions/dog.fish' },
   };
   for (const [shell, { script, example }] of Object.entries(shells)) {

@@ -179,6 +179,21 @@ test('a killed process: its channels close, connecting is refused', async () => 
   assert.is(((error as AppError).cause as { code: string }).code, 'ECONNREFUSED');
 });
 
+test('a channel that ends as soon as it is open is first open, then closed', async () => {
+  for (let seed = 1; seed <= 50; seed++) {
+    const { clock, net, a, b } = world(seed);
+    let closed = 0;
+    a.transport.connect(address(2)).then((channel) => {
+      channel.onClose = () => closed++;
+    });
+    await clock.run({ untilMs: 1000, stop: () => b.accepted.length > 0 });
+    net.kill('n2');
+    b.clock.kill();
+    await later(clock, 1000);
+    assert.is(closed, 1);
+  }
+});
+
 test('a machine without power is silent: connecting times out, the old channel is reset when it is back', async () => {
   const { clock, net, a, b, add } = world();
   const channel = await open(clock, a, b);

@@ -1,0 +1,75 @@
+import { AppError } from '../base/errors.js';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+
+/** What a sheep is started with. Ports are TCP; 0 asks the system for any, -1 leaves the door out. */
+export interface SheepConfig {
+  readonly dir: string;
+  readonly coordinator: string;
+  readonly host: string;
+  readonly port: number;
+  readonly nbdPort: number;
+  readonly httpPort: number;
+  readonly unixSocket?: string;
+  readonly nbdSocket?: string;
+  readonly zone: number;
+  readonly vnodes: number;
+  readonly log?: string;
+  readonly pidFile?: string;
+  readonly tlsMode: 'off' | 'optional' | 'require';
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsClientCa?: string;
+  readonly tlsPsk?: string;
+  readonly leaseTtlMs: number;
+}
+
+export function parseSheepArguments(argv: readonly string[]): SheepConfig {
+  const command = new Command('sheep')
+    .description('The storage daemon: keeps replicas of objects and serves volumes. `dog cluster up` starts it for you.')
+    .requiredOption('--dir <path>', 'directory of this sheep: identity and store')
+    .requiredOption('--coordinator <path>', 'directory that all sheep of this host share')
+    .option('--host <address>', 'address of all TCP doors', '127.0.0.1')
+    .option('--port <port>', 'clients, dog and other sheep', port, 7000)
+    .option('--nbd-port <port>', 'NBD over TCP; -1: none', port, 10809)
+    .option('--http-port <port>', 'metrics and health; -1: none', port, 7080)
+    .option('--unix-socket <path>', 'clients and dog on a unix socket')
+    .option('--nbd-socket <path>', 'NBD on a unix socket')
+    .option('--zone <number>', 'nodes of one zone fail together', integer(0, 0xffffffff), 0)
+    .option('--vnodes <number>', 'weight in the placement of objects', integer(1, 65535), 128)
+    .option('--log <file>', 'log file (standard error without)')
+    .option('--pid-file <file>', 'where to write the process id')
+    .option('--tls-mode <mode>', 'TLS for NBD: off, optional or require', tlsMode, 'off')
+    .option('--tls-cert <file>', 'server certificate, PEM')
+    .option('--tls-key <file>', 'its private key, PEM')
+    .option('--tls-client-ca <file>', 'clients must show a certificate of this authority, PEM')
+    .option('--tls-psk <file>', 'pre-shared keys: lines of user:hexkey')
+    .option('--lease-ttl-ms <ms>', 'a silent sheep is excluded after this', integer(500, 600_000), 3000)
+    .exitOverride()
+    .allowExcessArguments(false);
+  try {
+    command.parse(argv, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
+    throw new AppError('usage', AppError.from(error).message);
+  }
+  return command.opts<SheepConfig>();
+}
+
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`an integer from ${min} to ${max} is wanted.`);
+    }
+    return value;
+  };
+}
+
+function port(text: string): number {
+  return integer(-1, 65535)(text);
+}
+
+function tlsMode(text: string): SheepConfig['tlsMode'] {
+  if (text === 'off' || text === 'optional' || text === 'require') return text;
+  throw new InvalidArgumentError('off, optional or require is wanted.');
+}

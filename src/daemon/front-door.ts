@@ -1,0 +1,70 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { existsSync, unlinkSync } from 'node:fs';
+import type { Logger } from '../base/log.js';
+import type { ControlHandler } from '../control/api.js';
+import { serveControl } from '../control/server.js';
+import { looksLikePeer, type TcpTransport } from '../net/tcp-transport.js';
+
+/** Sockets that have not said anything yet, and connections in all; past it new ones are closed at once (I-11). */
+const CONNECTIONS_MAX = 4096;
+/** A connection that has not sent its first bytes by then is closed; `dog` and old clients may stay silent long after. */
+const FIRST_BYTES_DEADLINE_MS = 30_000;
+
+export interface FrontDoorOptions {
+  readonly transport: TcpTransport;
+  readonly handler: ControlHandler;
+  readonly epoch: () => number;
+  readonly log: Logger;
+}
+
+/** The one port for clients of the protocol, for `dog` and for other sheep: the first bytes tell who it is. */
+export class FrontDoor {
+  private readonly sockets = new Set<Socket>();
+  private readonly servers: Server[] = [];
+
+  constructor(private readonly options: FrontDoorOptions) {}
+
+  async listen(address: { host: string; port: number } | { path: string }): Promise<number> {
+    if ('path' in address && existsSync(address.path)) unlinkSync(address.path);
+    const server = createServer({ noDelay: true }, (socket) => this.accept(socket));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(address, resolve);
+    });
+    this.servers.push(server);
+    const bound = server.address();
+    return typeof bound === 'object' && bound !== null ? bound.port : 0;
+  }
+
+  close(): void {
+    for (const server of this.servers) server.close();
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  private accept(socket: Socket): void {
+    if (this.sockets.size >= CONNECTIONS_MAX) {
+      socket.destroy();
+      return;
+    }
+    this.sockets.add(socket);
+    socket.on('close', () => this.sockets.delete(socket));
+    socket.on('error', (error) => this.options.log.debug({ err: error.message }, 'a connection broke'));
+    socket.setTimeout(FIRST_BYTES_DEADLINE_MS, () => socket.destroy());
+    let seen: Buffer = Buffer.alloc(0);
+    const onData = (chunk: Buffer) => {
+      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+      const peer = looksLikePeer(seen);
+      if (peer === 'need-more') return;
+      socket.pause();
+      socket.off('data', onData);
+      socket.setTimeout(0);
+      if (peer) this.options.transport.accept(socket, seen);
+      else {
+        const { handler, epoch, log } = this.options;
+        serveControl(socket, seen, handler, { epoch, log });
+        socket.resume();
+      }
+    };
+    socket.on('data', onData);
+  }
+}

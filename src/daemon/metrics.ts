@@ -1,0 +1,121 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { SheepCore } from './sheep-core.js';
+
+/** Latency buckets from 50 microseconds to 10 seconds. */
+const BUCKETS_SECONDS = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+
+/** What a sheep tells Prometheus: names by that project's conventions (base units, _total, _seconds, _bytes). */
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly durations: Histogram<'command'>;
+  private readonly bytes: Counter<'command'>;
+  private readonly errors: Counter<'command' | 'error'>;
+  /** One resolved child per command keeps label look-ups off the hot path. */
+  private readonly children = new Map<string, { observe: (seconds: number) => void; add: (bytes: number) => void }>();
+
+  constructor(core: () => SheepCore, nbdConnections: () => number) {
+    const registers = [this.registry];
+    this.durations = new Histogram({
+      name: 'sheepfold_nbd_request_duration_seconds',
+      help: 'Time from the arrival of an NBD request to its answer',
+      labelNames: ['command'],
+      buckets: BUCKETS_SECONDS,
+      registers,
+    });
+    this.bytes = new Counter({
+      name: 'sheepfold_nbd_request_bytes_total',
+      help: 'Bytes asked for by NBD requests',
+      labelNames: ['command'],
+      registers,
+    });
+    this.errors = new Counter({
+      name: 'sheepfold_nbd_request_errors_total',
+      help: 'NBD requests answered with an error',
+      labelNames: ['command', 'error'],
+      registers,
+    });
+    this.gauge('sheepfold_nbd_connections', 'Open NBD connections', nbdConnections);
+    this.gauge('sheepfold_cluster_epoch', 'Epoch this sheep is in', () => core().epoch);
+    this.gauge('sheepfold_cluster_nodes_up', 'Members that are up', () => upCount(core()));
+    this.gauge('sheepfold_cluster_healthy', '1: every member is up and has caught up', () => Number(core().healthy()));
+    this.gauge('sheepfold_recovery_objects', 'Objects this sheep has still to compare', () => {
+      return core().cluster?.catchUp.remaining ?? 0;
+    });
+    this.gauge('sheepfold_store_total_bytes', 'Size of the file system', () => core().store?.stats().totalBytes ?? 0);
+    this.gauge('sheepfold_store_free_bytes', 'Room left on it', () => core().store?.stats().freeBytes ?? 0);
+    this.gauge('sheepfold_store_used_bytes', 'Room taken by objects', () => core().store?.stats().usedBytes ?? 0);
+    this.count('sheepfold_store_journal_syncs_total', 'Syncs of the journal', () => {
+      return core().store?.stats().journalSyncs ?? 0;
+    });
+    this.count('sheepfold_store_journal_batches_total', 'Batches written to the journal', () => {
+      return core().store?.stats().journalBatches ?? 0;
+    });
+    this.count('sheepfold_store_checksum_errors_total', 'Blocks that did not match their checksums', () => {
+      return core().store?.stats().checksumErrors ?? 0;
+    });
+    this.gauge('process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
+    this.count('process_cpu_seconds_total', 'Processor time used', () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    });
+  }
+
+  /** An NBD request was answered. */
+  requestDone(command: string, durationMs: number, bytes: number, error: string | undefined): void {
+    const child = this.childFor(command);
+    child.observe(durationMs / 1000);
+    if (bytes > 0) child.add(bytes);
+    if (error !== undefined) this.errors.inc({ command, error });
+  }
+
+  async counters(): Promise<Record<string, number>> {
+    const result: Record<string, number> = {};
+    for (const metric of await this.registry.getMetricsAsJSON()) {
+      for (const { value, labels } of metric.values) {
+        const suffix = Object.entries(labels).map(([k, v]) => `${k}="${v}"`);
+        if (typeof value === 'number') result[suffix.length ? `${metric.name}{${suffix.join(',')}}` : metric.name] = value;
+      }
+    }
+    return result;
+  }
+
+  private childFor(command: string) {
+    let child = this.children.get(command);
+    if (child === undefined) {
+      const histogram = this.durations.labels(command);
+      const counter = this.bytes.labels(command);
+      child = { observe: (seconds) => histogram.observe(seconds), add: (bytes) => counter.inc(bytes) };
+      this.children.set(command, child);
+    }
+    return child;
+  }
+
+  private gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  }
+
+  private count(name: string, help: string, value: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  }
+}
+
+function upCount(core: SheepCore): number {
+  return core.membership.view?.history.current.nodes.filter((n) => n.up).length ?? 0;
+}

@@ -1,0 +1,154 @@
+/**
+ * Opening a store: identity, recovery, a fresh journal. In this order, so that a crash at any point leaves a store
+ * that opens the same way again: replay, sync what was replayed, keep the suspects, superblock (with the new boot
+ * id), new journal generations.
+ */
+import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { TMP_FOLDER } from './copy-on-write.js';
+import { type Disk, DiskError, type DiskFile } from './disk.js';
+import { formatSegments, Journal, type Segment, segmentPath } from './journal.js';
+import { defaultLimits, type StoreLimits } from './limits.js';
+import { ObjectCache } from './object-cache.js';
+import { scanJournal } from './recovery.js';
+import { replayJournal } from './replay.js';
+import { Store, segmentSize } from './store.js';
+import { checkIdentity, readSuperblock, type Superblock, writeSuperblock } from './superblock.js';
+import { readSuspects, Suspects } from './suspects.js';
+import { TOUCHED_FOLDER, TouchedLog } from './touched-log.js';
+
+export interface StoreOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly identity: { readonly clusterId: string; readonly nodeId: string };
+  /** Changes with every boot of the machine: what was not synced before is then in doubt. */
+  readonly bootId: string;
+  readonly limits?: Partial<StoreLimits>;
+}
+
+/**
+ * Opens the store on a disk, making one on an empty disk.
+ * AppError 'cluster-error' (another cluster's or node's) | 'version' (of a newer program) | 'system' (damaged, no
+ * directory, not a store) | 'read-only' | 'no-space' (a new store does not fit) | 'io'.
+ */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  try {
+    return await open(options);
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+function explain(error: unknown): AppError {
+  if (!(error instanceof DiskError)) return AppError.from(error, 'system');
+  const { code, message } = error;
+  if (code === 'read-only' || code === 'denied') {
+    return new AppError('read-only', `the store cannot be written: ${message}`, { cause: error });
+  }
+  if (code === 'no-space') {
+    return new AppError('no-space', `the disk is too full to open the store: ${message}`, { cause: error });
+  }
+  if (code === 'missing') {
+    return new AppError('system', `the store is incomplete: ${message}`, { cause: error });
+  }
+  return new AppError('io', `the store cannot be opened: ${message}`, { cause: error });
+}
+
+async function open(options: StoreOptions): Promise<Store> {
+  const { disk, clock, bootId, identity } = options;
+  const log = options.log.child('store');
+  const limits = { ...defaultLimits, ...options.limits };
+  const found = readSuperblock(disk);
+  if (found) checkIdentity(found, identity);
+  else await prepareEmpty(disk);
+  await clearTmp(disk);
+
+  const powerCut = found !== undefined && found.bootId !== bootId && !found.clean;
+  const kept = readSuspects(disk);
+  if (!kept) log.error({}, 'the list of suspect objects is damaged: every object is suspect');
+  const recovered = await recover(disk, log, powerCut);
+  const suspects = new Suspects(disk, kept ?? new Set());
+  if (!kept || recovered.everything) await suspectEverything(disk, suspects);
+  for (const oid of recovered.suspects) suspects.oids.add(oid);
+  if (suspects.oids.size > 0 || !kept) await suspects.save();
+
+  const openCount = (found?.openCount ?? 0) + 1;
+  const superblock: Superblock = {
+    ...identity,
+    bootId,
+    clean: false,
+    openCount,
+    usedBytes: found?.usedBytes ?? 0,
+  };
+  await writeSuperblock(disk, superblock);
+  const segmentBytes = segmentSize(limits);
+  const segments: [Segment, Segment] = await formatSegments(disk, segmentBytes, openCount * 0x10_0000);
+  return new Store({
+    disk,
+    clock,
+    log,
+    limits,
+    cache: new ObjectCache(disk, limits),
+    touched: recovered.touched,
+    suspects,
+    superblock,
+    lossy: powerCut || recovered.everything,
+    makeJournal: (onFailure) => new Journal(segments, segmentBytes, openCount * 0x1_0000_0000, onFailure),
+  });
+}
+
+async function prepareEmpty(disk: Disk): Promise<void> {
+  if (disk.list('obj').length > 0) {
+    throw new AppError('system', 'the store has objects but no superblock');
+  }
+  for (const folder of ['obj', TMP_FOLDER, TOUCHED_FOLDER]) disk.mkdir(folder);
+  await disk.syncDir('.');
+}
+
+/** Copies that were never finished. */
+async function clearTmp(disk: Disk): Promise<void> {
+  for (const name of disk.list(TMP_FOLDER)) disk.unlink(`${TMP_FOLDER}/${name}`);
+}
+
+interface Recovered {
+  readonly suspects: readonly bigint[];
+  /** So much was lost that no object can be trusted. */
+  readonly everything: boolean;
+  readonly touched: TouchedLog;
+}
+
+async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Recovered> {
+  const touched = new TouchedLog(disk);
+  const files: DiskFile[] = [];
+  for (let index = 0; index < 2; index++) {
+    if (disk.exists(segmentPath(index))) files.push(disk.open(segmentPath(index)));
+  }
+  try {
+    const scan = scanJournal(files, powerCut ? 'power-cut' : 'kill');
+    const replayed = await replayJournal(disk, log, scan);
+    for (const { oid, epoch } of replayed.touched) touched.add(oid, epoch);
+    await touched.sync(new Set(replayed.touched.map(({ epoch }) => epoch)));
+    const { batches, damaged } = scan;
+    if (batches.length > 0) {
+      log.info({ batches: batches.length, objects: replayed.objects.length, powerCut }, 'journal replayed');
+    }
+    if (damaged > 0) log.error({ damaged }, 'durable journal batches are lost: every object is suspect');
+    return {
+      suspects: powerCut || damaged > 0 || replayed.problems > 0 ? replayed.objects : replayed.uncommitted,
+      everything: damaged > 0 || replayed.problems > 0,
+      touched,
+    };
+  } finally {
+    for (const file of files) file.close();
+  }
+}
+
+async function suspectEverything(disk: Disk, suspects: Suspects): Promise<void> {
+  for (const folder of disk.list('obj')) {
+    for (const name of disk.list(`obj/${folder}`)) {
+      if (/^[0-9a-f]{16}$/.test(name)) suspects.oids.add(BigInt(`0x${name}`));
+    }
+  }
+}

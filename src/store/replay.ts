@@ -1,0 +1,252 @@
+/**
+ * Carries out what the journal holds, object by object. First all batches are laid over each other in memory, then
+ * each object is brought to the result once: an older image must never overwrite newer bytes that went straight to
+ * the object. Doing it twice gives the same (a crash in here is nothing special).
+ *
+ * Bytes of direct writes are only in the object. What is found there is matched against the checksums the block had,
+ * newest first, back to the last one known to be durable: the first that fits is the block's content. An image
+ * among them can always be restored. When none fits the block is bad and says so when it is read.
+ */
+import { BLOCK_SIZE } from '../base/bytes.js';
+import type { Logger } from '../base/log.js';
+import { BAD, blockChecksum, HOLE } from './checksum.js';
+import { type Disk, DiskError, type DiskFile } from './disk.js';
+import { type JournalRecord, recordTypes } from './journal-record.js';
+import { createObject, loadObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
+import { zeroChecksum } from './planner.js';
+import type { FoundBatch, JournalScan } from './recovery.js';
+
+/** One possible content of a block. */
+type Version =
+  | { readonly kind: 'image'; readonly sum: number; readonly file: DiskFile; readonly offset: number }
+  | { readonly kind: 'direct'; readonly sum: number; readonly durable: boolean }
+  | { readonly kind: 'hole' }
+  | { readonly kind: 'zeros' };
+
+/** Versions kept per block; older ones are forgotten. */
+const MAX_VERSIONS = 8;
+
+interface ObjectPlan {
+  reset: 'none' | 'create' | 'remove';
+  instance: number;
+  objectBytes: number;
+  epoch: number;
+  /** Newest last. */
+  blocks: Map<number, Version[]>;
+}
+
+export interface ReplayResult {
+  /** Every object named in the journal. */
+  readonly objects: readonly bigint[];
+  /** What was in flight when the process died, and what the last batch changed. */
+  readonly uncommitted: readonly bigint[];
+  readonly touched: readonly { oid: bigint; epoch: number }[];
+  readonly problems: number;
+}
+
+/** Replays a scanned journal; all changed objects and their names are durable when it resolves. */
+export async function replayJournal(disk: Disk, log: Logger, scan: JournalScan): Promise<ReplayResult> {
+  const plans = new Map<bigint, ObjectPlan>();
+  const touched = new Map<string, { oid: bigint; epoch: number }>();
+  const flushed = Math.max(-1, ...scan.batches.slice(-1).map(({ header }) => header.flushedSequence));
+  for (const batch of scan.batches) {
+    planBatch(plans, batch, flushed);
+    for (const { oid, epoch } of batch.records) touched.set(`${oid}:${epoch}`, { oid, epoch });
+  }
+  const folders = new Set<string>();
+  let problems = 0;
+  for (const [oid, plan] of plans) {
+    folders.add(objectFolder(oid));
+    const done = replayObject(disk, log, oid, plan);
+    if (done === 'problem') problems++;
+    else if (done) await persistObject(done);
+  }
+  for (const folder of folders) if (disk.exists(folder)) await disk.syncDir(folder);
+  if (folders.size > 0) await disk.syncDir('obj');
+  const last = scan.batches.at(-1);
+  const uncommitted = last ? [...last.uncommitted, ...last.records.map(({ oid }) => oid)] : [];
+  return {
+    objects: [...plans.keys()],
+    uncommitted,
+    touched: [...touched.values()],
+    problems,
+  };
+}
+
+async function persistObject(object: StoredObject): Promise<void> {
+  try {
+    // The slot that was read may only be in the page cache: it is made durable before the other is overwritten.
+    await object.sync();
+    object.writeTail();
+    await object.sync();
+  } finally {
+    object.close();
+  }
+}
+
+function planBatch(plans: Map<bigint, ObjectPlan>, batch: FoundBatch, flushed: number): void {
+  let offset = batch.header.position + batch.header.headerBytes;
+  let image = 0;
+  for (const record of batch.records) {
+    const plan = planOf(plans, record);
+    for (let index = 0; index < record.blockCount; index++) {
+      const block = record.firstBlock + index;
+      const sum = record.checksums[index] ?? HOLE;
+      if (record.type === recordTypes.image) {
+        const bad = batch.badImages.has(image++);
+        // A lost image may still have reached the object: it is looked for there like a direct write.
+        if (bad) addVersion(plan, block, { kind: 'direct', sum, durable: true });
+        else addVersion(plan, block, { kind: 'image', sum, file: batch.file, offset });
+        offset += BLOCK_SIZE;
+      } else if (record.type === recordTypes.direct) {
+        addVersion(plan, block, { kind: 'direct', sum, durable: batch.header.sequence <= flushed });
+      } else if (record.type === recordTypes.hole || record.type === recordTypes.zeros) {
+        addVersion(plan, block, { kind: record.type === recordTypes.hole ? 'hole' : 'zeros' });
+      }
+    }
+  }
+}
+
+function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPlan {
+  const { oid, type, instance, objectBytes, epoch } = record;
+  let plan = plans.get(oid);
+  if (!plan) {
+    plan = { reset: 'none', instance: 0, objectBytes, epoch: 0, blocks: new Map() };
+    plans.set(oid, plan);
+  }
+  if (type === recordTypes.create || type === recordTypes.remove) {
+    plan.reset = type === recordTypes.create ? 'create' : 'remove';
+    plan.instance = instance;
+    plan.objectBytes = objectBytes;
+    plan.epoch = 0;
+    plan.blocks.clear();
+  } else if (instance > plan.instance && type !== recordTypes.touch) {
+    // Another life of the object began without a record: a copy took its name. It was durable by then.
+    plan.reset = 'none';
+    plan.instance = instance;
+    plan.objectBytes = objectBytes;
+    plan.blocks.clear();
+  }
+  if (type !== recordTypes.remove && epoch > plan.epoch) plan.epoch = epoch;
+  return plan;
+}
+
+function addVersion(plan: ObjectPlan, block: number, version: Version): void {
+  const versions = plan.blocks.get(block);
+  // What can always be restored makes everything before it irrelevant.
+  if (!versions || version.kind !== 'direct' || version.durable) {
+    plan.blocks.set(block, [version]);
+    return;
+  }
+  versions.push(version);
+  if (versions.length > MAX_VERSIONS) versions.splice(1, 1);
+}
+
+function replayObject(
+  disk: Disk,
+  log: Logger,
+  oid: bigint,
+  plan: ObjectPlan,
+): StoredObject | 'problem' | undefined {
+  let object = loadObject(disk, oid);
+  if (plan.reset === 'remove') {
+    if (!object) return undefined;
+    object.close();
+    if (object.instance <= plan.instance) disk.unlink(objectPath(oid));
+    return undefined;
+  }
+  if (plan.reset === 'create' && (!object || object.instance < plan.instance)) {
+    object = recreate(disk, log, oid, plan, object);
+    if (!object) return 'problem';
+  }
+  if (!object) {
+    if (plan.blocks.size === 0) return undefined;
+    log.error({ oid: oid.toString(16) }, 'an object that the journal changes is missing');
+    return 'problem';
+  }
+  // A newer life: the object was replaced by a copy after these records.
+  const theirs = object.instance !== 0 && object.instance !== plan.instance;
+  if (!theirs || plan.instance === 0) {
+    for (const [block, versions] of plan.blocks) {
+      if (block < object.blocks && !theirs) replayBlock(log, object, block, versions);
+    }
+    punchHoles(object, plan);
+  }
+  if (plan.epoch > object.epoch) object.epoch = plan.epoch;
+  return object;
+}
+
+function recreate(
+  disk: Disk,
+  log: Logger,
+  oid: bigint,
+  plan: ObjectPlan,
+  before: StoredObject | undefined,
+): StoredObject | undefined {
+  try {
+    if (before) {
+      before.close();
+      disk.unlink(objectPath(oid));
+    }
+    return createObject(disk, oid, plan.objectBytes, plan.instance, 0);
+  } catch (error) {
+    if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+    log.error({ oid: oid.toString(16) }, 'no room to create an object again');
+    return undefined;
+  }
+}
+
+function replayBlock(log: Logger, object: StoredObject, block: number, versions: readonly Version[]): void {
+  const found = new Uint8Array(BLOCK_SIZE);
+  let read = false;
+  const fits = (sum: number) => {
+    if (!read) object.file.read(found, block * BLOCK_SIZE);
+    read = true;
+    return blockChecksum(found, object.seed, block) === sum;
+  };
+  for (let index = versions.length - 1; index >= 0; index--) {
+    const version = versions[index]!;
+    if (version.kind === 'direct') {
+      if (fits(version.sum) || version.durable) {
+        object.table[block] = version.sum;
+        return;
+      }
+    } else {
+      restore(log, object, block, version);
+      return;
+    }
+  }
+  // Only direct writes, none of which is there: what was before the journal began?
+  const sum = object.table[block]!;
+  if (sum !== HOLE && !fits(sum)) object.table[block] = BAD;
+}
+
+function restore(log: Logger, object: StoredObject, block: number, version: Version): void {
+  const offset = block * BLOCK_SIZE;
+  try {
+    if (version.kind === 'image') {
+      const image = new Uint8Array(BLOCK_SIZE);
+      version.file.read(image, version.offset);
+      object.table[block] = version.sum;
+      object.file.write([image], offset);
+    } else if (version.kind === 'zeros') {
+      object.table[block] = zeroChecksum(object.seed, block);
+      object.file.write([new Uint8Array(BLOCK_SIZE)], offset);
+    } else {
+      object.table[block] = HOLE;
+    }
+  } catch (error) {
+    if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+    // The block reads as bad, not as something old.
+    log.error({ oid: object.oid.toString(16), block }, 'no room to restore a block');
+  }
+}
+
+/** Room of blocks that ended as holes is given back. */
+function punchHoles(object: StoredObject, plan: ObjectPlan): void {
+  for (const block of plan.blocks.keys()) {
+    if (block < object.blocks && object.table[block] === HOLE) {
+      object.file.punch(block * BLOCK_SIZE, BLOCK_SIZE);
+    }
+  }
+}

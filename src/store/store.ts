@@ -1,0 +1,325 @@
+/**
+ * The object store: what stands behind ObjectStore. It joins the parts; each of them says in its own file what it
+ * promises. Timers: one, for the age of the current journal segment.
+ */
+import { alignUp, BLOCK_SIZE } from '../base/bytes.js';
+import type { Clock, Timer } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { checkpointSegment } from './checkpoint.js';
+import { type StoreContext, toStoreError } from './context.js';
+import { DirectFlusher } from './direct-flusher.js';
+import type { Disk } from './disk.js';
+import type { Journal } from './journal.js';
+import type { StoreLimits } from './limits.js';
+import type { ObjectCache } from './object-cache.js';
+import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from './object-store.js';
+import type { Operation } from './operation.js';
+import { blockRuns, checkRange, readObject, verifyObject } from './reader.js';
+import { Space } from './space.js';
+import { type Superblock, writeSuperblock } from './superblock.js';
+import type { Suspects } from './suspects.js';
+import type { TouchedLog } from './touched-log.js';
+import { Writer } from './writer.js';
+
+/** Largest object: 2 GiB of data and a margin; also what an object's table may make us allocate. */
+export const MAX_OBJECT_BYTES = 4 * 1024 ** 3;
+const ADOPT_BLOCKS = 16;
+
+/** What recovery hands over. */
+export interface StoreParts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limits: StoreLimits;
+  readonly cache: ObjectCache;
+  readonly touched: TouchedLog;
+  readonly suspects: Suspects;
+  readonly superblock: Superblock;
+  readonly lossy: boolean;
+  readonly makeJournal: (onFailure: (error: unknown) => void) => Journal;
+}
+
+export class Store implements ObjectStore {
+  readonly failed: Promise<Error>;
+  readonly lossy: boolean;
+  private readonly context: StoreContext;
+  private readonly direct = new DirectFlusher();
+  private readonly writer: Writer;
+  private readonly suspectList: Suspects;
+  private readonly superblock: Superblock;
+  private failure: AppError | undefined;
+  private resolveFailed: (error: Error) => void = () => {};
+  private timer: Timer | undefined;
+  private checkpointing: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+  private instanceCount = 0;
+
+  constructor(parts: StoreParts) {
+    const { disk, clock, log, limits, cache, touched } = parts;
+    this.failed = new Promise((resolve) => {
+      this.resolveFailed = resolve;
+    });
+    this.lossy = parts.lossy;
+    this.suspectList = parts.suspects;
+    this.superblock = parts.superblock;
+    const fail = (error: unknown) => this.fail(error);
+    this.context = {
+      disk,
+      clock,
+      log,
+      limits,
+      cache,
+      touched,
+      journal: parts.makeJournal(fail),
+      space: new Space(disk, clock, limits.reserveBytes),
+      nextInstance: () => parts.superblock.openCount * 0x1_0000_0000 + ++this.instanceCount,
+      fail,
+      failure: () => this.failure,
+      usedBytes: parts.superblock.usedBytes,
+      checksumErrors: 0,
+    };
+    this.writer = new Writer(this.context, this.direct);
+    this.direct.context = this.context;
+    this.direct.pending = () => this.writer.busy;
+    this.writer.onSegmentFull = () => this.switchSegment();
+    this.writer.onSegmentUsed = () => this.startTimer();
+  }
+
+  // Reading -----------------------------------------------------------------------------------------------------
+
+  read(oid: bigint, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
+    try {
+      return readObject(this.context, oid, offset, length);
+    } catch (error) {
+      throw toStoreError(error);
+    }
+  }
+
+  has(oid: bigint): boolean {
+    return this.context.cache.get(oid) !== undefined;
+  }
+
+  objectBytes(oid: bigint): number | undefined {
+    return this.context.cache.get(oid)?.objectBytes;
+  }
+
+  /** Epoch of the object's last change; undefined when it is missing. */
+  objectEpoch(oid: bigint): number | undefined {
+    return this.context.cache.get(oid)?.epoch;
+  }
+
+  blockRuns(oid: bigint): BlockRun[] | undefined {
+    const object = this.context.cache.get(oid);
+    return object && blockRuns(object);
+  }
+
+  checksums(oid: bigint): Uint32Array | undefined {
+    return this.context.cache.get(oid)?.table.slice();
+  }
+
+  verify(oid: bigint): Promise<number[]> {
+    return verifyObject(this.context, oid);
+  }
+
+  async *objects(): AsyncIterable<bigint> {
+    for (const folder of this.context.disk.list('obj')) {
+      for (const name of this.context.disk.list(`obj/${folder}`)) {
+        if (/^[0-9a-f]{16}$/.test(name)) yield BigInt(`0x${name}`);
+      }
+    }
+  }
+
+  // Changing ----------------------------------------------------------------------------------------------------
+
+  write(request: StoreWrite): Promise<void> {
+    const { data } = request;
+    return this.submit({ ...request, kind: 'write', length: data.length, data, allocate: false });
+  }
+
+  zero(request: StoreZero): Promise<void> {
+    return this.submit({ ...request, kind: 'zero', data: undefined });
+  }
+
+  remove(oid: bigint, epoch: number, sync: boolean): Promise<void> {
+    return this.submit({ kind: 'remove', oid, epoch, sync });
+  }
+
+  touch(oid: bigint, epoch: number): Promise<void> {
+    return this.submit({ kind: 'touch', oid, epoch });
+  }
+
+  async adopt(oid: bigint, blocks: readonly number[]): Promise<void> {
+    const object = this.context.cache.get(oid);
+    if (!object) throw new AppError('no-object', `no object ${oid.toString(16)}`);
+    const { objectBytes, epoch } = object;
+    const known = blocks.filter((block) => block >= 0 && block < object.blocks);
+    const slices: Promise<void>[] = [];
+    for (let at = 0; at < known.length; at += ADOPT_BLOCKS) {
+      const slice = known.slice(at, at + ADOPT_BLOCKS);
+      slices.push(this.submit({ kind: 'adopt', oid, objectBytes, epoch, blocks: slice }));
+    }
+    await Promise.all(slices);
+  }
+
+  async flush(): Promise<void> {
+    if (this.failure) throw this.failure;
+    const { journal } = this.context;
+    await Promise.all([journal.synced(journal.sequence), this.direct.flush()]);
+    if (this.failure) throw this.failure;
+  }
+
+  // Epochs and suspects -----------------------------------------------------------------------------------------
+
+  async touchedSince(epoch: number): Promise<bigint[]> {
+    return this.context.touched.since(epoch);
+  }
+
+  async forgetTouchedBefore(epoch: number): Promise<void> {
+    this.context.touched.forgetBefore(epoch);
+  }
+
+  setUncommittedSource(source: () => readonly bigint[]): void {
+    this.writer.uncommitted = source;
+  }
+
+  suspects(): ReadonlySet<bigint> {
+    return this.suspectList.oids;
+  }
+
+  clearSuspects(oids: readonly bigint[]): Promise<void> {
+    return this.suspectList.clear(oids);
+  }
+
+  readonly stats = (): StoreStats => {
+    const { disk, usedBytes, checksumErrors, journal } = this.context;
+    const { totalBytes, freeBytes } = disk.space();
+    const { syncs: journalSyncs, batches: journalBatches } = journal;
+    return { totalBytes, freeBytes, usedBytes, journalSyncs, journalBatches, checksumErrors };
+  };
+
+  // Life --------------------------------------------------------------------------------------------------------
+
+  /** Makes the journal empty: everything is in the objects, durable. */
+  async checkpoint(): Promise<void> {
+    await this.writer.idle();
+    while (this.checkpointing) await this.checkpointing;
+    if (this.failure) throw this.failure;
+    this.switchSegment();
+    await this.checkpointing;
+    if (this.failure) throw this.failure;
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async shutDown(): Promise<void> {
+    const { disk, journal, cache, touched } = this.context;
+    try {
+      if (this.failure) return;
+      await this.writer.idle();
+      await this.checkpoint();
+      const { usedBytes } = this.context;
+      await writeSuperblock(disk, { ...this.superblock, clean: true, usedBytes });
+    } finally {
+      this.timer?.cancel();
+      this.failure ??= new AppError('shutdown', 'the store is closed');
+      this.writer.rejectAll(this.failure);
+      journal.fail(this.failure);
+      journal.close();
+      touched.close();
+      cache.closeAll();
+    }
+  }
+
+  private submit(request: {
+    kind: Operation['kind'];
+    oid: bigint;
+    epoch: number;
+    objectBytes?: number;
+    mode?: Operation['mode'];
+    parent?: bigint;
+    offset?: number;
+    length?: number;
+    data?: Uint8Array | undefined;
+    allocate?: boolean;
+    blocks?: readonly number[];
+    sync?: boolean;
+  }): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const op: Operation = {
+        kind: request.kind,
+        oid: request.oid,
+        objectBytes: request.objectBytes ?? 0,
+        mode: request.mode ?? 'update',
+        parent: request.parent,
+        epoch: request.epoch,
+        offset: request.offset ?? 0,
+        length: request.length ?? 0,
+        data: request.data,
+        allocate: request.allocate ?? false,
+        blocks: request.blocks ?? [],
+        sync: request.sync ?? false,
+        resolve,
+        reject,
+        object: undefined,
+        parts: [],
+        creates: false,
+        instance: 0,
+        waits: false,
+      };
+      if (op.kind === 'write' || op.kind === 'zero') checkRequest(op);
+      this.writer.submit(op);
+    });
+  }
+
+  private fail(cause: unknown): void {
+    if (this.failure) return;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    this.failure = new AppError('io', `the store has stopped: ${message}`, { cause });
+    this.context.log.error({ err: message }, 'the store has stopped');
+    this.timer?.cancel();
+    this.context.journal.fail(this.failure);
+    this.writer.rejectAll(this.failure);
+    this.resolveFailed(this.failure);
+  }
+
+  private startTimer(): void {
+    this.timer?.cancel();
+    this.timer = this.context.clock.after(this.context.limits.checkpointAgeMs, () => {
+      // When the other segment is still being checkpointed, this one is next anyway.
+      if (!this.switchSegment()) this.startTimer();
+    });
+  }
+
+  /** Begins the checkpoint of the current segment; false when the other one is not free yet. */
+  private switchSegment(): boolean {
+    const { journal } = this.context;
+    const old = journal.current;
+    if (this.failure || !journal.switch()) return false;
+    this.timer?.cancel();
+    this.checkpointing = checkpointSegment(this.context, this.direct, old)
+      .catch((error) => this.fail(error))
+      .finally(() => {
+        this.checkpointing = undefined;
+        this.writer.kick();
+      });
+    return true;
+  }
+}
+
+function checkRequest(op: Operation): void {
+  const { objectBytes } = op;
+  if (!Number.isSafeInteger(objectBytes) || objectBytes <= 0 || objectBytes > MAX_OBJECT_BYTES) {
+    throw new AppError('invalid', `an object cannot have ${objectBytes} bytes`);
+  }
+  checkRange(op, op.offset, op.length);
+  if (op.mode === 'cow' && op.parent === undefined) throw new AppError('invalid', 'copy without a parent');
+}
+
+/** Journal segments are whole blocks, and large enough for a few batches. */
+export function segmentSize(limits: StoreLimits): number {
+  return Math.max(alignUp(limits.segmentBytes, BLOCK_SIZE), 32 * BLOCK_SIZE);
+}

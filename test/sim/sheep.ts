@@ -1,0 +1,117 @@
+/** The production node in the simulator: SheepCore on a fake disk, with a small store so that journals turn over. */
+import type { ObjectAddress } from '../../src/cluster/address.js';
+import { SheepCore } from '../../src/daemon/sheep-core.js';
+import type { ObjectStore } from '../../src/store/object-store.js';
+import { openStore } from '../../src/store/open-store.js';
+import type { ClusterKind, NodeEnvironment, SimNode } from '../helpers/sim-cluster.js';
+import { fakeDiskOfMachine } from '../helpers/sim-disk.js';
+
+export const sheepMutants = ['ackBeforeReplicas', 'skipJournalSync', 'serveStaleReplica'] as const;
+
+const LEASE_TTL_MS = 2000;
+const DISK_BYTES = 1 << 30;
+/** Ordinary limits made for gigabytes would never be reached in a few simulated seconds. */
+const limits = {
+  segmentBytes: 1 << 20,
+  directBytes: 32 << 10,
+  checkpointAgeMs: 2000,
+  maxOpenObjects: 16,
+  maxBatchBytes: 256 << 10,
+  reserveBytes: 0,
+};
+
+export const sheepKind: ClusterKind = {
+  name: 'sheep',
+  strictDeaths: true,
+  survivesOnePowerCut: true,
+  toleratedErrors: [],
+  makeDisk: ({ clock, random }) => fakeDiskOfMachine({ clock, random, capacityBytes: DISK_BYTES }),
+  startNode: async (environment) => {
+    const core = new SheepCore(optionsFor(environment));
+    await core.start();
+    return simNode(core);
+  },
+};
+
+function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof SheepCore>[0] {
+  const { name, address, bootId, life, disk, clock, random, transport, coordinator, log, mutants } =
+    environment;
+  return {
+    self: {
+      id: name,
+      ...address,
+      nbdPort: 0,
+      httpPort: 0,
+      zone: environment.index + 1,
+      vnodes: 16,
+      hostId: name,
+      bootId,
+      pid: life,
+    },
+    coordinator,
+    transport,
+    clock,
+    random,
+    log,
+    leaseTtlMs: LEASE_TTL_MS,
+    openStore: (formatId) =>
+      openStore({ disk, clock, log, identity: { clusterId: formatId, nodeId: name }, bootId, limits }),
+    onEnd: ({ kind, message }) => {
+      clock.after(0, () => {
+        throw new Error(`${name} ended by itself (${kind}): ${message}`);
+      });
+    },
+    mutants,
+  };
+}
+
+function simNode(core: SheepCore): SimNode {
+  return {
+    openDevice: (name, options) => core.open(name, options),
+    control: core,
+    health: () => ({ allSynced: core.healthy(), reason: stateOf(core) }),
+    replicaTables: () => replicaTables(core),
+    counters: () => countersOf(core.store),
+    stop: () => core.stop(),
+  };
+}
+
+/** Tables of the objects that the present epoch places here; strays (old placements, garbage) do not count. */
+async function replicaTables(core: SheepCore): Promise<Map<string, { table: Uint32Array; holders: number }>> {
+  const tables = new Map<string, { table: Uint32Array; holders: number }>();
+  const { store, cluster } = core;
+  const view = core.membership.view;
+  if (!store || !cluster || !view) return tables;
+  for await (const oid of store.objects()) {
+    const address: ObjectAddress | undefined = await cluster.objects.options.resolve(oid);
+    if (!address) continue;
+    const { holders } = view.locate(address);
+    const table = store.checksums(oid);
+    if (!table || !holders.includes(cluster.objects.selfId)) continue;
+    tables.set(oid.toString(16).padStart(16, '0'), { table, holders: holders.length });
+  }
+  return tables;
+}
+
+function stateOf(core: SheepCore): string {
+  const objects = core.cluster?.objects;
+  const record = core.membership.view?.history.current;
+  const nodes = record?.nodes
+    .map(
+      (n) =>
+        `${n.id}${n.up ? '' : ' down'}${n.behindSince === undefined ? '' : ` behind since ${n.behindSince}`}`,
+    )
+    .join(', ');
+  const peered = objects?.context?.peered.fired === true;
+  return `epoch ${core.epoch} base ${record?.base} (${nodes}), lease ${core.membership.leaseValid()}, peered ${peered}, unsettled ${objects?.unsettled.pending.size}`;
+}
+
+function countersOf(store: ObjectStore | undefined): Record<string, number> {
+  if (!store) return {};
+  const { journalSyncs, journalBatches, checksumErrors } = store.stats();
+  return {
+    'journal syncs': journalSyncs,
+    'journal batches': journalBatches,
+    'checksum errors': checksumErrors,
+  };
+}
