@@ -76,11 +76,11 @@ function step(
 ): Set<string> {
   const nodes = new Map(record.nodes.map((n) => [n.id, n]));
   const intact = [...previous].filter((id) => !nodes.get(id)?.lossy);
-  const candidates = intact.length > 0 ? intact : [...previous];
-  const up = candidates.filter((id) => nodes.get(id)?.up);
-  const result = new Set(up.length >= needed ? up : candidates);
-  for (const id of holders) if (nodes.get(id)?.caughtUp) result.add(id);
-  return result;
+  const candidates = new Set(intact.length > 0 ? intact : previous);
+  // Who has caught up takes part from this very epoch on, so it also counts for what this epoch can acknowledge.
+  for (const id of holders) if (nodes.get(id)?.caughtUp) candidates.add(id);
+  const up = [...candidates].filter((id) => nodes.get(id)?.up);
+  return up.length >= needed ? new Set(up) : candidates;
 }
 
 /** The default of I-4: 2 of 3 or more copies, 1 of 2. */

@@ -26,6 +26,8 @@ export interface EpochNode {
    * less than the last epoch it served in, because what it had not synced in that epoch is gone.
    */
   behindSince?: number;
+  /** behindSince is already lowered for a loss of unsynced writes: nothing older can be in doubt. */
+  behindLossy?: boolean;
   /** In the step to this epoch it turned out to have lost unsynced writes. */
   lossy?: boolean;
   /** In the step to this epoch it had caught up. */
@@ -92,6 +94,7 @@ export function nextEpoch(
     if (old.behindSince !== undefined && registration.caughtUp === old.upSince) {
       changed = true;
       delete node.behindSince;
+      delete node.behindLossy;
       node.caughtUp = true;
     }
     return node;
@@ -110,8 +113,8 @@ function withoutStepFlags(node: EpochNode): EpochNode {
 
 function markDown(node: EpochNode, lastEpoch: number, lossy: boolean): EpochNode {
   node.up = false;
-  node.behindSince ??= lossy ? lastEpoch - 1 : lastEpoch;
-  if (lossy) node.lossy = true;
+  node.behindSince ??= lastEpoch;
+  if (lossy) noteLoss(node);
   return node;
 }
 
@@ -121,12 +124,19 @@ function markUp(node: EpochNode, registration: Registration, epoch: number, last
   const { hostId, bootId, incarnation } = registration;
   const result: EpochNode = { ...node, hostId, bootId, incarnation, up: true, upSince: epoch };
   if (registration.lossy) {
-    result.lossy = true;
-    // It may lack the unsynced part of the last epoch it took part in.
-    result.behindSince = (node.behindSince ?? lastEpoch) - 1;
+    result.behindSince ??= lastEpoch;
+    noteLoss(result);
   }
   // A restart nobody noticed, with nothing lost, misses nothing: no write was acknowledged without it.
   return result;
+}
+
+/** It may lack the unsynced part of the last epoch it took part in. */
+function noteLoss(node: EpochNode): void {
+  node.lossy = true;
+  if (node.behindLossy) return;
+  node.behindLossy = true;
+  node.behindSince = node.behindSince! - 1;
 }
 
 /** A machine that has another boot id than the node knew has been without power: so was the node. */

@@ -205,7 +205,7 @@ export class ObjectNode {
     while (context === this.context && !this.stopped) {
       try {
         const answer = await this.ask(context, nodeId, emptyMessage(PeerType.peering));
-        for (const oid of decodeOids(answer.payload)) this.unsettled.add(oid);
+        for (const oid of decodeOids(answer.payload)) await this.noteUnsettled(context, oid);
         return;
       } catch (error) {
         if (error instanceof EpochEnded) return;
@@ -213,6 +213,13 @@ export class ObjectNode {
         await this.pause(PEERING_RETRY_MS);
       }
     }
+  }
+
+  /** What another node has unsettled matters here when this node is the one to settle it. */
+  private async noteUnsettled(context: EpochContext, oid: bigint): Promise<void> {
+    const address = await this.options.resolve(oid);
+    if (context !== this.context) throw new EpochEnded();
+    if (address !== undefined && context.view.locate(address).serving[0] === this.selfId) this.unsettled.add(oid);
   }
 
   pause(delayMs: number): Promise<void> {

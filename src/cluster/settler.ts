@@ -29,8 +29,9 @@ export class Settler {
   private async run(context: EpochContext, address: ObjectAddress): Promise<boolean> {
     const { node } = this;
     const placement = context.view.locate(address);
-    if (placement.serving.length < placement.needed) {
-      // Whichever outcome is chosen must be on enough copies before anybody sees it.
+    if (placement.serving.length < placement.needed && placement.serving.length < placement.authority.length) {
+      // Somebody who is away has as good a copy, perhaps with the other outcome, and could serve without this node
+      // later: nothing may be shown before the outcome is on enough copies.
       await context.view.ended.promise;
       return false;
     }

@@ -1,5 +1,5 @@
-import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import { defaultMinCopies } from '../cluster/authority.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
@@ -50,7 +50,10 @@ export class ClusterCalls {
       case 'cluster.format':
         return { result: await this.format(check.checkFields(params)) };
       case 'cluster.shutdown':
-        await this.options.coordinator.txn([], [{ type: 'put', key: SHUTDOWN_KEY, value: this.shutdownMark() }]);
+        await this.options.coordinator.txn(
+          [],
+          [{ type: 'put', key: SHUTDOWN_KEY, value: this.shutdownMark() }],
+        );
         return { result: {} };
       case 'node.list':
         return { result: this.nodes() };
@@ -66,7 +69,13 @@ export class ClusterCalls {
     const present = config();
     const view = membership().view;
     return {
-      status: stopping() ? 'shutdown' : present === undefined ? 'wait-for-format' : this.isServed() ? 'running' : 'wait-for-join',
+      status: stopping()
+        ? 'shutdown'
+        : present === undefined
+          ? 'wait-for-format'
+          : this.isServed()
+            ? 'running'
+            : 'wait-for-join',
       clusterId: present?.formatId ?? '',
       createdMs: present?.createdMs ?? 0,
       copies: present?.copies ?? 0,
@@ -133,13 +142,18 @@ export class ClusterCalls {
       former: present === undefined ? [] : [...present.former, present.formatId],
       createdMs: clock.wallMs(),
       copies,
-      minCopies: check.checkOptionalInteger(fields.minCopies, 'minCopies', 1, copies) ?? defaultMinCopies(copies),
+      minCopies:
+        check.checkOptionalInteger(fields.minCopies, 'minCopies', 1, copies) ?? defaultMinCopies(copies),
       blockSizeShift: check.checkBlockSizeShift(fields.blockSizeShift) ?? check.DEFAULT_BLOCK_SIZE_SHIFT,
     };
-    const wiped = ['v/', 'owner/', 'attr/', 'stats/'].map((prefix): Op => ({ type: 'delete-prefix', prefix }));
+    const wiped = ['v/', 'owner/', 'attr/', 'stats/'].map(
+      (prefix): Op => ({ type: 'delete-prefix', prefix }),
+    );
     const before = present === undefined ? undefined : JSON.stringify(present);
     const ok = await membership().format({
-      compares: [before === undefined ? { key: CONFIG_KEY, exists: false } : { key: CONFIG_KEY, value: before }],
+      compares: [
+        before === undefined ? { key: CONFIG_KEY, exists: false } : { key: CONFIG_KEY, value: before },
+      ],
       ops: [...wiped, { type: 'put', key: CONFIG_KEY, value: JSON.stringify(made) }],
     });
     if (!ok) throw new AppError('exists', 'somebody else has just formatted the cluster');
@@ -164,7 +178,8 @@ export class ClusterCalls {
     if (down.length === 0) return [];
     const up = [...view.nodes.values()].filter((n) => n.in && n.up).length;
     const minCopies = config()?.minCopies ?? 1;
-    if (!this.isServed()) return [`the newest content of some objects is on nodes that are down: ${down.join(', ')}`];
+    if (!this.isServed())
+      return [`the newest content of some objects is on nodes that are down: ${down.join(', ')}`];
     if (up < minCopies) return [`writes need ${minCopies} copies and wait for ${down.join(', ')}`];
     return [];
   }

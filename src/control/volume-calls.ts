@@ -1,14 +1,14 @@
-import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Coordinator } from '../coord/coordinator.js';
-import { emptyMessage, PeerType } from '../wire/peer-message.js';
-import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
 import { addressIn, type Directory } from '../volume/directory.js';
 import { keys, type Usage, type VdiRecord } from '../volume/records.js';
 import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
 import type { OwnedVolume, VolumeManager } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
+import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
+import { emptyMessage, PeerType } from '../wire/peer-message.js';
 import type { ControlProgress, NodeInfo, VdiInfo } from './api.js';
 import { decodePayload, encodePayloadHead } from './frame.js';
 import * as check from './params.js';
@@ -40,11 +40,18 @@ const JSON_BYTES_MAX = 1024 * 1024;
 export class VolumeCalls {
   constructor(private readonly options: VolumeCallsOptions) {}
 
-  async call(method: string, params: unknown, blob: Uint8Array, onProgress: OnProgress): Promise<CallResult | undefined> {
+  async call(
+    method: string,
+    params: unknown,
+    blob: Uint8Array,
+    onProgress: OnProgress,
+  ): Promise<CallResult | undefined> {
     const fields = check.checkFields(params);
     switch (method) {
       case 'vdi.list':
-        return { result: await this.list(fields.name === undefined ? undefined : check.checkName(fields.name)) };
+        return {
+          result: await this.list(fields.name === undefined ? undefined : check.checkName(fields.name)),
+        };
       case 'vdi.info':
         return { result: await this.describe(this.options.directory.find(check.checkVdiRef(fields))) };
       case 'vdi.create':
@@ -61,7 +68,9 @@ export class VolumeCalls {
       case 'vdi.resize':
       case 'vdi.snapshot':
       case 'vdi.rollback':
-        return this.onOwner(check.checkName(fields.name), method, params, (owned) => this.change(method, owned, fields));
+        return this.onOwner(check.checkName(fields.name), method, params, (owned) =>
+          this.change(method, owned, fields),
+        );
       case 'vdi.delete':
         return this.remove(fields, params, onProgress);
       case 'vdi.read':
@@ -90,7 +99,9 @@ export class VolumeCalls {
     const { directory } = this.options;
     const line = name === undefined ? undefined : directory.lineOf(name);
     if (name !== undefined && line === undefined) return [];
-    const records = directory.vdis().filter((r) => r.state === 'live' && (line === undefined || r.line === line.id));
+    const records = directory
+      .vdis()
+      .filter((r) => r.state === 'live' && (line === undefined || r.line === line.id));
     records.sort((a, b) => a.vid - b.vid);
     return Promise.all(records.map((record) => this.describe(record)));
   }
@@ -102,7 +113,8 @@ export class VolumeCalls {
   private async usage(record: VdiRecord): Promise<Usage> {
     const { directory, cluster, manager } = this.options;
     if (record.usage !== undefined) return record.usage;
-    const known = manager.ownedBy(record.line) !== undefined ? this.ownUsage(record.line) : directory.usage(record.vid);
+    const known =
+      manager.ownedBy(record.line) !== undefined ? this.ownUsage(record.line) : directory.usage(record.vid);
     if (known !== undefined) return known;
     const owner = directory.owner(record.line);
     if (owner !== undefined && owner.nodeId !== cluster.objects.selfId) {
@@ -221,12 +233,12 @@ export class VolumeCalls {
       if (!result.ok) throw new AppError('missing', 'the attribute does not exist');
       return {};
     }
-    if (mode !== 'set' && mode !== 'exclusive') throw new AppError('invalid', 'mode must be set, exclusive or delete');
+    if (mode !== 'set' && mode !== 'exclusive')
+      throw new AppError('invalid', 'mode must be set, exclusive or delete');
     const value = check.checkAttrValue(fields.value);
-    const result = await coordinator.txn(
-      mode === 'exclusive' ? [{ key, exists: false }] : [],
-      [{ type: 'put', key, value }],
-    );
+    const result = await coordinator.txn(mode === 'exclusive' ? [{ key, exists: false }] : [], [
+      { type: 'put', key, value },
+    ]);
     if (!result.ok) throw new AppError('exists', 'the attribute exists already');
     return {};
   }

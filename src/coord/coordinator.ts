@@ -42,6 +42,7 @@ export interface Lease {
   /**
    * The monotonic time until which the holder may act on this lease: counted from *before* the last renewal was
    * sent, less a margin. When it has passed, the holder must stop serving at once; others may act only later.
+   * It is 0 once the lease is known to be lost.
    */
   validUntilMs(): number;
   /** Resolves when the lease is known to be lost (expired, revoked). It never comes back: grant a new one. */
@@ -60,7 +61,8 @@ export interface Coordinator {
   txn(compares: Compare[], ops: Op[]): Promise<TxnResult>;
   /**
    * Every change of keys under the prefix with revision > afterRevision, in order, none missed, one call per
-   * revision. `list` and a watch from its revision together give an exact mirror.
+   * revision. `list` and a watch from its revision together give an exact mirror. Never calls back before it
+   * returns. Throws AppError 'again' when so old a history is not kept: list again.
    */
   watch(prefix: string, afterRevision: number, onEvents: (events: WatchEvent[]) => void): Watch;
   grantLease(ttlMs: number): Promise<Lease>;

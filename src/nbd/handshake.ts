@@ -16,7 +16,6 @@ import {
   OPTION_HEADER_BYTES,
   Option,
   OptionReply,
-  PAYLOAD_BYTES_MAX,
 } from './protocol.js';
 
 /** How the handshake ended: with an export, with the wish for TLS (acknowledged already), or with a goodbye. */
@@ -198,13 +197,14 @@ export class Handshake {
   }
 
   private async infoOrGo(option: number, payload: Buffer): Promise<HandshakeResult | undefined> {
+    const { limits } = this.options;
     const request = codec.decodeGo(payload);
     const { name, device } = await this.handle.open(request.name);
     const { sizeBytes, readOnly } = device.info();
     const infos = [codec.encodeInfoExport(sizeBytes, transmissionFlags(readOnly, this.style))];
     if (request.infoTypes.includes(InfoType.NAME)) infos.push(codec.encodeInfoName(name));
     if (request.infoTypes.includes(InfoType.BLOCK_SIZE)) {
-      infos.push(codec.encodeInfoBlockSize(1, preferredBlockBytes(device), PAYLOAD_BYTES_MAX));
+      infos.push(codec.encodeInfoBlockSize(1, preferredBlockBytes(device), limits.payloadBytesMax));
     }
     const replies = infos.map((info) => codec.encodeOptionReply(option, OptionReply.INFO, info));
     replies.push(codec.encodeOptionReply(option, OptionReply.ACK));

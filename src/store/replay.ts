@@ -7,7 +7,7 @@
  * newest first, back to the last one known to be durable: the first that fits is the block's content. An image
  * among them can always be restored. When none fits the block is bad and says so when it is read.
  */
-import { BLOCK_SIZE } from '../base/bytes.js';
+import { BLOCK_SIZE, isZero } from '../base/bytes.js';
 import type { Logger } from '../base/log.js';
 import { BAD, blockChecksum, HOLE } from './checksum.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
@@ -218,7 +218,9 @@ function replayBlock(log: Logger, object: StoredObject, block: number, versions:
   }
   // Only direct writes, none of which is there: what was before the journal began?
   const sum = object.table[block]!;
-  if (sum !== HOLE && !fits(sum)) object.table[block] = BAD;
+  // A hole counts only when nothing arrived: half of a direct write must not pass for zeros.
+  const before = sum === HOLE ? !fits(BAD) && isZero(found) : fits(sum);
+  if (!before) object.table[block] = BAD;
 }
 
 function restore(log: Logger, object: StoredObject, block: number, version: Version): void {

@@ -271,7 +271,8 @@ export class Writer {
     const { journal } = this.context;
     const segment = journal.current;
     const first = segment.lastSequence < 0;
-    const sequence = journal.append(this.builder, uncommittedCount);
+    const sequence = this.append(operations, uncommittedCount);
+    if (sequence === undefined) return;
     this.plannedMissing.clear();
     const waiting: Operation[] = [];
     const durable: Operation[] = [];
@@ -290,6 +291,20 @@ export class Writer {
       journal.onSynced(sequence, (error) => this.applyWaiting(waiting, segment, error));
     }
     if (first) this.onSegmentUsed();
+  }
+
+  /** Undefined when the journal failed: the store has stopped then. */
+  private append(operations: readonly Operation[], uncommittedCount: number): number | undefined {
+    try {
+      return this.context.journal.append(this.builder, uncommittedCount);
+    } catch (error) {
+      this.context.fail(error);
+      for (const op of operations) {
+        this.unplan(op);
+        op.reject(this.context.failure()!);
+      }
+      return undefined;
+    }
   }
 
   private applyWaiting(operations: Operation[], segment: Segment, error: Error | undefined): void {

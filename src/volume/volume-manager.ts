@@ -11,6 +11,7 @@ import type { BlockDevice, DeviceProvider } from './device.js';
 import type { Directory } from './directory.js';
 import { keys, type OwnerRecord, type VdiRecord } from './records.js';
 import { lineOfMessage, serveDevice } from './remote-codec.js';
+import { SnapshotHandle } from './snapshot-handle.js';
 import { VolumeDevice } from './volume-device.js';
 import { VolumeHandle } from './volume-handle.js';
 import { readIndex, usageOf, VolumeIndex } from './volume-index.js';
@@ -57,7 +58,10 @@ export class VolumeManager implements DeviceProvider {
 
   async open(exportName: string, options: { readOnly?: boolean } = {}): Promise<BlockDevice> {
     const at = exportName.lastIndexOf('@');
-    if (at >= 0) return this.openSnapshot(exportName.slice(0, at), exportName.slice(at + 1));
+    if (at >= 0) {
+      const open = () => this.openSnapshot(exportName.slice(0, at), exportName.slice(at + 1));
+      return SnapshotHandle.open(open, (ms) => this.options.cluster.objects.pause(ms));
+    }
     const line = this.options.directory.lineOf(exportName);
     if (line === undefined) throw new AppError('no-vdi', `there is no volume ${exportName}`);
     return VolumeHandle.open(this, line.id, options.readOnly ?? false);

@@ -77,11 +77,11 @@ abstract class SimWorld implements CoordinatorWorld {
 export class MemoryWorld extends SimWorld {
   readonly cluster: MemoryCoordinatorCluster;
 
-  constructor(deadHolder: 'detected' | 'at-ttl' = 'detected') {
+  constructor(deadHolder: 'detected' | 'at-ttl' = 'detected', seed = 7) {
     super();
     this.cluster = new MemoryCoordinatorCluster({
       clock: this.clock,
-      random: new SeededRandom(7),
+      random: new SeededRandom(seed),
       deadHolder,
     });
   }

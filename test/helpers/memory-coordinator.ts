@@ -13,6 +13,8 @@ import type {
   WatchEvent,
 } from '../../src/coord/coordinator.js';
 import { type Change, KeyValueState } from '../../src/coord/key-value-state.js';
+import { MemoryLease } from './memory-lease.js';
+import { MemoryWatch } from './memory-watch.js';
 
 /**
  * An ideal coordinator in memory, for the simulator: one state that never fails, and per client a wire that delays,
@@ -185,9 +187,6 @@ function firstAfter(history: readonly Change[], revision: number): number {
   return low;
 }
 
-/** Margin of a lease's validity before its end as others see it, as a fraction of the ttl. */
-const VALIDITY_MARGIN = 0.1;
-
 export class MemoryCoordinator implements Coordinator {
   dead = false;
   private closed = false;
@@ -343,136 +342,6 @@ export class MemoryCoordinator implements Coordinator {
     for (const lease of this.owned) lease.stop();
     this.owned.clear();
   }
-}
-
-/** Events of one watch, each with a delay of its own, delivered in order. */
-class MemoryWatch {
-  private readonly queue: { events: WatchEvent[]; dueMs: number }[] = [];
-  private timer: Timer | undefined;
-  private cancelled = false;
-
-  constructor(
-    private readonly client: MemoryCoordinator,
-    private readonly prefix: string,
-    private readonly afterRevision: number,
-    private readonly onEvents: (events: WatchEvent[]) => void,
-  ) {}
-
-  push(change: Change): void {
-    if (change.revision <= this.afterRevision) return;
-    const events = change.events.filter((event) => keyOf(event).startsWith(this.prefix));
-    if (events.length === 0) return;
-    const dueMs = this.client.clock.nowMs() + this.client.cluster.delayMs();
-    this.queue.push({ events, dueMs });
-    this.resume();
-  }
-
-  /** Sees to it that a timer runs for the oldest event; while the wire is cut none does. */
-  resume(): void {
-    const head = this.queue[0];
-    if (this.timer || this.cancelled || !head || !this.client.reachable()) return;
-    this.timer = this.client.after(Math.max(0, head.dueMs - this.client.clock.nowMs()), () => {
-      this.timer = undefined;
-      if (!this.client.reachable()) return;
-      this.queue.shift();
-      this.onEvents(head.events);
-      this.resume();
-    });
-  }
-
-  cancel(): void {
-    this.cancelled = true;
-    this.queue.length = 0;
-    this.timer?.cancel();
-    this.timer = undefined;
-  }
-}
-
-class MemoryLease implements Lease {
-  id = '';
-  readonly lost: Promise<void>;
-  private resolveLost: () => void = () => {};
-  private validMs: number;
-  private isLost = false;
-  private renewTimer: Timer | undefined;
-  private endTimer: Timer | undefined;
-
-  constructor(
-    private readonly client: MemoryCoordinator,
-    private readonly ttlMs: number,
-    sentMs: number,
-  ) {
-    this.validMs = this.validityFrom(sentMs);
-    this.lost = new Promise((resolve) => {
-      this.resolveLost = resolve;
-    });
-  }
-
-  validUntilMs(): number {
-    return this.validMs;
-  }
-
-  start(): void {
-    if (this.isLost) return;
-    this.scheduleEnd();
-    this.scheduleRenewal();
-  }
-
-  async revoke(): Promise<void> {
-    this.lose();
-    await this.client.call(() => this.client.cluster.expire(this.id));
-  }
-
-  lose(): void {
-    if (this.isLost) return;
-    this.isLost = true;
-    this.validMs = 0;
-    this.stop();
-    this.client.disown(this);
-    this.resolveLost();
-  }
-
-  stop(): void {
-    this.renewTimer?.cancel();
-    this.endTimer?.cancel();
-  }
-
-  private validityFrom(sentMs: number): number {
-    return sentMs + this.ttlMs * (1 - VALIDITY_MARGIN);
-  }
-
-  private scheduleRenewal(): void {
-    this.renewTimer = this.client.after(this.ttlMs / 4, () => {
-      this.renew();
-      this.scheduleRenewal();
-    });
-  }
-
-  private renew(): void {
-    const sentMs = this.client.clock.nowMs();
-    this.client.later(() => {
-      const renewed = this.client.cluster.renew(this.id);
-      this.client.later(() => {
-        if (!renewed) this.lose();
-        // An answer that comes after the end changes nothing: the holder has stopped already.
-        if (this.isLost || this.client.clock.nowMs() >= this.validMs) return;
-        this.validMs = Math.max(this.validMs, this.validityFrom(sentMs));
-        this.scheduleEnd();
-      });
-    });
-  }
-
-  private scheduleEnd(): void {
-    this.endTimer?.cancel();
-    this.endTimer = this.client.after(Math.max(0, this.validMs - this.client.clock.nowMs()), () => {
-      this.lose();
-      this.client.later(() => this.client.cluster.expire(this.id));
-    });
-  }
-}
-
-function keyOf(event: WatchEvent): string {
-  return event.type === 'put' ? event.kv.key : event.key;
 }
 
 function closedError(): AppError {

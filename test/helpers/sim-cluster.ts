@@ -3,6 +3,7 @@
  * as a ClusterKind; this file starts, kills, freezes and restarts nodes and keeps what outlives them: disks, the
  * coordinator, the network, the time.
  */
+import { AppError } from '../../src/base/errors.js';
 import type { Logger } from '../../src/base/log.js';
 import { SeededRandom } from '../../src/base/random.js';
 import type { ControlHandler } from '../../src/control/api.js';
@@ -64,8 +65,12 @@ export interface ClusterKind {
   readonly strictDeaths: boolean;
   /** Acknowledged writes survive the power cut of one machine while all others are up and in sync. */
   readonly survivesOnePowerCut: boolean;
-  /** Error codes with which an operation on a running gateway may fail. */
+  /** Error codes with which reading, writing and flushing on a running gateway may fail. */
   readonly toleratedErrors: readonly string[];
+  /** The same for control calls (snapshots): the administrator is told and tries again. */
+  readonly toleratedControlErrors: readonly string[];
+  /** Error codes with which a start may fail: the process exits and its supervisor starts it again. */
+  readonly toleratedStartErrors: readonly string[];
   makeDisk(context: {
     index: number;
     clock: SimClock;
@@ -109,6 +114,7 @@ export interface Life {
   node: SimNode | undefined;
 }
 
+const START_AGAIN_MS = 300;
 const NORMAL_SYNC_MS = 2;
 const NORMAL_READ_MS = 0.3;
 
@@ -159,9 +165,7 @@ export class SimCluster {
           life.node = node;
           this.trace(`${machine.name} is up`);
         },
-        (error) => {
-          this.failure ??= new Error(`${machine.name} failed to start`, { cause: error });
-        },
+        (error) => this.startFailed(life, error),
       );
     });
     return life;
@@ -224,6 +228,23 @@ export class SimCluster {
     const sum = { ...this.deathCounters };
     for (const life of this.living()) addCounters(sum, life.node?.counters?.() ?? {});
     return sum;
+  }
+
+  private startFailed(life: Life, error: unknown): void {
+    const { machine } = life;
+    if (!this.kind.toleratedStartErrors.includes(AppError.from(error).code)) {
+      this.failure ??= new Error(`${machine.name} failed to start`, { cause: error });
+      return;
+    }
+    this.trace(`${machine.name} failed to start: ${String(error)}`);
+    addCounters(this.deathCounters, { 'start failed, tried again': 1 });
+    this.clock.after(0, () => {
+      if (machine.life !== life) return;
+      this.kill(machine);
+      this.clock.after(START_AGAIN_MS, () => {
+        if (!machine.life) this.start(machine);
+      });
+    });
   }
 
   private end(machine: Machine, powerCut: boolean): void {

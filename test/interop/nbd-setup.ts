@@ -6,6 +6,7 @@ import { systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
 import { listenNbd, type NbdListener } from '../../src/nbd/listen.js';
 import { createNbdServer, type NbdServer, type NbdServerOptions } from '../../src/nbd/server.js';
+import type { BlockDevice } from '../../src/volume/device.js';
 import { MemoryProvider } from '../helpers/memory-device.js';
 
 export const TOOL_TIMEOUT_MS = 30_000;
@@ -43,9 +44,12 @@ export interface InteropServer {
   close(): Promise<void>;
 }
 
-export async function startServer(options: Partial<NbdServerOptions> = {}): Promise<InteropServer> {
+export async function startServer(
+  options: Partial<NbdServerOptions> = {},
+  wrap: (device: BlockDevice) => BlockDevice = (device) => device,
+): Promise<InteropServer> {
   const folder = mkdtempSync(join(tmpdir(), 'nbd-interop-'));
-  const provider = new MemoryProvider();
+  const provider = new MemoryProvider(wrap);
   const server = createNbdServer({ clock: systemClock, log: silentLogger, ...options, provider });
   const path = join(folder, 'nbd.sock');
   const listeners: NbdListener[] = [

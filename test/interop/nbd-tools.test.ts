@@ -6,7 +6,10 @@ import { connect as netConnect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { sleep, systemClock } from '../../src/base/clock.js';
+import { SeededRandom } from '../../src/base/random.js';
 import { listenNbd } from '../../src/nbd/listen.js';
+import { intercept } from '../helpers/memory-device.js';
 import { requires } from '../helpers/requires.js';
 import { type InteropServer, mustRun, startServer, tool } from './nbd-setup.js';
 
@@ -182,23 +185,38 @@ withQemuIo('qemu-io is refused by a read-only export', async () => {
   assert.is(door.provider.volumes.get('disk@monday')!.counters.writes, 0);
 });
 
+function fio(uri: string, ...extra: string[]): Promise<string> {
+  const job = ['--name=verify', '--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--verify=crc32c'];
+  const sizes = ['--bsrange=512-64k', '--bs_unaligned=1', '--iodepth=16', '--verify_fatal=1', '--randseed=7'];
+  return mustRun('fio', ...job, ...sizes, `--aux-path=${door.folder}`, ...extra);
+}
+
 withFio('fio verifies random writes through its nbd engine', async () => {
-  const output = await mustRun(
-    'fio',
-    '--name=verify',
-    '--ioengine=nbd',
-    `--uri=${door.uri('disk')}`,
-    '--rw=randwrite',
-    '--bsrange=512-64k',
-    '--bs_unaligned=1',
-    '--iodepth=16',
-    `--size=${SIZE}`,
-    '--verify=crc32c',
-    '--verify_fatal=1',
-    '--randseed=7',
-    `--aux-path=${door.folder}`,
-  );
-  assert.match(output, /err= 0/);
+  assert.match(await fio(door.uri('disk'), `--size=${SIZE}`), /err= 0/);
+});
+
+withFio('fio verifies four jobs on a device that finishes out of order', async () => {
+  await door.close();
+  const random = new SeededRandom(5);
+  // Data is taken only after the delay: a payload that were overwritten meanwhile would not verify.
+  door = await startServer({}, (device) => intercept(device, () => sleep(systemClock, random.below(4))));
+  door.provider.add('disk', SIZE);
+  const quarter = SIZE / 4;
+  const jobs = ['--numjobs=4', `--size=${quarter}`, `--offset_increment=${quarter}`];
+  assert.match(await fio(door.uri('disk'), ...jobs), /err= 0/);
+});
+
+withQemuIo('qemu-io moves the longest request there is', async () => {
+  door.provider.add('large', 64 * MIB);
+  const lines = [
+    'write -P 7 1M 32M',
+    'read -P 7 1M 32M',
+    'read -P 0 0 1M',
+    'write -z 0 64M',
+    'read -P 0 16M 32M',
+  ];
+  const args = lines.flatMap((line) => ['-c', line]);
+  assert.not.match(await mustRun('qemu-io', '-f', 'raw', ...args, door.uri('large')), 'failed');
 });
 
 withInfo('three hundred open connections and a flood of idle ones leave room for a client', async () => {

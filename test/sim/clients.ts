@@ -164,17 +164,22 @@ export class Client {
     if (snapshots.length === 0) return;
     const op = this.random.pick(snapshots);
     const { offset, length } = this.range();
-    const outcome = await ask(this.life!, async (node) => {
-      const device = await node.openDevice(`${VOLUME}@${op.name}`, { readOnly: true });
-      const data = await device.read(offset, length);
-      await device.close();
-      return data;
-    });
-    if ('ok' in outcome) model.checkSnapshot(op, offset, outcome.ok);
+    const opened = await ask(this.life!, (node) =>
+      node.openDevice(`${VOLUME}@${op.name}`, { readOnly: true }),
+    );
+    if (!('ok' in opened)) {
+      this.after('openSnapshot', opened);
+      return;
+    }
+    const outcome = await ask(this.life!, () => opened.ok.read(offset, length));
+    if ('ok' in outcome) {
+      model.checkSnapshot(op, offset, outcome.ok);
+      await ask(this.life!, () => opened.ok.close());
+    }
     this.after('readSnapshot', outcome);
   }
 
-  private after(name: OperationName, outcome: Outcome<unknown>): void {
+  private after(name: OperationName | 'openSnapshot', outcome: Outcome<unknown>): void {
     const { count, cluster } = this.load;
     if ('ok' in outcome) {
       count(`${name} done`);
@@ -187,7 +192,9 @@ export class Client {
     }
     const error = AppError.from(outcome.error);
     count(`${name}: error ${error.code}`);
-    if (cluster.kind.toleratedErrors.includes(error.code)) return;
+    const { toleratedErrors, toleratedControlErrors } = cluster.kind;
+    const isControl = name === 'snapshot' || name === 'openSnapshot';
+    if ((isControl ? toleratedControlErrors : toleratedErrors).includes(error.code)) return;
     const what = `${this.name}: ${name} failed on a living gateway (${error.code}: ${error.message})`;
     throw new ModelViolation(what, { cause: outcome.error });
   }

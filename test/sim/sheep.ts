@@ -25,6 +25,8 @@ export const sheepKind: ClusterKind = {
   strictDeaths: true,
   survivesOnePowerCut: true,
   toleratedErrors: [],
+  toleratedControlErrors: ['network', 'again', 'shutdown', 'wait-for-format'],
+  toleratedStartErrors: ['network'],
   makeDisk: ({ clock, random }) => fakeDiskOfMachine({ clock, random, capacityBytes: DISK_BYTES }),
   startNode: async (environment) => {
     const core = new SheepCore(optionsFor(environment));
@@ -66,14 +68,51 @@ function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof 
 }
 
 function simNode(core: SheepCore): SimNode {
+  const addresses = new Addresses(core);
   return {
     openDevice: (name, options) => core.open(name, options),
     control: core,
-    health: () => ({ allSynced: core.healthy(), reason: stateOf(core) }),
+    health: () => ({ allSynced: isHealthy(core, addresses), reason: stateOf(core) }),
     replicaTables: () => replicaTables(core),
     counters: () => countersOf(core.store),
     stop: () => core.stop(),
   };
+}
+
+/**
+ * Like SheepCore.healthy(), but objects that wait to be settled count only where a replica of them belongs: a node
+ * hears of all unsettled objects when an epoch begins, and is told only of its own when they are settled.
+ */
+function isHealthy(core: SheepCore, addresses: Addresses): boolean {
+  const { view } = core.membership;
+  const objects = core.cluster?.objects;
+  if (!view || !objects || !core.membership.leaseValid()) return false;
+  const { base, epoch } = view.history.current;
+  if (base !== epoch || !objects.context?.peered.fired) return false;
+  for (const oid of objects.unsettled.pending) {
+    const address = addresses.of(oid);
+    if (address === 'unknown') return false;
+    if (address !== 'gone' && view.locate(address).holders.includes(objects.selfId)) return false;
+  }
+  return true;
+}
+
+/** Addresses of objects, looked up in the background. */
+class Addresses {
+  private readonly known = new Map<bigint, ObjectAddress | 'gone' | 'unknown'>();
+
+  constructor(private readonly core: SheepCore) {}
+
+  of(oid: bigint): ObjectAddress | 'gone' | 'unknown' {
+    const known = this.known.get(oid);
+    if (known) return known;
+    this.known.set(oid, 'unknown');
+    this.core.cluster!.objects.options.resolve(oid).then(
+      (address) => this.known.set(oid, address ?? 'gone'),
+      () => this.known.delete(oid),
+    );
+    return 'unknown';
+  }
 }
 
 /** Tables of the objects that the present epoch places here; strays (old placements, garbage) do not count. */

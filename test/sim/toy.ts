@@ -69,6 +69,8 @@ export const toyKind: ClusterKind = {
   strictDeaths: false,
   survivesOnePowerCut: false,
   toleratedErrors: [],
+  toleratedControlErrors: [],
+  toleratedStartErrors: [],
   makeDisk: ({ index, cluster }) => {
     const memory = new ToyMemory();
     // The environment has no room for it; the world's clock identifies the cluster for all nodes.

@@ -9,9 +9,14 @@ import { sheepOf } from './up.js';
  * Stopping a cluster on this machine: ask, then SIGTERM, then SIGKILL, each with a deadline. Even the last loses
  * nothing that was acknowledged (I-1); the first is merely a faster start next time.
  */
-const CLEAN_DEADLINE_MS = 20_000;
-const TERM_DEADLINE_MS = 10_000;
-const KILL_DEADLINE_MS = 5000;
+export interface StopDeadlines {
+  /** After the polite request. */
+  readonly cleanMs: number;
+  readonly termMs: number;
+  readonly killMs: number;
+}
+
+const stopDeadlines: StopDeadlines = { cleanMs: 20_000, termMs: 10_000, killMs: 5000 };
 const SHUTDOWN_CALL_MS = 10_000;
 
 export interface DownResult {
@@ -21,15 +26,19 @@ export interface DownResult {
   readonly killed: number;
 }
 
-export async function bringDown(home: ClusterHome, config: ClusterConfig): Promise<DownResult> {
+export async function bringDown(
+  home: ClusterHome,
+  config: ClusterConfig,
+  deadlines: StopDeadlines = stopDeadlines,
+): Promise<DownResult> {
   const running = sheepOf(home, config).filter((sheep) => sheep.pid() !== undefined);
   if (running.length === 0) return { stopped: 0, killed: 0 };
   const asked = await askToStop(running);
-  let left = asked ? await waitForEnd(running, CLEAN_DEADLINE_MS) : running;
+  let left = asked ? await waitForEnd(running, deadlines.cleanMs) : running;
   for (const sheep of left) sheep.signal('SIGTERM');
-  left = await waitForEnd(left, TERM_DEADLINE_MS);
+  left = await waitForEnd(left, deadlines.termMs);
   const killed = left.filter((sheep) => sheep.signal('SIGKILL')).length;
-  left = await waitForEnd(left, KILL_DEADLINE_MS);
+  left = await waitForEnd(left, deadlines.killMs);
   if (left.length > 0) {
     throw new Exit(exitCodes.system, `Sheep ${left.map((sheep) => sheep.index).join(', ')} did not stop`, {
       hint: `Process ids: ${left.map((sheep) => sheep.pid()).join(', ')}.`,

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ClusterConfig, ClusterHome } from './home.js';
@@ -69,13 +69,24 @@ export class SheepProcess {
     child.unref();
   }
 
-  /** The process id of this sheep, when it runs. A stale pid file may name any process: its command line decides. */
+  /**
+   * The process id of this sheep, when it runs. A stale pid file may name any process, and a missing one must not
+   * hide a sheep whose directory is about to be removed: the command line decides.
+   */
   pid(): number | undefined {
+    const directory = this.home.sheepDirectory(this.index);
+    const noted = this.notedPid();
+    if (noted !== undefined && isOurs(noted, directory)) return noted;
+    return readdirSync('/proc')
+      .map(Number)
+      .find((pid) => Number.isSafeInteger(pid) && isOurs(pid, directory));
+  }
+
+  private notedPid(): number | undefined {
     const path = this.home.pidFile(this.index);
     if (!existsSync(path)) return undefined;
     const pid = Number(readFileSync(path, 'utf8').trim());
-    if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
-    return isOurs(pid, this.home.sheepDirectory(this.index)) ? pid : undefined;
+    return Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
   }
 
   /** Sends a signal if the sheep runs; true when it did. */
@@ -101,7 +112,7 @@ function isOurs(pid: number, directory: string): boolean {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     const at = words.indexOf('--dir');
-    return at >= 0 && words[at + 1] === directory;
+    return at >= 0 && words[at + 1] === directory && words.includes('--coordinator');
   } catch {
     // No such process.
     return false;

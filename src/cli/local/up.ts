@@ -5,6 +5,7 @@ import { SheepProcess } from './sheep-process.js';
 
 /** Starting a cluster on this machine. Every step looks first, so that a second run changes nothing. */
 const START_DEADLINE_MS = 20_000;
+const PORT_FREE_DEADLINE_MS = 1000;
 const LOG_LINES = 12;
 
 export interface UpResult {
@@ -37,7 +38,11 @@ export async function bringUp(
 async function checkPorts(sheep: SheepProcess): Promise<void> {
   const ports = { '--port': sheep.port, '--nbd-port': sheep.nbdPort, '--http-port': sheep.httpPort };
   for (const [option, port] of Object.entries(ports)) {
-    if (!(await isListening(port))) continue;
+    // A sheep that was just killed vanishes from the list of processes a moment before its sockets do.
+    const free = await poll(PORT_FREE_DEADLINE_MS, async () =>
+      (await isListening(port)) ? undefined : true,
+    );
+    if (free === true) continue;
     throw new Exit(exitCodes.failure, `Port ${port} is in use by another program`, {
       hint: `Stop that program, or choose other ports: ${option} takes the first one of a row, one per sheep.`,
     });

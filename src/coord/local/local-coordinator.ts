@@ -89,7 +89,7 @@ function probeWritable({ disk, folder, random }: LocalCoordinatorOptions): void 
 /** The `local` driver: see README.md here for the whole picture. */
 export class LocalCoordinator implements Coordinator {
   private replica!: Replica;
-  private hub!: WatchHub;
+  private hub: WatchHub | undefined;
   private readonly judge: LeaseJudge;
   private readonly held = new Map<string, HeldLease>();
   private readonly timers = new Map<string, Timer>();
@@ -133,7 +133,7 @@ export class LocalCoordinator implements Coordinator {
 
   watch(prefix: string, afterRevision: number, onEvents: (events: WatchEvent[]) => void): Watch {
     if (this.failure) throw this.failure;
-    return this.hub.watch(prefix, afterRevision, onEvents);
+    return this.hub!.watch(prefix, afterRevision, onEvents);
   }
 
   async grantLease(ttlMs: number): Promise<Lease> {
@@ -191,13 +191,17 @@ export class LocalCoordinator implements Coordinator {
     const replica = await Replica.open(
       { disk, clock, log, folder, proposer, ...limits },
       {
-        onChange: (change) => this.hub?.publish(change),
+        onChange: (change) => {
+          // The first change replayed: history begins where the log file does.
+          this.hub ??= new WatchHub(change.revision - 1, this.options.historyChanges);
+          this.hub.publish(change);
+        },
         onLeaseGone: (id) => this.onLeaseGone(id),
         onFailure: (error) => this.onFailure(error),
       },
     );
     this.replica = replica;
-    this.hub = new WatchHub(replica.state.revision, this.options.historyChanges);
+    this.hub ??= new WatchHub(replica.state.revision, this.options.historyChanges);
     this.judge.removeOrphans();
     const notification = notifier.start(() => this.poll());
     this.stopNotifier = () => notification.close();
@@ -208,8 +212,12 @@ export class LocalCoordinator implements Coordinator {
   }
 
   private poll(): void {
-    // A failed round reports itself.
-    if (!this.failure && this.replica.isBehind()) this.replica.catchUp().catch(() => {});
+    try {
+      // A failed round reports itself.
+      if (!this.failure && this.replica.isBehind()) this.replica.catchUp().catch(() => {});
+    } catch (error) {
+      this.replica.fail(translate(error));
+    }
   }
 
   private async expire(lease: string, reason: string): Promise<void> {
@@ -262,6 +270,10 @@ export class LocalCoordinator implements Coordinator {
 
   private set(name: string, delayMs: number, run: () => void): void {
     this.timers.get(name)?.cancel();
-    this.timers.set(name, this.options.clock.after(delayMs, run));
+    const timer = this.options.clock.after(delayMs, () => {
+      this.timers.delete(name);
+      run();
+    });
+    this.timers.set(name, timer);
   }
 }

@@ -2,7 +2,7 @@ import { assert } from '../../base/assert.js';
 import { AppError, type ErrorCode } from '../../base/errors.js';
 import { type Disk, DiskError, type DiskErrorCode, type DiskFile } from '../../store/disk.js';
 import type { KeyValueState } from '../key-value-state.js';
-import { type LogRecord, scanRecords } from './record.js';
+import { encodeRecord, type LogRecord, nextChain, type ScannedRecord, scanRecords } from './record.js';
 import { decodeHeader, decodeSnapshot, encodeHead, FILE_HEADER_BYTES, type FileHeader } from './snapshot.js';
 
 /** Processes that start at this very moment can be unlucky for a new file, but not often in a row. */
@@ -12,6 +12,8 @@ const INSTALL_ATTEMPTS = 10;
 export class LogFile {
   /** Offset of the first byte that is not decided yet. */
   private position: number;
+  /** At index n the chain of the first n records (record.ts). */
+  private readonly chains: number[] = [0];
 
   private constructor(
     private readonly file: DiskFile,
@@ -22,6 +24,10 @@ export class LogFile {
 
   get generation(): number {
     return this.header.generation;
+  }
+
+  get recordCount(): number {
+    return this.chains.length - 1;
   }
 
   /** Bytes of records read so far. */
@@ -61,13 +67,16 @@ export class LogFile {
   }
 
   /** One atomic append. Throws AppError 'no-space' when there is no room: what was written then is no record. */
-  append(record: Buffer): void {
-    translated(() => this.file.append(record));
+  append(record: LogRecord): void {
+    const seen = { count: this.recordCount, chain: this.chains.at(-1)! };
+    const bytes = encodeRecord(record, this.generation, seen);
+    translated(() => this.file.append(bytes));
   }
 
   /**
    * The records since the last call, on stable storage before anybody sees them: no process ever acts on a state that
-   * a power cut could take back. A failed sync throws AppError 'io', and nothing of this file may be believed then.
+   * a power cut could take back. Throws AppError 'io' when the sync failed and 'checksum' when the file lost a record:
+   * nothing more of it may be believed then.
    */
   async readOn(): Promise<LogRecord[]> {
     const sizeBytes = translated(() => this.file.size());
@@ -76,6 +85,7 @@ export class LogFile {
     const tail = readAt(this.file, this.position, sizeBytes - this.position);
     const { records, consumedBytes } = scanRecords(tail, this.generation);
     if (records.length > 0) await this.sync();
+    for (const scanned of records) this.link(scanned);
     this.position += consumedBytes;
     return records.map(({ record }) => record);
   }
@@ -91,6 +101,17 @@ export class LogFile {
 
   close(): void {
     this.file.close();
+  }
+
+  /** Torn records are nobody's loss; a whole one that others applied and we cannot read is: better stop than drift. */
+  private link({ seen, checksum }: ScannedRecord): void {
+    if (this.chains[seen.count] !== seen.chain) {
+      throw new AppError(
+        'checksum',
+        `${this.file.path} is damaged: records that others applied are not readable`,
+      );
+    }
+    this.chains.push(nextChain(this.chains.at(-1)!, checksum));
   }
 
   private async sync(): Promise<void> {

@@ -33,9 +33,20 @@ export class LinuxProcesses implements Processes {
     if (namespace !== this.namespace) return 'unknown';
     const found = readStat(Number(pid));
     if (found === 'unknown') return 'unknown';
-    if (found === 'gone' || found.startTicks !== startTicks) return 'dead';
+    if (found === 'gone') return isHidden(Number(pid)) ? 'unknown' : 'dead';
+    if (found.startTicks !== startTicks) return 'dead';
     // A killed process stays as a zombie until its parent asks; its other threads may still be in a system call.
     return /[ZX]/.test(found.state) && found.threads <= 1 ? 'dead' : 'alive';
+  }
+}
+
+/** With proc's option hidepid, processes of other users are there but not shown. */
+function isHidden(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }
 

@@ -12,11 +12,15 @@ import type { Compare, Op } from '../coordinator.js';
  *       16      8  sequence: the proposer's own count
  *       24      1  kind: 1 txn, 2 grant, 3 expire, 4 rotate
  *       25      3  zero
- *       28      4  CRC-32 of bytes 4..27 and the body, seeded with the generation of the log file, so that what an
+ *       28      4  how many records of this file the proposer had applied
+ *       32      4  chain of those: c(0) = 0, c(n) = CRC-32 of record n's checksum field seeded with c(n - 1). A reader
+ *                  that has another one lost a record (to a damaged device) which others have seen
+ *       36      4  CRC-32 of bytes 4..35 and the body, seeded with the generation of the log file, so that what an
  *                  earlier file left on the device never verifies in this one
- *       32         body: JSON in UTF-8, by kind (rotate: nothing)
+ *       40         body: JSON in UTF-8, by kind (rotate: nothing)
  */
-export const RECORD_HEADER_BYTES = 32;
+export const RECORD_HEADER_BYTES = 40;
+const CHECKSUM_OFFSET = 36;
 export const MAX_BODY_BYTES = 1 << 20;
 const MAGIC = Buffer.from([0xfe, 0x53, 0x4c, 0xff]);
 const KINDS = { txn: 1, grant: 2, expire: 3, rotate: 4 } as const;
@@ -36,8 +40,14 @@ export interface LogRecord {
   readonly proposal: Proposal;
 }
 
+/** What a proposer had applied of the file when it appended. */
+export interface Seen {
+  readonly count: number;
+  readonly chain: number;
+}
+
 /** Throws AppError 'invalid' when the proposal is too large. */
-export function encodeRecord(record: LogRecord, generation: number): Buffer {
+export function encodeRecord(record: LogRecord, generation: number, seen: Seen): Buffer {
   const body = encodeBody(record.proposal);
   if (body.length > MAX_BODY_BYTES) {
     throw new AppError(
@@ -52,12 +62,27 @@ export function encodeRecord(record: LogRecord, generation: number): Buffer {
   out.writeBigUInt64LE(BigInt(record.sequence), 16);
   out.writeUInt8(KINDS[record.proposal.kind], 24);
   body.copy(out, RECORD_HEADER_BYTES);
-  out.writeUInt32LE(checksum(out, generation), 28);
+  out.writeUInt32LE(seen.count, 28);
+  out.writeUInt32LE(seen.chain, 32);
+  out.writeUInt32LE(checksum(out, generation), CHECKSUM_OFFSET);
   return out;
 }
 
+/** The chain one record further. */
+export function nextChain(chain: number, checksumOfRecord: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(checksumOfRecord);
+  return crc32(bytes, chain);
+}
+
+export interface ScannedRecord {
+  readonly record: LogRecord;
+  readonly seen: Seen;
+  readonly checksum: number;
+}
+
 export interface Scan {
-  readonly records: { readonly record: LogRecord; readonly endOffset: number }[];
+  readonly records: ScannedRecord[];
   /** Everything before is decided; from here on more bytes are needed. */
   readonly consumedBytes: number;
 }
@@ -82,7 +107,7 @@ export function scanRecords(bytes: Buffer, generation: number): Scan {
       at = start + 1;
       continue;
     }
-    records.push({ record: decode(bytes.subarray(start, end)), endOffset: end });
+    records.push(decode(bytes.subarray(start, end)));
     at = end;
   }
 }
@@ -100,12 +125,12 @@ function recordEnd(bytes: Buffer, start: number, generation: number): number | '
   if (bodyBytes > MAX_BODY_BYTES) return 'torn';
   const end = start + RECORD_HEADER_BYTES + bodyBytes;
   if (end > bytes.length) return 'incomplete';
-  const stored = bytes.readUInt32LE(start + 28);
+  const stored = bytes.readUInt32LE(start + CHECKSUM_OFFSET);
   return checksum(bytes.subarray(start, end), generation) === stored ? end : 'torn';
 }
 
 function checksum(record: Buffer, generation: number): number {
-  return crc32(record.subarray(RECORD_HEADER_BYTES), crc32(record.subarray(4, 28), generation));
+  return crc32(record.subarray(RECORD_HEADER_BYTES), crc32(record.subarray(4, CHECKSUM_OFFSET), generation));
 }
 
 function encodeBody(proposal: Proposal): Buffer {
@@ -114,7 +139,7 @@ function encodeBody(proposal: Proposal): Buffer {
 }
 
 /** The checksum held: what is not understood was written by a later version. */
-function decode(record: Buffer): LogRecord {
+function decode(record: Buffer): ScannedRecord {
   const kindNumber = record.readUInt8(24);
   const kind = (Object.keys(KINDS) as Proposal['kind'][]).find((name) => KINDS[name] === kindNumber);
   if (!kind || record.readUIntLE(25, 3) !== 0) {
@@ -123,8 +148,12 @@ function decode(record: Buffer): LogRecord {
   const text = record.toString('utf8', RECORD_HEADER_BYTES);
   const body = kind === 'rotate' ? {} : JSON.parse(text);
   return {
-    proposer: record.toString('hex', 8, 16),
-    sequence: Number(record.readBigUInt64LE(16)),
-    proposal: { kind, ...body } as Proposal,
+    record: {
+      proposer: record.toString('hex', 8, 16),
+      sequence: Number(record.readBigUInt64LE(16)),
+      proposal: { kind, ...body } as Proposal,
+    },
+    seen: { count: record.readUInt32LE(28), chain: record.readUInt32LE(32) },
+    checksum: record.readUInt32LE(CHECKSUM_OFFSET),
   };
 }

@@ -5,8 +5,8 @@ import type { Disk } from '../../store/disk.js';
 import type { TxnResult } from '../coordinator.js';
 import type { Change, KeyValueState } from '../key-value-state.js';
 import { adoptGeneration, openNewest, removeOld } from './generations.js';
-import type { LogFile } from './log-file.js';
-import { encodeRecord, type LogRecord, type Proposal } from './record.js';
+import { type LogFile, translate } from './log-file.js';
+import type { LogRecord, Proposal } from './record.js';
 import { differences } from './state-diff.js';
 
 /** A log file is ended when its records weigh more than this (or than its snapshot, if that is larger) ... */
@@ -59,7 +59,6 @@ export class Replica {
   private lastRound: Promise<void> = Promise.resolve();
   /** The current file's rotate record was read, and the next file is not open yet. */
   private ended = false;
-  private recordCount = 0;
   private rotateProposed = false;
   private failure: AppError | undefined;
 
@@ -124,7 +123,7 @@ export class Replica {
 
   fail(error: unknown): void {
     if (this.failure) return;
-    this.stop(AppError.from(error, 'cluster-error'));
+    this.stop(AppError.from(translate(error), 'cluster-error'));
     this.events.onFailure(this.failure!);
   }
 
@@ -139,8 +138,7 @@ export class Replica {
     const { proposal } = entry;
     try {
       entry.generation = this.log.generation;
-      const record = { proposer: this.options.proposer, sequence, proposal };
-      this.log.append(encodeRecord(record, entry.generation));
+      this.log.append({ proposer: this.options.proposer, sequence, proposal });
       this.pending.set(sequence, entry);
       return true;
     } catch (error) {
@@ -178,7 +176,6 @@ export class Replica {
   /** True when a rotate record ends the file; what follows it is void. */
   private applyAll(records: readonly LogRecord[]): boolean {
     for (const record of records) {
-      this.recordCount++;
       if (record.proposal.kind === 'rotate') return true;
       this.decide(record, record.proposal);
     }
@@ -230,7 +227,6 @@ export class Replica {
     }
     logger.info({ generation: this.log.generation }, 'went on to the next log');
     this.ended = false;
-    this.recordCount = 0;
     this.rotateProposed = false;
     removeOld(disk, folder, this.log.generation);
     this.proposeAgain();
@@ -255,15 +251,15 @@ export class Replica {
   /** Any number of processes may end a file; the first rotate record counts. */
   private proposeRotation(): void {
     const { rotateBytes = ROTATE_BYTES, rotateRecords = ROTATE_RECORDS, disk, proposer } = this.options;
-    const { recordBytes, header, generation } = this.log;
+    const { recordBytes, recordCount, header } = this.log;
     if (this.ended || this.rotateProposed) return;
-    if (recordBytes < Math.max(rotateBytes, header.snapshotBytes) && this.recordCount < rotateRecords) return;
+    if (recordBytes < Math.max(rotateBytes, header.snapshotBytes) && recordCount < rotateRecords) return;
     // A file that is ended needs a next one, so it is not ended unless there is ample room for its snapshot.
     const neededBytes = 2 * (header.snapshotBytes + recordBytes) + ROTATE_BYTES;
     if (disk.space().freeBytes < neededBytes) return;
     this.rotateProposed = true;
     try {
-      this.log.append(encodeRecord({ proposer, sequence: 0, proposal: { kind: 'rotate' } }, generation));
+      this.log.append({ proposer, sequence: 0, proposal: { kind: 'rotate' } });
     } catch (error) {
       this.rotateProposed = false;
       this.options.log.warn({ error: String(error) }, 'could not end the log file');

@@ -13,7 +13,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { clusterDirectory } from '../../../src/cli/local/home.js';
+import { bringDown } from '../../../src/cli/local/down.js';
+import { ClusterHome, clusterDirectory } from '../../../src/cli/local/home.js';
+import { freePorts } from '../../helpers/launcher.js';
 import { type DogResult, dog } from '../../helpers/run-dog.js';
 
 /** Real processes on loopback: fake sheep, started, found again and stopped by dog. */
@@ -31,7 +33,7 @@ const test = suite<Bench>('cluster up');
 test.before.each(async (bench) => {
   bench.parent = mkdtempSync(join(tmpdir(), 'fold-'));
   bench.directory = join(bench.parent, 'home');
-  const base = await freeRow();
+  const base = await freePorts(9);
   bench.ports = ['-p', `${base}`, '--nbd-port', `${base + 3}`, '--http-port', `${base + 6}`];
   bench.run = (words, options = {}) =>
     dog(words, {
@@ -58,17 +60,6 @@ function pids(bench: Bench): number[] {
     .map((name) => join(bench.directory, name, 'pid'))
     .filter((path) => existsSync(path))
     .map((path) => Number(readFileSync(path, 'utf8')));
-}
-
-/** Nine free ports in a row, well away from those of other programs. */
-async function freeRow(): Promise<number> {
-  for (let attempt = 0; attempt < 50; attempt++) {
-    const base = 20_000 + Math.floor(Math.random() * 1200) * 10;
-    const servers = await Promise.all(Array.from({ length: 9 }, (_, index) => tryListen(base + index)));
-    for (const server of servers) server?.close();
-    if (servers.every((server) => server !== undefined)) return base;
-  }
-  throw new Error('no free ports');
 }
 
 function tryListen(port: number): Promise<Server | undefined> {
@@ -151,16 +142,35 @@ test('options that differ from those of the cluster are refused', async (bench) 
   await bench.run(['cluster', 'destroy', '-y']);
 });
 
-test('a stubborn sheep is killed in the end, and nothing else is', async (bench) => {
+test('a stubborn sheep is killed in the end', async (bench) => {
   await bench.run(['cluster', 'up', ...bench.ports, '--sheep', '1'], {
     env: { FAKE_SHEEP_FAULT: 'stubborn' },
   });
   const [pid] = pids(bench);
-  // Stands for a stale pid file that names a stranger: this very process.
+  const home = new ClusterHome(bench.directory);
+  const result = await bringDown(home, home.read()!, { cleanMs: 200, termMs: 200, killMs: 3000 });
+  assert.equal(result, { stopped: 1, killed: 1 });
+  assert.not.ok(alive(pid!));
+});
+
+test('a stale pid file that names a stranger does not get the stranger stopped', async (bench) => {
+  await bench.run(['cluster', 'up', ...bench.ports, '--sheep', '1']);
+  const [pid] = pids(bench);
+  process.kill(pid!, 'SIGKILL');
+  while (alive(pid!)) await new Promise((resolve) => setTimeout(resolve, 5));
+  // The stranger is this very process: it would not survive the mistake.
   writeFileSync(join(bench.directory, 'sheep0', 'pid'), `${process.pid}\n`);
   assert.match((await bench.run(['cluster', 'down'])).stdout, /is not running/);
-  writeFileSync(join(bench.directory, 'sheep0', 'pid'), `${pid}\n`);
-  assert.ok(alive(pid!));
+  rmSync(join(bench.directory, 'sheep0', 'pid'));
+});
+
+test('a sheep whose pid file is lost is still found', async (bench) => {
+  await bench.run(['cluster', 'up', ...bench.ports, '--sheep', '1']);
+  const [pid] = pids(bench);
+  rmSync(join(bench.directory, 'sheep0', 'pid'));
+  assert.match((await bench.run(['cluster', 'up'])).stdout, /runs already/);
+  await bench.run(['cluster', 'destroy', '-y']);
+  assert.not.ok(alive(pid!));
 });
 
 test('destroy asks, and a no keeps everything', async (bench) => {

@@ -10,7 +10,7 @@ import { FakeLocalWorld } from '../../helpers/coordinator-worlds.js';
  * Processes that work, freeze at random moments for random times (through many rotations), die, are replaced, and the
  * power fails. A seed that fails is rerun by narrowing SEEDS.
  */
-const SEEDS = Array.from({ length: 15 }, (_, index) => index + 1);
+const SEEDS = Array.from({ length: 6 }, (_, index) => index + 1);
 const NAMES = ['a', 'b', 'c', 'd'];
 const TTL_MS = 400;
 const LIFE_MS = 3000;
@@ -139,7 +139,7 @@ test('processes that freeze, die and lose power at random keep one exact history
       throw error;
     }
   }
-  assert.ok(total > 1000);
+  assert.ok(total > 300);
 });
 
 test.run();

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { crc32 } from '../../../src/base/bytes.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { openHostCoordinator } from '../../../src/coord/local/local-defaults.js';
 import { LinuxProcesses } from '../../../src/coord/local/processes.js';
@@ -27,7 +28,6 @@ test('a log of a later version is refused', async () => {
     const path = 'coord/log.00000001';
     const bytes = Buffer.from(world.disk.peek(path, 0, 32));
     bytes.writeUInt32LE(2, 8);
-    const { crc32 } = await import('../../../src/base/bytes.js');
     bytes.writeUInt32LE(crc32(bytes.subarray(0, 28)), 28);
     world.disk.poke(path, 0, bytes);
     await rejectsWith('version', world.open('b'));
@@ -39,6 +39,19 @@ test('a damaged head of the log is refused and not taken for an empty one', asyn
     await (await world.open('a')).close();
     world.disk.flipBit('coord/log.00000001', 40);
     await rejectsWith('checksum', world.open('b'));
+  });
+});
+
+test('a damaged record that others had applied is noticed, and the next log is whole again', async () => {
+  await inWorld(new FakeLocalWorld(1, { rotateRecords: 20 }), async (world) => {
+    const a = await world.open('a');
+    for (let i = 0; i < 5; i++) await a.txn([], [put(`k/${i}`, '')]);
+    const text = Buffer.from(world.disk.peek('coord/log.00000001', 0, 2000)).indexOf('k/2');
+    world.disk.flipBit('coord/log.00000001', text);
+    await rejectsWith('checksum', world.open('b'));
+    for (let i = 5; i < 30; i++) await a.txn([], [put(`k/${i}`, '')]);
+    const c = await world.open('c');
+    assert.is((await c.list('k/')).entries.length, 30);
   });
 });
 

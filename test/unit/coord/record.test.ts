@@ -26,12 +26,14 @@ const proposals: Proposal[] = [
   { kind: 'rotate' },
 ];
 
+const NONE = { count: 0, chain: 0 };
+
 function record(proposal: Proposal, sequence = 1): LogRecord {
   return { proposer: '0123456789abcdef', sequence, proposal };
 }
 
 test('records of every kind survive a round trip', () => {
-  const bytes = Buffer.concat(proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5)));
+  const bytes = Buffer.concat(proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5, NONE)));
   const { records, consumedBytes } = scanRecords(bytes, 5);
   assert.equal(
     records.map((found) => found.record),
@@ -41,22 +43,21 @@ test('records of every kind survive a round trip', () => {
 });
 
 test('an expire record is these bytes', () => {
-  const bytes = encodeRecord(record({ kind: 'expire', lease: 'a', reason: 'b' }, 258), 1);
+  const seen = { count: 3, chain: 0x01020304 };
+  const bytes = encodeRecord(record({ kind: 'expire', lease: 'a', reason: 'b' }, 258), 1, seen);
   const body = Buffer.from('{"lease":"a","reason":"b"}').toString('hex');
-  assert.is(
-    bytes.toString('hex'),
-    `fe534cff1a0000000123456789abcdef020100000000000003000000${bytes.subarray(28, 32).toString('hex')}${body}`,
-  );
-  assert.is(bytes.subarray(28, 32).toString('hex'), 'bb05680d');
+  const head = 'fe534cff1a0000000123456789abcdef0201000000000000030000000300000004030201cfa05849';
+  assert.is(bytes.toString('hex'), head + body);
+  assert.equal(scanRecords(bytes, 1).records[0]?.seen, seen);
 });
 
 test('a record of another generation is not one of this', () => {
-  const { records } = scanRecords(encodeRecord(record(proposals[0]!), 4), 5);
+  const { records } = scanRecords(encodeRecord(record(proposals[0]!), 4, NONE), 5);
   assert.is(records.length, 0);
 });
 
 test('a log cut at any point gives the whole records and waits for the rest', () => {
-  const parts = proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5));
+  const parts = proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5, NONE));
   const bytes = Buffer.concat(parts);
   for (let cut = 0; cut <= bytes.length; cut++) {
     const first = scanRecords(bytes.subarray(0, cut), 5);
@@ -66,7 +67,7 @@ test('a log cut at any point gives the whole records and waits for the rest', ()
 });
 
 test('whatever is torn, the records found do not depend on when the file is read', () => {
-  const [one, two, three] = proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5));
+  const [one, two, three] = proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5, NONE));
   for (let torn = 0; torn < one!.length; torn++) {
     const bytes = Buffer.concat([two!, one!.subarray(0, torn), three!, one!.subarray(0, torn), two!]);
     for (const step of [1, 7, 50, 1000]) {
@@ -84,7 +85,7 @@ test('whatever is torn, the records found do not depend on when the file is read
 });
 
 test('a flipped bit anywhere loses that record and no other', () => {
-  const [one, two] = proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5));
+  const [one, two] = proposals.map((proposal, i) => encodeRecord(record(proposal, i), 5, NONE));
   for (let bit = 0; bit < one!.length * 8; bit += 3) {
     const bytes = Buffer.concat([one!, two!]);
     bytes[bit >> 3]! ^= 1 << (bit & 7);
@@ -100,7 +101,7 @@ test('a flipped bit anywhere loses that record and no other', () => {
 test('a transaction over the limit is refused', () => {
   const ops = [{ type: 'put', key: 'k', value: 'x'.repeat(MAX_BODY_BYTES) } as const];
   try {
-    encodeRecord(record({ kind: 'txn', compares: [], ops }), 1);
+    encodeRecord(record({ kind: 'txn', compares: [], ops }), 1, NONE);
     assert.unreachable();
   } catch (error) {
     assert.ok(AppError.isCode(error, 'invalid'));
@@ -110,7 +111,7 @@ test('a transaction over the limit is refused', () => {
 test('text that holds anything never looks like the head of a record', () => {
   const value = '\u00fe\u0000SL\uffff\ud800 \u{10ffff}';
   const wanted = record({ kind: 'txn', compares: [], ops: [{ type: 'put', key: value, value }] });
-  const bytes = encodeRecord(wanted, 1);
+  const bytes = encodeRecord(wanted, 1, NONE);
   assert.is(bytes.indexOf(Buffer.from('fe534cff', 'hex'), 1), -1);
   assert.equal(scanRecords(bytes, 1).records[0]?.record, wanted);
 });

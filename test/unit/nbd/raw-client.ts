@@ -277,3 +277,22 @@ export async function eventually(condition: () => boolean, what: string): Promis
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
+
+export type Style = 'simple' | 'structured' | 'extended';
+
+/** Through the handshake into the transmission phase, with base:allocation where the style has it. */
+export async function attach(client: RawClient, style: Style = 'simple', name = 'disk'): Promise<RawClient> {
+  await client.greet();
+  if (style !== 'simple') {
+    await client.option(style === 'structured' ? 8 : 11);
+    await client.option(10, metaPayload(name, ['base:allocation']));
+  }
+  await client.go(name);
+  return client;
+}
+
+/** Sends one request and returns the error of its simple reply. */
+export async function errorOf(client: RawClient, ...bytes: Buffer[]): Promise<number> {
+  client.send(...bytes);
+  return (await client.simpleReply()).error;
+}

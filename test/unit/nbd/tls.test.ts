@@ -3,7 +3,7 @@ import { connect as tlsConnect } from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parsePskFile } from '../../../src/nbd/psk-file.js';
-import { closeAll, eventually, option, RawClient, request, setup } from './raw-client.js';
+import { closeAll, eventually, ManualClock, option, RawClient, request, setup } from './raw-client.js';
 
 const key = Buffer.alloc(32, 7);
 const tls = { mode: 'require', credentials: { type: 'psk', keys: new Map([['alice', key]]) } } as const;
@@ -56,6 +56,19 @@ test('noise instead of a TLS hello closes the stream', async () => {
   await client.greet();
   assert.equal(await client.option(5), [1]);
   client.send(option(3));
+  await client.rest();
+  await eventually(() => server.stats().connections === 0, 'closed');
+});
+
+test('silence after STARTTLS ends at the deadline of the handshake', async () => {
+  const clock = new ManualClock();
+  const { connect, server } = setup({ tls, clock });
+  const client = connect();
+  await client.greet();
+  assert.equal(await client.option(5), [1]);
+  client.send(Buffer.from([0x16, 0x03, 0x01]));
+  assert.ok(await client.quiet());
+  clock.advance(10_001);
   await client.rest();
   await eventually(() => server.stats().connections === 0, 'closed');
 });

@@ -3,14 +3,13 @@ import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
 import { intercept, MemoryProvider } from '../../helpers/memory-device.js';
 import {
+  attach,
   closeAll,
+  errorOf,
   eventually,
   extendedRequest,
   goPayload,
-  ManualClock,
-  metaPayload,
   option,
-  type RawClient,
   request,
   setup,
   u32,
@@ -26,23 +25,6 @@ const CACHE = 5;
 const WRITE_ZEROES = 6;
 const BLOCK_STATUS = 7;
 const MIB = 1024 * 1024;
-
-type Style = 'simple' | 'structured' | 'extended';
-
-async function attach(client: RawClient, style: Style = 'simple', name = 'disk'): Promise<RawClient> {
-  await client.greet();
-  if (style !== 'simple') {
-    await client.option(style === 'structured' ? 8 : 11);
-    await client.option(10, metaPayload(name, ['base:allocation']));
-  }
-  await client.go(name);
-  return client;
-}
-
-async function errorOf(client: RawClient, ...bytes: Buffer[]): Promise<number> {
-  client.send(...bytes);
-  return (await client.simpleReply()).error;
-}
 
 test('writes and reads back, with golden reply bytes', async () => {
   const client = await attach(setup().connect());
@@ -326,81 +308,6 @@ test('a bad request magic ends the connection', async () => {
   assert.is((await client.rest()).length, 0);
 });
 
-test('has at most the permitted requests in the device and serves the rest later', async () => {
-  let inside = 0;
-  let most = 0;
-  const provider = new MemoryProvider((device) =>
-    intercept(device, async () => {
-      most = Math.max(most, ++inside);
-      await new Promise((resolve) => setImmediate(resolve));
-      inside--;
-    }),
-  );
-  const client = await attach(setup({ provider, limits: { requestsPerConnectionMax: 4 } }).connect());
-  client.send(
-    ...Array.from({ length: 50 }, (_, cookie) => request(WRITE, 0, 3, { cookie, data: Buffer.from('abc') })),
-  );
-  const cookies = new Set<bigint>();
-  for (let i = 0; i < 50; i++) cookies.add((await client.simpleReply()).cookie);
-  assert.is(cookies.size, 50);
-  assert.is(most, 4);
-});
-
-test('bytes of all connections together stay under the limit and everyone is served', async () => {
-  const { connect, server } = setup({ limits: { bytesTotalMax: 300_000 } });
-  const clients = await Promise.all(Array.from({ length: 5 }, () => attach(connect())));
-  let most = 0;
-  const poll = setInterval(() => {
-    most = Math.max(most, server.stats().heldBytes);
-  }, 0);
-  for (const client of clients) {
-    for (let i = 0; i < 10; i++) client.send(request(WRITE, 0, 200_000, { data: Buffer.alloc(200_000) }));
-  }
-  for (const client of clients) for (let i = 0; i < 10; i++) assert.is((await client.simpleReply()).error, 0);
-  clearInterval(poll);
-  assert.ok(most > 0 && most <= 300_000, `held ${most}`);
-  assert.is(server.stats().heldBytes, 0);
-});
-
-test('a client that takes no replies is not read any more, and costs a bounded amount', async () => {
-  const { connect, server } = setup({ limits: { bytesPerConnectionMax: 200_000 } });
-  const client = await attach(connect());
-  client.stream.pause();
-  for (let i = 0; i < 100; i++) client.send(request(READ, 0, 65_536));
-  assert.ok(await client.quiet(50));
-  assert.ok(server.stats().heldBytes <= 200_000, `held ${server.stats().heldBytes}`);
-  client.stream.resume();
-  for (let i = 0; i < 100; i++) await client.recv(16 + 65_536);
-  await eventually(() => server.stats().heldBytes === 0, 'all given back');
-});
-
-test('half a write and silence is dropped when others wait for its bytes, not otherwise', async () => {
-  const clock = new ManualClock();
-  const { connect, server } = setup({ clock, limits: { bytesTotalMax: 100_000 } });
-  const silent = await attach(connect());
-  silent.send(request(WRITE, 0, 90_000, { data: Buffer.alloc(1000) }));
-  await eventually(() => server.stats().heldBytes === 90_000, 'bytes held');
-  clock.advance(1_000_000);
-  assert.ok(await silent.quiet());
-  const other = await attach(connect());
-  other.send(request(WRITE, 0, 50_000, { data: Buffer.alloc(50_000) }));
-  assert.ok(await other.quiet());
-  clock.advance(30_001);
-  assert.is((await other.simpleReply()).error, 0);
-  assert.is((await silent.rest()).length, 0);
-  assert.is(server.stats().stalled, 1);
-});
-
-test('gives everything back when a client vanishes in the middle of a write', async () => {
-  const { connect, server, provider } = setup();
-  const client = await attach(connect());
-  client.send(request(WRITE, 0, 90_000, { data: Buffer.alloc(1000) }));
-  await eventually(() => server.stats().heldBytes === 90_000, 'bytes held');
-  client.stream.destroy();
-  await eventually(() => server.stats().heldBytes === 0, 'given back');
-  await eventually(() => provider.volumes.get('disk')!.counters.closes === 1, 'device closed');
-});
-
 test('holds requests against the size the volume has now', async () => {
   const { connect, provider } = setup();
   const client = await attach(connect());
@@ -412,28 +319,6 @@ test('holds requests against the size the volume has now', async () => {
   await fresh.greet();
   fresh.send(option(7, goPayload('disk')));
   assert.is((await fresh.optionReply()).payload.readBigUInt64BE(2), BigInt(2 * MIB));
-});
-
-test('closes new connections past the limit and the oldest handshake past its own', async () => {
-  const { connect, server } = setup({ limits: { connectionsMax: 3, handshakesMax: 2 } });
-  const ready = await attach(connect());
-  const first = connect();
-  await first.recv(18);
-  const second = connect();
-  await second.recv(18);
-  const refused = connect();
-  await refused.rest();
-  second.stream.destroy();
-  await eventually(() => server.stats().connections === 2, 'one left');
-  const third = connect();
-  await third.recv(18);
-  assert.is(server.stats().evicted, 0);
-  ready.stream.destroy();
-  await eventually(() => server.stats().connections === 2, 'two handshakes');
-  const fourth = await attach(connect());
-  await first.rest();
-  assert.is(server.stats().evicted, 1);
-  assert.is(await errorOf(fourth, request(FLUSH, 0, 0)), 0);
 });
 
 test('tells the observer command, bytes and error by name', async () => {

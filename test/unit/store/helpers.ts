@@ -1,5 +1,5 @@
 /** Small stores on fake disks, for the tests of this folder. */
-import { systemClock } from '../../../src/base/clock.js';
+import { type Clock, systemClock } from '../../../src/base/clock.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { SeededRandom } from '../../../src/base/random.js';
 import type { WriteMode } from '../../../src/store/object-store.js';
@@ -11,9 +11,18 @@ export const KIB = 1024;
 export const OBJECT = 256 * KIB;
 export const smallLimits = { segmentBytes: 256 * KIB, reserveBytes: 64 * KIB, maxUncommitted: 64 };
 
+/** The system's clock; its timers do not keep a test alive that has crashed its store. */
+const clock: Clock = {
+  ...systemClock,
+  after(delayMs, run) {
+    const handle = setTimeout(run, delayMs).unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
 export function fakeDisk(options: Partial<FakeDiskOptions> = {}, seed = 1): FakeDisk {
   return new FakeDisk({
-    clock: systemClock,
+    clock,
     random: new SeededRandom(seed),
     capacityBytes: 64 << 20,
     ...options,
@@ -24,7 +33,7 @@ export function openFake(disk: FakeDisk, options: Partial<StoreOptions> = {}): P
   const identity = { clusterId: 'c1', nodeId: 'n1' };
   const limits = smallLimits;
   return deadline(
-    openStore({ disk, clock: systemClock, log: silentLogger, identity, bootId: 'boot', limits, ...options }),
+    openStore({ disk, clock, log: silentLogger, identity, bootId: 'boot', limits, ...options }),
   );
 }
 

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what is missing, and says what it did.
+#   scripts/setup.sh run    what the daemon and dog need: node modules
+#   scripts/setup.sh test   that, and the foreign programs that tests drive (tests skip by name without them)
+# On a terminal it asks first; without one, or with CI=true, it goes ahead. Only Debian's packages are known by name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+group=${1:-run}
+test_packages=(qemu-utils libnbd-bin fio nbdkit gnutls-bin qemu-system-x86 grub-rescue-pc ipxe)
+
+say() { printf 'setup: %s\n' "$*"; }
+
+# True when the user agrees, or cannot be asked.
+agreed() {
+  [[ ${CI:-} == true || ! -t 0 ]] && return 0
+  local answer
+  read -r -p "setup: $1 [y/N] " answer
+  [[ $answer == [yY]* ]]
+}
+
+check_node() {
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    say "node and npm are missing. Debian: apt-get install nodejs npm"
+    exit 1
+  fi
+  if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 15) ? 0 : 1)'; then
+    say "node $(node --version) is too old: 20.15 or newer is needed"
+    exit 1
+  fi
+}
+
+# Compares what is installed with package-lock.json, package by package: dates say nothing after a checkout.
+modules_complete() {
+  node -e '
+    const { readFileSync } = require("node:fs");
+    const read = (path) => JSON.parse(readFileSync(path, "utf8")).packages;
+    const wanted = read("package-lock.json");
+    const installed = read("node_modules/.package-lock.json");
+    const missing = Object.entries(wanted).filter(
+      ([path, entry]) => path !== "" && !entry.optional && installed[path]?.version !== entry.version);
+    process.exit(missing.length === 0 ? 0 : 1);' 2>/dev/null
+}
+
+install_modules() {
+  if modules_complete; then
+    say "node modules are complete"
+    return
+  fi
+  agreed "install the node modules of package-lock.json (npm ci)?" || { say "node modules are missing"; exit 1; }
+  # No package of ours needs its install script: koffi, the only binary one, ships its binary.
+  npm ci --ignore-scripts --no-audit --no-fund
+  say "installed the node modules"
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then
+    "$@"
+  elif [[ -t 0 ]]; then
+    sudo "$@"
+  else
+    sudo -n "$@"
+  fi
+}
+
+install_packages() {
+  local missing=() package
+  if ! command -v dpkg-query >/dev/null; then
+    say "not Debian: install these by your own means for all tests to run: ${test_packages[*]}"
+    return
+  fi
+  for package in "${test_packages[@]}"; do
+    [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) == ii* ]] || missing+=("$package")
+  done
+  if [[ ${#missing[@]} == 0 ]]; then
+    say "packages are complete"
+    return
+  fi
+  local command="apt-get install -y --no-install-recommends ${missing[*]}"
+  if [[ $(id -u) != 0 ]] && ! { command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; }; then
+    say "missing packages; as root: $command"
+    say "tests that need them are skipped"
+    return
+  fi
+  agreed "install ${missing[*]}?" || { say "left out; tests that need them are skipped"; return; }
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086
+  if as_root $command >/dev/null 2>&1 || { as_root apt-get update >/dev/null 2>&1 && as_root $command; }; then
+    say "installed ${missing[*]}"
+  else
+    say "could not install ${missing[*]}; tests that need them are skipped"
+  fi
+}
+
+case $group in
+  run) check_node; install_modules ;;
+  test) check_node; install_modules; install_packages ;;
+  *) echo "usage: scripts/setup.sh [run|test]" >&2; exit 64 ;;
+esac

@@ -1,0 +1,64 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+/** Which folder of src may import which. What is not listed may be imported by nobody. */
+const below: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  wire: ['base'],
+  store: ['base', 'wire'],
+  net: ['base', 'wire'],
+  coord: ['base', 'wire', 'store'],
+  cluster: ['base', 'wire', 'store', 'net', 'coord'],
+  volume: ['base', 'wire', 'store', 'net', 'coord', 'cluster'],
+  nbd: ['base', 'wire', 'volume'],
+  control: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume'],
+  daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'control'],
+  cli: ['base', 'wire', 'control'],
+};
+
+const root = process.cwd();
+
+function sources(): string[] {
+  return readdirSync(join(root, 'src'), { recursive: true })
+    .map(String)
+    .filter((name) => name.endsWith('.ts'));
+}
+
+function importsOf(name: string): string[] {
+  const text = readFileSync(join(root, 'src', name), 'utf8');
+  const found = text.matchAll(/(?:from|import\()\s*'(\.[^']+)'/g);
+  return [...found].map(([, path]) => posix.join(posix.dirname(name), path!));
+}
+
+test('every import points down the fixed order of folders', () => {
+  const wrong: string[] = [];
+  for (const name of sources()) {
+    const folder = name.split('/')[0]!;
+    for (const target of importsOf(name)) {
+      const other = target.split('/')[0]!;
+      if (other !== folder && !(below[folder] ?? []).includes(other)) wrong.push(`${name} imports ${target}`);
+    }
+  }
+  assert.equal(wrong, []);
+});
+
+test('every folder of src has its place in the order', () => {
+  const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) =>
+    entry.isDirectory(),
+  );
+  for (const { name } of folders)
+    assert.ok(name in below, `src/${name} has no place in test/unit/layering.test.ts`);
+});
+
+test('every import names a file that is there, with its suffix', () => {
+  for (const name of sources()) {
+    for (const target of importsOf(name)) {
+      assert.ok(target.endsWith('.js'), `${name}: ${target}`);
+      assert.ok(existsSync(join(root, 'src', target.replace(/\.js$/, '.ts'))), `${name}: ${target}`);
+    }
+  }
+});
+
+test.run();
