@@ -1,5 +1,5 @@
 import type { VdiRef } from '../control/api.js';
-import { BLOCK_SIZE_SHIFT_MAX, BLOCK_SIZE_SHIFT_MIN, COPIES_MAX } from '../control/params.js';
+import { BLOCK_SIZE_SHIFT_MAX, BLOCK_SIZE_SHIFT_MIN, COPIES_MAX } from '../wire/sheepdog.js';
 import { Exit, exitCodes } from './exit.js';
 import { parseSize } from './sizes.js';
 

@@ -1,4 +1,5 @@
 import { AppError, type ErrorCode, errorKinds } from '../base/errors.js';
+import { textOfResult } from '../wire/sheepdog.js';
 
 /** Exit codes of the original. */
 export const exitCodes = {
@@ -35,23 +36,23 @@ export class Exit extends Error {
   }
 }
 
-/** The original's words for result codes; other codes are told in the sheep's own words. */
-const resultTexts: Partial<Record<ErrorCode, string>> = {
-  'no-object': 'No object found',
-  'vdi-exists': 'VDI exists already',
-  'vdi-locked': 'VDI is already locked',
-  'no-vdi': 'No VDI found',
-  'no-tag': 'Failed to find requested tag',
-  shutdown: 'System is shutting down',
-  'no-memory': 'Out of memory on server',
-  'full-vdi': 'Maximum number of VDIs reached',
-  version: 'Protocol version mismatch',
-  'no-space': 'Server has no space for new objects',
-  'wait-for-format': 'Waiting for cluster to be formatted',
-  'wait-for-join': 'Waiting for other nodes to join cluster',
-  halt: 'IO has halted as there are not enough living nodes',
-  'read-only': 'Object is read-only',
-};
+/** Codes that are told in the original's words (programs match them); others in the sheep's own, which say more. */
+const toldInOldWords: ReadonlySet<ErrorCode> = new Set([
+  'no-object',
+  'vdi-exists',
+  'vdi-locked',
+  'no-vdi',
+  'no-tag',
+  'shutdown',
+  'no-memory',
+  'full-vdi',
+  'version',
+  'no-space',
+  'wait-for-format',
+  'wait-for-join',
+  'halt',
+  'read-only',
+]);
 
 const hints: Partial<Record<ErrorCode, string>> = {
   network:
@@ -69,7 +70,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
 };
 
 export function textOf(error: AppError): string {
-  return resultTexts[error.code] ?? error.message;
+  return toldInOldWords.has(error.code) ? textOfResult(errorKinds[error.code].wire) : error.message;
 }
 
 export function hintOf(error: AppError): string | undefined {

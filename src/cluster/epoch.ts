@@ -158,6 +158,15 @@ function memberOf(r: Registration) {
   };
 }
 
+/** One line: each node up (+) or down (-), since when it is behind, and what happened to it in this step. */
+export function formatEpoch(record: EpochRecord): string {
+  const nodes = record.nodes.map((n) => {
+    const behind = n.behindSince === undefined ? '' : ` behind ${n.behindSince}`;
+    return `${n.id}${n.up ? '+' : '-'}${behind}${n.lossy ? ' lossy' : ''}${n.caughtUp ? ' caught up' : ''}`;
+  });
+  return `epoch ${record.epoch} base ${record.base}: ${nodes.join(', ')}`;
+}
+
 export function parseEpoch(text: string): EpochRecord {
   const record = JSON.parse(text) as EpochRecord;
   if (!Number.isSafeInteger(record.epoch) || !Array.isArray(record.nodes)) {

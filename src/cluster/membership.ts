@@ -3,7 +3,7 @@ import { type Clock, sleep } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
 import type { Compare, Coordinator, Lease, Op } from '../coord/coordinator.js';
 import { AuthorityHistory, defaultMinCopies } from './authority.js';
-import { type EpochRecord, firstEpoch, nextEpoch, parseEpoch, type Registration } from './epoch.js';
+import { type EpochRecord, firstEpoch, formatEpoch, nextEpoch, parseEpoch, type Registration } from './epoch.js';
 import { Mirror } from './mirror.js';
 import { ClusterView } from './view.js';
 
@@ -101,13 +101,18 @@ export class Membership {
 
   /** Everything missed before the epoch in which this node came up has been caught up with. */
   async declareCaughtUp(upSince: number): Promise<void> {
-    if (this.registration === undefined || this.registration.caughtUp === upSince) return;
-    this.registration = { ...this.registration, caughtUp: upSince };
-    await this.putRegistration([{ key: this.key, exists: true }]);
+    const { registration } = this;
+    if (registration === undefined || registration.caughtUp === upSince) return;
+    const caughtUp = { ...registration, caughtUp: upSince };
+    // Only the registration of this very incarnation may say so.
+    await this.putRegistration(caughtUp, [{ key: this.key, value: JSON.stringify(registration) }]);
+    if (this.registration === registration) this.registration = caughtUp;
   }
 
-  /** Writes the first epoch of a new format: all registered nodes are members. */
+  /** Writes the first epoch of a new format: all registered nodes are members. Throws 'again' before this one is. */
   async format(extra: { compares: Compare[]; ops: Op[] }): Promise<boolean> {
+    // The doors open before this node has registered: a first epoch without members could never get any.
+    if (!this.registrations.has(this.options.self.id)) throw new AppError('again', 'this sheep has not joined yet');
     const record = firstEpoch(this.registrations.values(), this.options.clock.wallMs());
     const result = await this.options.coordinator.txn(extra.compares, [
       ...extra.ops,
@@ -134,7 +139,7 @@ export class Membership {
     const lease = await coordinator.grantLease(leaseTtlMs);
     this.lease = lease;
     this.registration = { ...self, incarnation: this.options.newIncarnation(), lease: lease.id };
-    while (!this.stopped && !(await this.putRegistration([{ key: this.key, exists: false }]))) {
+    while (!this.stopped && !(await this.putRegistration(this.registration, [{ key: this.key, exists: false }]))) {
       // An earlier start of this node still holds the key: it is dead, or it must lose its lease first.
       const old = await coordinator.get(this.key);
       if (old?.lease !== undefined) coordinator.suspect(old.lease);
@@ -156,8 +161,8 @@ export class Membership {
     }
   }
 
-  private async putRegistration(compares: Compare[]): Promise<boolean> {
-    const value = JSON.stringify(this.registration);
+  private async putRegistration(registration: Registration, compares: Compare[]): Promise<boolean> {
+    const value = JSON.stringify(registration);
     const lease = this.lease!.id;
     const result = await this.options.coordinator.txn(compares, [{ type: 'put', key: this.key, value, lease }]);
     return result.ok;
@@ -186,7 +191,7 @@ export class Membership {
     const previous = this.view;
     this.view = new ClusterView(history, this.options.self.id, this.options.minCopiesOf ?? defaultMinCopies);
     previous?.ended.fire();
-    this.options.log.info({ epoch: last.epoch, up: last.nodes.filter((n) => n.up).length }, 'new epoch');
+    this.options.log.info({ epoch: last.epoch }, formatEpoch(last));
     for (const listener of this.listeners) listener(this.view);
   }
 

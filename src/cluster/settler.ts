@@ -1,5 +1,6 @@
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
+import { formatOid } from '../wire/oid.js';
 import { PeerType } from '../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from './address.js';
 import { addressed, encodeMutation, type Mutation, removeOf, writeOf, zeroOf } from './mutation.js';
@@ -74,7 +75,9 @@ export class Settler {
   async equalise(context: EpochContext, address: ObjectAddress, nodeId: string, sequence: number): Promise<void> {
     const theirs = await this.checksumsOf(context, address, nodeId);
     const mine = this.node.store.checksums(address.oid);
-    for (const run of differences(mine, theirs, objectBytesOf(address))) {
+    const runs = differences(mine, theirs, objectBytesOf(address));
+    if (runs.length > 0) this.noteMoved(context, address, nodeId, runs);
+    for (const run of runs) {
       const mutation = await this.mutationFor(address, run);
       await this.ask(context, nodeId, () => {
         const message = encodeMutation(PeerType.replicaWrite, address, mutation);
@@ -145,6 +148,12 @@ export class Settler {
       }
     }
     return undefined;
+  }
+
+  private noteMoved(context: EpochContext, address: ObjectAddress, nodeId: string, runs: Difference[]): void {
+    const moved = runs.map((r) => `${r.kind} ${r.offset}+${r.length}`).slice(0, 8);
+    const fields = { oid: formatOid(address.oid), to: nodeId, epoch: context.view.epoch, runs: runs.length, moved };
+    this.node.options.log.debug(fields, 'a replica is made equal');
   }
 
   private async fetch(

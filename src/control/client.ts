@@ -1,16 +1,15 @@
 import { connect as connectSocket, type Socket } from 'node:net';
 import { AppError, isErrorCode } from '../base/errors.js';
+import { Flag, Result } from '../wire/sheepdog.js';
 import type { ControlMethod, ControlParams, ControlProgress, ControlResult } from './api.js';
 import { CONTROL_MORE_FLAG, CONTROL_OPCODE } from './api.js';
 import { ByteQueue, decodePayload, encodePayloadHead } from './frame.js';
 import {
-  CLIENT_PROTO_VERSION,
+  CONTROL_PROTO_VERSION,
   decodeResponseHeader,
   encodeRequestHeader,
   HEADER_BYTES,
   type ResponseHeader,
-  resultCodes,
-  WRITE_FLAG,
 } from './sheepdog-header.js';
 
 /** Answers are larger than requests: a listing of many volumes, the index of a large one. */
@@ -125,9 +124,9 @@ export class ControlClient {
   private send(id: number, json: unknown, blob: Uint8Array | undefined): void {
     const head = encodePayloadHead(json);
     const header = encodeRequestHeader({
-      protoVersion: CLIENT_PROTO_VERSION,
+      version: CONTROL_PROTO_VERSION,
       opcode: CONTROL_OPCODE,
-      flags: WRITE_FLAG,
+      flags: Flag.WRITE,
       epoch: 0,
       id,
       dataLength: head.length + (blob?.length ?? 0),
@@ -210,7 +209,7 @@ export class ControlClient {
 
 /** A refusal without a body: the sheep did not look inside the frame. */
 function bareRefusal(result: number, remote: string): AppError {
-  if (result === resultCodes.versionMismatch) {
+  if (result === Result.VER_MISMATCH) {
     return new AppError('version', `${remote} speaks another version of the protocol`);
   }
   return new AppError(

@@ -1,4 +1,10 @@
 import { AppError } from '../base/errors.js';
+import {
+  BLOCK_SIZE_SHIFT_DEFAULT,
+  BLOCK_SIZE_SHIFT_MAX,
+  BLOCK_SIZE_SHIFT_MIN,
+  COPIES_MAX,
+} from '../wire/sheepdog.js';
 import type { VdiRef } from './api.js';
 
 /**
@@ -9,10 +15,7 @@ export const NAME_BYTES_MAX = 255;
 export const TAG_BYTES_MAX = 255;
 /** Objects of one volume: the index of the original's inode has this many entries. */
 export const OBJECTS_PER_VDI_MAX = 1024 * 1024;
-export const BLOCK_SIZE_SHIFT_MIN = 20;
-export const BLOCK_SIZE_SHIFT_MAX = 31;
-export const DEFAULT_BLOCK_SIZE_SHIFT = 22;
-export const COPIES_MAX = 31;
+export const DEFAULT_BLOCK_SIZE_SHIFT = BLOCK_SIZE_SHIFT_DEFAULT;
 export const CALL_BLOB_BYTES_MAX = 4 * 1024 * 1024;
 export const ATTR_VALUE_BYTES_MAX = 64 * 1024;
 

@@ -2,18 +2,17 @@ import type { Duplex } from 'node:stream';
 import { AssertionError } from '../base/assert.js';
 import { AppError, errorKinds } from '../base/errors.js';
 import { type Logger, silentLogger } from '../base/log.js';
+import { Flag, Result } from '../wire/sheepdog.js';
 import type { ControlHandler, ControlProgress } from './api.js';
 import { CONTROL_MORE_FLAG, CONTROL_OPCODE, CONTROL_PAYLOAD_BYTES_MAX } from './api.js';
 import { ByteQueue, decodePayload, encodePayloadHead } from './frame.js';
 import {
-  CLIENT_PROTO_VERSION,
+  CONTROL_PROTO_VERSION,
   decodeRequestHeader,
   encodeResponseHeader,
   HEADER_BYTES,
   type RequestHeader,
-  resultCodes,
   resultOfUnserved,
-  WRITE_FLAG,
 } from './sheepdog-header.js';
 
 /**
@@ -164,7 +163,7 @@ class ServerConnection implements ControlConnection {
       return;
     }
     this.answer(header, refusal, []);
-    const payloadBytes = (header.flags & WRITE_FLAG) !== 0 ? header.dataLength : 0;
+    const payloadBytes = (header.flags & Flag.WRITE) !== 0 ? header.dataLength : 0;
     if (payloadBytes > this.limits.drainBytesMax) this.close();
     else this.dropBytes = payloadBytes;
   }
@@ -172,9 +171,9 @@ class ServerConnection implements ControlConnection {
   /** The result code of a request that is not carried out; undefined for a CONTROL request that may go on. */
   private refusalOf(header: RequestHeader): number | undefined {
     if (header.opcode !== CONTROL_OPCODE) return resultOfUnserved(header);
-    if (header.protoVersion !== CLIENT_PROTO_VERSION) return resultCodes.versionMismatch;
+    if (header.version !== CONTROL_PROTO_VERSION) return Result.VER_MISMATCH;
     const sizeOk = header.dataLength <= this.limits.payloadBytesMax;
-    return sizeOk && (header.flags & WRITE_FLAG) !== 0 ? undefined : resultCodes.invalidParameters;
+    return sizeOk && (header.flags & Flag.WRITE) !== 0 ? undefined : Result.INVALID_PARMS;
   }
 
   private run(header: RequestHeader, payload: Buffer): void {
@@ -198,13 +197,13 @@ class ServerConnection implements ControlConnection {
     const onProgress = (progress: ControlProgress): void => {
       // Progress is advice: a client that does not read loses it, instead of making our queue grow.
       if (answered || this.socket.writableNeedDrain) return;
-      this.answer(header, resultCodes.success, [encodePayloadHead({ progress })], CONTROL_MORE_FLAG);
+      this.answer(header, Result.SUCCESS, [encodePayloadHead({ progress })], CONTROL_MORE_FLAG);
     };
     try {
       const answer = await this.handler.call(request.method, request.params ?? {}, blob, onProgress);
       const parts: Uint8Array[] = [encodePayloadHead({ result: answer.result ?? {} })];
       if (answer.blob !== undefined && answer.blob.length > 0) parts.push(answer.blob);
-      this.answer(header, resultCodes.success, parts);
+      this.answer(header, Result.SUCCESS, parts);
     } finally {
       answered = true;
     }

@@ -33,10 +33,7 @@ export async function copyObject(
     overlay(op, copy);
     copy.writeTail();
     await copy.sync();
-    if (!disk.exists(objectFolder(op.oid))) {
-      disk.mkdir(objectFolder(op.oid));
-      await disk.syncDir('obj');
-    }
+    disk.mkdir(objectFolder(op.oid));
   } catch (error) {
     copy.close();
     if (!context.failure()) disk.unlink(tmp);
@@ -54,6 +51,8 @@ export async function copyObject(
   copy.nameDurable = true;
   context.usedBytes += usedBlocks(copy) * BLOCK_SIZE;
   await disk.syncDir(objectFolder(op.oid));
+  // The folder may be new too, made by this copy or by something since the last checkpoint.
+  await disk.syncDir('obj');
 }
 
 async function copyBlocks(context: StoreContext, parent: StoredObject, copy: StoredObject): Promise<void> {

@@ -29,6 +29,9 @@ export class DirectFlusher {
 
   /** Resolves when all bytes added before the call are durable. */
   flush(): Promise<void> {
+    // A failed round took its objects off the list: an empty list says nothing then.
+    const failure = this.context.failure();
+    if (failure) return Promise.reject(failure);
     if (!this.running) {
       if (this.dirty.size === 0) return Promise.resolve();
       this.running = this.round().finally(() => {

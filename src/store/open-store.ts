@@ -127,6 +127,8 @@ async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Reco
   }
   try {
     const scan = scanJournal(files, powerCut ? 'power-cut' : 'kill');
+    // What is replayed must survive a power cut during recovery, or objects would change and nobody suspect them.
+    for (const file of files) await file.sync();
     const replayed = await replayJournal(disk, log, scan);
     for (const { oid, epoch } of replayed.touched) touched.add(oid, epoch);
     await touched.sync(new Set(replayed.touched.map(({ epoch }) => epoch)));

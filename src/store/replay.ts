@@ -4,8 +4,8 @@
  * the object. Doing it twice gives the same (a crash in here is nothing special).
  *
  * Bytes of direct writes are only in the object. What is found there is matched against the checksums the block had,
- * newest first, back to the last one known to be durable: the first that fits is the block's content. An image
- * among them can always be restored. When none fits the block is bad and says so when it is read.
+ * newest first, back to the last one known to be durable: the first that fits is the block's content, unless an image
+ * came after it. When nothing fits the block is bad and says so when it is read.
  */
 import { BLOCK_SIZE, isZero } from '../base/bytes.js';
 import type { Logger } from '../base/log.js';
@@ -133,13 +133,12 @@ function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPl
 
 function addVersion(plan: ObjectPlan, block: number, version: Version): void {
   const versions = plan.blocks.get(block);
-  // What can always be restored makes everything before it irrelevant.
-  if (!versions || version.kind !== 'direct' || version.durable) {
+  if (!versions || (version.kind === 'direct' && version.durable)) {
     plan.blocks.set(block, [version]);
     return;
   }
   versions.push(version);
-  if (versions.length > MAX_VERSIONS) versions.splice(1, 1);
+  if (versions.length > MAX_VERSIONS) versions.shift();
 }
 
 function replayObject(
@@ -204,23 +203,37 @@ function replayBlock(log: Logger, object: StoredObject, block: number, versions:
     read = true;
     return blockChecksum(found, object.seed, block) === sum;
   };
-  for (let index = versions.length - 1; index >= 0; index--) {
-    const version = versions[index]!;
-    if (version.kind === 'direct') {
-      if (fits(version.sum) || version.durable) {
-        object.table[block] = version.sum;
-        return;
-      }
-    } else {
-      restore(log, object, block, version);
+  // A hole counts only when nothing arrived: half of a direct write must not pass for zeros.
+  const isHole = () => !fits(BAD) && isZero(found);
+  const newest = versions.at(-1)!;
+  if (newest.kind !== 'direct') {
+    restore(log, object, block, newest);
+    return;
+  }
+  // Undefined after the loop over all versions stands for what was there before the journal began.
+  let restorable: Version | undefined;
+  for (let index = versions.length - 1; index >= -1; index--) {
+    const version = index < 0 ? undefined : versions[index]!;
+    const sum = version ? sumOf(object, block, version) : object.table[block]!;
+    if (sum === HOLE ? isHole() : fits(sum)) {
+      // Nothing newer reached the object. So no newer direct write was durable; a newer image may have been.
+      if (restorable) restore(log, object, block, restorable);
+      else object.table[block] = sum;
       return;
     }
+    if (version?.kind === 'direct' && version.durable) {
+      object.table[block] = sum;
+      return;
+    }
+    if (version && version.kind !== 'direct') restorable ??= version;
   }
-  // Only direct writes, none of which is there: what was before the journal began?
-  const sum = object.table[block]!;
-  // A hole counts only when nothing arrived: half of a direct write must not pass for zeros.
-  const before = sum === HOLE ? !fits(BAD) && isZero(found) : fits(sum);
-  if (!before) object.table[block] = BAD;
+  // Torn. An older image is no answer: the direct write after it may have been durable.
+  object.table[block] = BAD;
+}
+
+function sumOf(object: StoredObject, block: number, version: Version): number {
+  if (version.kind === 'hole') return HOLE;
+  return version.kind === 'zeros' ? zeroChecksum(object.seed, block) : version.sum;
 }
 
 function restore(log: Logger, object: StoredObject, block: number, version: Version): void {

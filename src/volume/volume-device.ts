@@ -95,7 +95,7 @@ export class VolumeDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    await this.options.client.flush(this.options.session);
+    await this.index.flushed(() => this.options.client.flush(this.options.session));
   }
 
   async blockStatus(offset: number, length: number, limit: number): Promise<Extent[]> {
@@ -226,7 +226,12 @@ export class VolumeDevice implements BlockDevice {
       }
       const owner = this.index.entries[part.index]!;
       const address = this.address(vid, part.index);
-      if (owner === vid) return client.change(session, address, build({ mode: 'ensure' }));
+      if (owner === vid) {
+        const write = client.change(session, address, build({ mode: 'ensure' }));
+        if (!sync) return write;
+        await Promise.all([write, this.index.ensureDurable(part.index)]);
+        return;
+      }
       if (owner === 0) {
         const create = client.change(session, address, build({ mode: 'create' }));
         return this.make(part.index, Promise.all([create, this.index.set(part.index, vid, sync)]));
@@ -272,7 +277,10 @@ export class VolumeDevice implements BlockDevice {
     if (allocate) {
       return this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }), sync);
     }
-    if (owner === 0) return;
+    if (owner === 0) {
+      if (sync) await this.index.ensureDurable(part.index);
+      return;
+    }
     if (part.length === this.objectSize(part.index)) {
       if (owner === this.record.vid) await client.change(session, this.address(owner, part.index), removeOf(sync));
       await this.index.set(part.index, 0, sync);

@@ -95,6 +95,9 @@ export function usageOf(index: Uint32Array, vid: number): Usage {
  */
 export class VolumeIndex {
   private dirty = new Set<number>();
+  /** Entries that the inode has, but perhaps not durably, with the number of the write that put them there. */
+  private readonly unsynced = new Map<number, number>();
+  private writes = 0;
   private waiting = new Signal<unknown>();
   private syncWanted = false;
   private writing = false;
@@ -115,6 +118,18 @@ export class VolumeIndex {
     if (!this.writing) void this.writeAll();
     const error = await group.promise;
     if (error !== undefined) throw error;
+  }
+
+  /** Resolves when the inode durably has the entry as it is now: part of what a durable write promises. */
+  async ensureDurable(index: number): Promise<void> {
+    if (this.unsynced.has(index)) await this.set(index, this.entries[index]!, true);
+  }
+
+  /** Runs a flush of everything acknowledged; entries written before it need no write of their own afterwards. */
+  async flushed(flush: () => Promise<void>): Promise<void> {
+    const before = this.writes;
+    await flush();
+    for (const [index, write] of this.unsynced) if (write <= before) this.unsynced.delete(index);
   }
 
   /** The volume continues as another version with the same content (a snapshot was made). Nothing may be in flight. */
@@ -141,6 +156,11 @@ export class VolumeIndex {
       this.syncWanted = false;
       try {
         await this.write([...dirty].sort((a, b) => a - b), syncWanted);
+        this.writes++;
+        for (const index of dirty) {
+          if (syncWanted) this.unsynced.delete(index);
+          else this.unsynced.set(index, this.writes);
+        }
         waiting.fire(undefined);
       } catch (error) {
         waiting.fire(error);

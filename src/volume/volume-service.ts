@@ -103,6 +103,8 @@ export class VolumeService {
         const entries = device.index.entries;
         const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
         await writeInode(cluster.client, owned.session, working, name, entries);
+        // A snapshot never changes, not even by a power cut: what it holds is durable before it exists.
+        await cluster.client.flush(owned.session);
         const usage = usageOf(entries, current.vid);
         const snapshot: VdiRecord = { ...current, tag, snapshotMs: clock.wallMs(), usage };
         await this.commit(

@@ -72,6 +72,10 @@ class Inode {
   shared = new Set<number>();
   size = 0;
   durableSize = 0;
+  /** Syncs begun; of each durable page and of the size, the one that wrote it: an older one never undoes a newer. */
+  syncs = 0;
+  durableBy = new Map<number, number>();
+  sizeBy = 0;
   links = 0;
 }
 
@@ -475,13 +479,18 @@ export class FakeDisk implements Disk {
     const snapshot = [...inode.dirty.keys()].map((number) => [number, inode.pages.get(number)] as const);
     for (const [number, page] of snapshot) if (page) inode.shared.add(number);
     const size = inode.size;
+    const turn = ++inode.syncs;
     return this.later(this.syncMs, () => {
       if (fault?.type === 'lose') return;
       for (const [number, page] of snapshot) {
+        if ((inode.durableBy.get(number) ?? 0) > turn) continue;
+        inode.durableBy.set(number, turn);
         if (page) inode.durable.set(number, page);
         else inode.durable.delete(number);
         if (inode.pages.get(number) === page) inode.dirty.delete(number);
       }
+      if (inode.sizeBy > turn) return;
+      inode.sizeBy = turn;
       inode.durableSize = size;
     });
   }

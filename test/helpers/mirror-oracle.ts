@@ -98,7 +98,7 @@ export class MirrorOracle {
 
   private async work(): Promise<void> {
     while (!this.stopped && this.failure === undefined) {
-      await this.paused?.wait();
+      await this.paused?.promise;
       if (this.stopped || this.failure !== undefined) return;
       this.active++;
       try {
@@ -240,11 +240,11 @@ function differs(what: string, found: Buffer, wanted: Buffer, offset: number): E
   return new Error(`${what} ${where}: found ${show(found)}, wanted ${show(wanted)}`);
 }
 
-/** Longest request that was in flight at some moment from `fromMs` to `toMs`. */
-export function longestBetween(timings: readonly Timing[], fromMs: number, toMs: number): number {
+/** Longest request that was in flight at some moment from `fromMs` to `toMs`, and began after `afterMs`. */
+export function longestBetween(timings: readonly Timing[], afterMs: number, fromMs: number, toMs: number): number {
   let longest = 0;
   for (const { startMs, endMs } of timings) {
-    if (endMs >= fromMs && startMs <= toMs) longest = Math.max(longest, endMs - startMs);
+    if (startMs >= afterMs && endMs >= fromMs && startMs <= toMs) longest = Math.max(longest, endMs - startMs);
   }
   return longest;
 }

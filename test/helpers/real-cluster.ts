@@ -199,6 +199,11 @@ export class RealCluster {
     try {
       for (const one of sheep) one.spawn();
       await Promise.all(sheep.map((one) => one.waitUp()));
+      // Who has not registered by then is no member: a sheep answers calls a moment earlier.
+      await within(START_DEADLINE_MS, 'all sheep know each other', async () => {
+        const { nodes } = await sheep[0]!.call('cluster.info', {});
+        return nodes.filter((node) => node.up).length === count;
+      });
       await sheep[0]!.call('cluster.format', { copies: options.copies ?? Math.min(3, count) });
       await cluster.waitHealthy();
     } catch (error) {

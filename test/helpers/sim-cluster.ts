@@ -63,6 +63,8 @@ export interface ClusterKind {
   readonly name: string;
   /** I-2: a write whose gateway died has one outcome before anyone reads it. */
   readonly strictDeaths: boolean;
+  /** A snapshot that was acknowledged does not change in a power cut, even when nobody has flushed. */
+  readonly snapshotsDurable: boolean;
   /** Acknowledged writes survive the power cut of one machine while all others are up and in sync. */
   readonly survivesOnePowerCut: boolean;
   /** Error codes with which reading, writing and flushing on a running gateway may fail. */

@@ -14,12 +14,12 @@
  *    to the old connection gets it reset.
  *  - A frozen process (its NodeClock is frozen) still accepts connections, as a kernel does, but answers nothing.
  */
-import { assert } from '../../src/base/assert.js';
 import { AppError } from '../../src/base/errors.js';
 import type { SeededRandom } from '../../src/base/random.js';
 import type { Channel, PeerAddress, Transport } from '../../src/net/transport.js';
 import type { PeerMessage } from '../../src/wire/peer-message.js';
 import type { NodeClock, SimClock } from './sim-clock.js';
+import { checkFields } from './sim-message.js';
 
 const CONNECT_RETRY_MS = 100;
 const CONNECT_TIMEOUT_MS = 2000;
@@ -383,24 +383,4 @@ class End implements Channel {
 
 function keyOf(address: PeerAddress): string {
   return `${address.host}:${address.port}`;
-}
-
-/** The real codec would cut these to their width; here a value that does not fit is a bug at once. */
-function checkFields(m: PeerMessage): void {
-  const fits = (value: number, max: number): boolean => Number.isInteger(value) && value >= 0 && value <= max;
-  const u32 = 0xffff_ffff;
-  const ok =
-    fits(m.type, 0xff) &&
-    fits(m.flags, 0xffff) &&
-    fits(m.id, u32) &&
-    fits(m.result, 0xffff) &&
-    fits(m.epoch, u32) &&
-    fits(m.root, u32) &&
-    fits(m.copies, 0xff) &&
-    fits(m.objectShift, 0xff) &&
-    fits(m.offset, Number.MAX_SAFE_INTEGER) &&
-    fits(m.length, Number.MAX_SAFE_INTEGER) &&
-    fits(m.sequence, u32) &&
-    fits(m.commit, u32);
-  assert(ok, `message field out of range: type ${m.type} id ${m.id} epoch ${m.epoch} seq ${m.sequence}`);
 }

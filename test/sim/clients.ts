@@ -8,7 +8,8 @@ import { AppError } from '../../src/base/errors.js';
 import type { SeededRandom } from '../../src/base/random.js';
 import type { BlockDevice } from '../../src/volume/device.js';
 import { ask, type Life, type Outcome, type SimCluster } from '../helpers/sim-cluster.js';
-import { ModelViolation, type SnapshotOp, type VolumeModel, type WriteOp } from './model.js';
+import type { SnapshotOp, WriteOp } from './history.js';
+import { ModelViolation, type VolumeModel } from './model.js';
 import { SECTOR_BYTES } from './pattern.js';
 import { type OperationName, operationNames, type SwarmConfig } from './swarm-config.js';
 

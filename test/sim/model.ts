@@ -19,67 +19,27 @@
  *
  * Times are ticks of a counter of calls and answers, so that nothing is ever simultaneous.
  */
+import {
+  ALWAYS,
+  afterCut,
+  type Cluster,
+  clusterOf,
+  describe,
+  endMinOf,
+  type FlushOp,
+  happened,
+  NEVER,
+  type ReadOp,
+  type SnapshotOp,
+  sectorsOf,
+  startMaxOf,
+  summary,
+  type WriteOp,
+} from './history.js';
 import { patternOf, SECTOR_BYTES, writesIn } from './pattern.js';
-
-const NEVER = Number.POSITIVE_INFINITY;
-const ALWAYS = Number.NEGATIVE_INFINITY;
-
-export type ModelOp = WriteOp | ReadOp | FlushOp | SnapshotOp;
-
-export interface WriteOp {
-  readonly kind: 'write';
-  /** >= 1; what its sectors show, unless `zero`. */
-  readonly id: number;
-  readonly zero: boolean;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly fua: boolean;
-  readonly by: string;
-  readonly start: number;
-  /** Tick of the acknowledgement. */
-  end: number;
-  /** If it ever happened, then before this tick. */
-  limit: number;
-}
-
-export interface ReadOp {
-  readonly kind: 'read';
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly by: string;
-  readonly start: number;
-  readonly era: number;
-}
-
-export interface FlushOp {
-  readonly kind: 'flush';
-  readonly start: number;
-  readonly era: number;
-}
-
-export interface SnapshotOp {
-  readonly kind: 'snapshot';
-  readonly name: string;
-  readonly start: number;
-  end: number;
-  readonly era: number;
-  /** Bounds of the instant at which it was taken, from what was seen of it. */
-  from: number;
-  to: number;
-  readonly seen: Map<number, number>;
-  /** A power cut fell into it: only that it never changes can be checked. */
-  loose: boolean;
-}
 
 export class ModelViolation extends Error {
   override readonly name = 'ModelViolation';
-}
-
-/** A write as one sector knows it, with the reads that returned it. */
-interface Cluster {
-  readonly write: WriteOp;
-  readEndMin: number;
-  readStartMax: number;
 }
 
 interface Era {
@@ -396,46 +356,4 @@ export class VolumeModel {
     ];
     throw new ModelViolation(lines.join('\n'));
   }
-}
-
-function clusterOf(write: WriteOp): Cluster {
-  return { write, readEndMin: NEVER, readStartMax: ALWAYS };
-}
-
-function happened(cluster: Cluster): boolean {
-  return cluster.write.end !== NEVER || cluster.readEndMin !== NEVER;
-}
-
-function endMinOf(cluster: Cluster): number {
-  return Math.min(cluster.write.end, cluster.write.limit, cluster.readEndMin);
-}
-
-function startMaxOf(cluster: Cluster): number {
-  return Math.max(cluster.write.start, cluster.readStartMax);
-}
-
-/**
- * A write after a power cut: one that is still under way goes on; any other was there at the cut, or is gone. The
- * only one left is certain, and on stable storage.
- */
-function afterCut(cluster: Cluster, now: number, only: boolean, pending: ReadonlySet<WriteOp>): Cluster {
-  const { write } = cluster;
-  if (pending.has(write)) return clusterOf(write);
-  const kept: WriteOp = { ...write, fua: only, start: now, end: only ? now : NEVER, limit: now };
-  return clusterOf(kept);
-}
-
-function* sectorsOf(range: { offsetBytes: number; lengthBytes: number }): Iterable<number> {
-  const first = range.offsetBytes / SECTOR_BYTES;
-  for (let i = 0; i < range.lengthBytes / SECTOR_BYTES; i++) yield first + i;
-}
-
-function describe(op: WriteOp): string {
-  const what = op.zero ? 'zero' : 'write';
-  return `${what} ${op.id} by ${op.by} ${op.offsetBytes}+${op.lengthBytes}${op.fua ? ' fua' : ''}`;
-}
-
-function summary(shown: Int32Array): string {
-  const ids = [...new Set(shown)];
-  return ids.length > 8 ? `${ids.slice(0, 8).join(' ')} ...` : ids.join(' ');
 }

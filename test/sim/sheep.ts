@@ -23,6 +23,7 @@ const limits = {
 export const sheepKind: ClusterKind = {
   name: 'sheep',
   strictDeaths: true,
+  snapshotsDurable: true,
   survivesOnePowerCut: true,
   toleratedErrors: [],
   toleratedControlErrors: ['network', 'again', 'shutdown', 'wait-for-format'],

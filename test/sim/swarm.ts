@@ -14,10 +14,12 @@ import {
 } from '../helpers/sim-cluster.js';
 import { Client, type Load, VOLUME } from './clients.js';
 import { Faults } from './faults.js';
-import { ModelViolation, type SnapshotOp, VolumeModel } from './model.js';
+import type { SnapshotOp } from './history.js';
+import { ModelViolation, VolumeModel } from './model.js';
 import { configFor, type SwarmConfig } from './swarm-config.js';
 
 const SETUP_DEADLINE_MS = 30_000;
+const SETTLE_MS = 500;
 const HEAL_DEADLINE_MS = 120_000;
 const FINAL_READ_BYTES = 256 * 1024;
 const EVENTS_MAX = 3_000_000;
@@ -91,7 +93,10 @@ class SeedRun {
       ...(trace ? { trace } : {}),
     });
     this.cluster.trace(`seed ${seed}: ${JSON.stringify(this.config)}`);
-    this.model = new VolumeModel(volumeBytes, { strictDeaths: kind.strictDeaths });
+    this.model = new VolumeModel(volumeBytes, {
+      strictDeaths: kind.strictDeaths,
+      snapshotsDurable: kind.snapshotsDurable,
+    });
     this.load = this.makeLoad();
     this.faults = new Faults(this.cluster, this.config, new SeededRandom(seed + 0x30003), {
       count: this.load.count,
@@ -145,6 +150,8 @@ class SeedRun {
       SETUP_DEADLINE_MS,
       'all nodes are up',
     );
+    // Every node has to have seen every other before it knows whom to make members.
+    await this.run(cluster.clock.nowMs() + SETTLE_MS, () => false);
     const { copies, objectShift, volumeBytes } = config;
     await this.control('cluster.format', { copies, blockSizeShift: objectShift });
     await this.runUntil(() => cluster.healthy(), SETUP_DEADLINE_MS, 'the new cluster is healthy');

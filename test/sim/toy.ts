@@ -67,6 +67,7 @@ export const toyKind: ClusterKind = {
   name: 'toy',
   // What a dead gateway has sent may still arrive: the toy has no fencing.
   strictDeaths: false,
+  snapshotsDurable: true,
   survivesOnePowerCut: false,
   toleratedErrors: [],
   toleratedControlErrors: [],

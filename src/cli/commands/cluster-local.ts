@@ -77,7 +77,7 @@ async function up(context: Context, _operands: string[], options: UpOptions): Pr
   const config = known ?? home.create(newConfig(context, options));
   if (known !== undefined) checkSame(context, home, known, options);
   const result = await bringUp(home, config, context.io.env);
-  if (context.json) return context.printJson(summary(home, config, result));
+  if (context.json) return context.printJson(summary(context, home, config, result));
   await context.print(await report(context, home, config, result));
 }
 
@@ -114,9 +114,10 @@ function checkSame(context: Context, home: ClusterHome, config: ClusterConfig, o
   }
 }
 
-function summary(home: ClusterHome, config: ClusterConfig, result: UpResult) {
+function summary(context: Context, home: ClusterHome, config: ClusterConfig, result: UpResult) {
   return {
     directory: home.directory,
+    isDefaultDirectory: isDefault(context, home),
     copies: config.copies,
     formatted: result.formatted,
     started: result.started.map((one) => one.index),
@@ -131,11 +132,15 @@ function summary(home: ClusterHome, config: ClusterConfig, result: UpResult) {
   };
 }
 
+/** True when the same environment finds this cluster without --dir. */
+function isDefault(context: Context, home: ClusterHome): boolean {
+  return home.directory === clusterDirectory(undefined, context.io.env);
+}
+
 /** The options that another `dog` needs to reach this cluster; empty for the defaults. */
 function reachOptions(context: Context, home: ClusterHome, config: ClusterConfig) {
-  const isDefault = home.directory === clusterDirectory(undefined, context.io.env);
   return {
-    dir: isDefault ? '' : ` --dir ${home.directory}`,
+    dir: isDefault(context, home) ? '' : ` --dir ${home.directory}`,
     port: config.port === 7000 ? '' : ` -p ${config.port}`,
   };
 }

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { AppError } from '../../base/errors.js';
 import type { VdiInfo, VdiRef } from '../../control/api.js';
-import { DEFAULT_BLOCK_SIZE_SHIFT, sizeBytesMax } from '../../control/params.js';
+import { sizeBytesMax } from '../../control/params.js';
+import { BLOCK_SIZE_SHIFT_DEFAULT } from '../../wire/sheepdog.js';
 import {
   copiesArgument,
   countArgument,
@@ -110,7 +111,7 @@ async function create(context: Context, [name, sizeText]: string[], options: Cre
   const shift = options.block_size_shift === undefined ? undefined : shiftArgument(options.block_size_shift);
   const sizeBytes = sizeArgument(sizeText!);
   await context.client({ nodeList: true });
-  checkNewSize(name!, sizeBytes, shift ?? DEFAULT_BLOCK_SIZE_SHIFT);
+  checkNewSize(name!, sizeBytes, shift ?? BLOCK_SIZE_SHIFT_DEFAULT);
   if (copies !== undefined) await checkZones(context, `Failed to create VDI ${name}`, copies);
   const params = {
     name: name!,

@@ -14,7 +14,7 @@ import {
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex');
 
 test('a request header has the golden bytes of the table', () => {
-  const header = { protoVersion: 2, opcode: 0xe0, flags: 1, epoch: 7, id: 0x01020304, dataLength: 0x2a };
+  const header = { version: 2, opcode: 0xe0, flags: 1, epoch: 7, id: 0x01020304, dataLength: 0x2a };
   const bytes = encodeRequestHeader(header);
   assert.is(hex(bytes), `02e00100${'07000000'}${'04030201'}${'2a000000'}${'00'.repeat(32)}`);
   assert.equal(decodeRequestHeader(bytes), header);
@@ -31,7 +31,7 @@ test('an answer header has the golden bytes of the table', () => {
 test('the lock request of a real client decodes as the reference says', () => {
   const bytes = Buffer.from(`0112010000000000000000000002000000${'00'.repeat(31)}`, 'hex');
   const header = decodeRequestHeader(bytes);
-  assert.is(header.protoVersion, 1);
+  assert.is(header.version, 1);
   assert.is(header.opcode, 0x12);
   assert.is(header.dataLength, 512);
 });
@@ -95,8 +95,8 @@ test('opcodes that are not served are answered in the order version, opcode, sup
     [0x0a, 0xff, 0x05],
     [0x0b, 0x82, 0x14],
   ];
-  for (const [protoVersion, opcode, result] of cases) {
-    assert.is(resultOfUnserved({ ...header, protoVersion, opcode }), result, `opcode ${opcode.toString(16)}`);
+  for (const [version, opcode, result] of cases) {
+    assert.is(resultOfUnserved({ ...header, version, opcode }), result, `opcode ${opcode.toString(16)}`);
   }
 });
 

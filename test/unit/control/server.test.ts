@@ -29,9 +29,9 @@ async function withClient(
   }
 }
 
-function request(opcode: number, protoVersion: number, flags: number, payload: Uint8Array, id = 5): Buffer {
+function request(opcode: number, version: number, flags: number, payload: Uint8Array, id = 5): Buffer {
   const header = encodeRequestHeader({
-    protoVersion,
+    version,
     opcode,
     flags,
     epoch: 0,
@@ -163,7 +163,7 @@ test('an oversized payload is refused and drained, and the next request is serve
 test('a payload too large to drain ends the connection after the answer', async () => {
   const listener = await ControlListener.start(echo);
   const socket = await listener.raw();
-  const header = { protoVersion: 2, opcode: 0xe0, flags: 1, epoch: 0, id: 1, dataLength: 0xffffffff };
+  const header = { version: 2, opcode: 0xe0, flags: 1, epoch: 0, id: 1, dataLength: 0xffffffff };
   socket.write(encodeRequestHeader(header));
   assert.is(decodeResponseHeader(await readBytes(socket, 48)).result, 0x05);
   await within(new Promise((resolve) => socket.once('close', resolve)), 'the end of the connection');

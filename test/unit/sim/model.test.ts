@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ModelViolation, VolumeModel, type WriteOp } from '../../sim/model.js';
+import type { WriteOp } from '../../sim/history.js';
+import { ModelViolation, VolumeModel } from '../../sim/model.js';
 import { patternOf, writesIn } from '../../sim/pattern.js';
 
 const SIZE = 8 * 512;

@@ -11,6 +11,10 @@ export const BLOCKS = 8;
 export const BYTES = BLOCKS * BLOCK - 1000;
 const OIDS = [0x1_0000_0001n, 0x1_0000_0002n, 0x2_0000_0003n, 0x2_0000_0004n];
 
+/** Blocks that a synced operation promises: first and end. */
+type Range = readonly [number, number];
+const ALL: Range = [0, BLOCKS];
+
 /** Content of a whole object after one operation; undefined: it does not exist. */
 type State = Uint8Array | undefined;
 
@@ -20,6 +24,8 @@ interface ObjectModel {
   /** Operations 1..acked were acknowledged; 1..durable are promised to survive a power cut. */
   acked: number;
   durable: number;
+  /** A synced write promises its own blocks only: per block, the last such operation. */
+  readonly durableBlocks: number[];
 }
 
 export class Workload {
@@ -27,11 +33,19 @@ export class Workload {
   readonly inFlight = new Map<bigint, number>();
   private readonly random: SeededRandom;
   private counter = 0;
+  /** Being copied: the store promises nothing about writes to a parent at that time. */
+  private readonly parents = new Set<bigint>();
   readonly errors: Error[] = [];
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed);
-    for (const oid of OIDS) this.objects.set(oid, { states: [undefined], acked: 0, durable: 0 });
+    for (const oid of OIDS)
+      this.objects.set(oid, {
+        states: [undefined],
+        acked: 0,
+        durable: 0,
+        durableBlocks: new Array<number>(BLOCKS).fill(0),
+      });
   }
 
   async run(store: Store, rounds: number): Promise<void> {
@@ -59,32 +73,41 @@ export class Workload {
 
   private one(store: Store): Promise<void> {
     const random = this.random;
-    const oid = random.pick(OIDS);
+    const free = OIDS.filter((each) => !this.parents.has(each));
+    const oid = random.pick(free);
     const object = this.objects.get(oid)!;
     const before = object.states.at(-1);
     const sync = random.chance(0.3);
     const kind = before ? random.below(12) : 0;
     const value = ++this.counter & 255;
     const base = { oid, objectBytes: BYTES, epoch: 1 + (this.counter >> 4), sync };
-    if (kind === 11) return this.track(oid, undefined, sync, store.remove(oid, base.epoch, sync));
+    if (kind === 11) return this.track(oid, undefined, sync && ALL, store.remove(oid, base.epoch, sync));
     const whole = random.chance(0.5);
     const unit = whole ? BLOCK : 1;
     const offset = random.below(Math.floor(BYTES / unit)) * unit;
     const length = Math.min(BYTES - offset, unit * (1 + random.below(whole ? 6 : 9000)));
+    const range: Range = [Math.floor(offset / BLOCK), Math.ceil((offset + length) / BLOCK)];
     const next = before ? before.slice() : new Uint8Array(BYTES);
     if (kind === 10) {
       const parent = random.pick(OIDS);
       const parentState = this.objects.get(parent)!.states.at(-1);
-      if (parent !== oid && parentState) {
+      if (parent !== oid && parentState && !this.inFlight.has(parent)) {
+        this.parents.add(parent);
         const copied = parentState.slice().fill(value, offset, offset + length);
         const data = new Uint8Array(length).fill(value);
-        return this.track(oid, copied, true, store.write({ ...base, mode: 'cow', parent, offset, data }));
+        const done = store.write({ ...base, mode: 'cow', parent, offset, data });
+        return this.track(oid, copied, ALL, done).finally(() => this.parents.delete(parent));
       }
     }
     if (kind === 9 || kind === 8) {
       next.fill(0, offset, offset + length);
       const allocate = kind === 8;
-      return this.track(oid, next, sync, store.zero({ ...base, mode: 'update', offset, length, allocate }));
+      return this.track(
+        oid,
+        next,
+        sync && range,
+        store.zero({ ...base, mode: 'update', offset, length, allocate }),
+      );
     }
     const create = !before || kind === 7;
     if (create) next.fill(0);
@@ -93,10 +116,15 @@ export class Workload {
     if (create) object.states.push(new Uint8Array(BYTES));
     const mode = !create ? 'update' : random.chance(0.5) || before ? 'create' : 'ensure';
     const data = new Uint8Array(length).fill(value);
-    return this.track(oid, next, sync, store.write({ ...base, mode, offset, data }));
+    return this.track(
+      oid,
+      next,
+      sync && (create ? ALL : range),
+      store.write({ ...base, mode, offset, data }),
+    );
   }
 
-  private async track(oid: bigint, state: State, sync: boolean, promise: Promise<void>): Promise<void> {
+  private async track(oid: bigint, state: State, sync: Range | false, promise: Promise<void>): Promise<void> {
     const object = this.objects.get(oid)!;
     const index = object.states.push(state) - 1;
     this.inFlight.set(oid, (this.inFlight.get(oid) ?? 0) + 1);
@@ -111,7 +139,11 @@ export class Workload {
     else this.inFlight.set(oid, left);
     // Acknowledgements of one object may come out of order only between synced and unsynced ones.
     object.acked = Math.max(object.acked, index);
-    if (sync) object.durable = Math.max(object.durable, index);
+    if (!sync) return;
+    for (let block = sync[0]; block < sync[1]; block++) {
+      object.durableBlocks[block] = Math.max(object.durableBlocks[block]!, index);
+    }
+    if (sync === ALL) object.durable = Math.max(object.durable, index);
   }
 
   /** Compares the store with what is allowed; returns complaints. */
@@ -119,10 +151,9 @@ export class Workload {
     const complaints: string[] = [];
     for (const [oid, object] of this.objects) {
       const from = powerCut ? object.durable : object.acked;
-      const allowed = object.states.slice(from);
       const name = `object ${oid.toString(16)} (${powerCut ? 'power cut' : 'kill'}, states ${from}..${object.states.length - 1})`;
       const suspect = store.suspects().has(oid);
-      const problem = await this.checkObject(store, oid, allowed, powerCut && suspect);
+      const problem = await this.checkObject(store, oid, powerCut, suspect);
       if (problem) complaints.push(`${name}: ${problem}`);
       if (!suspect && !(await sameAs(store, oid, object.states[object.acked]))) {
         complaints.push(`${name}: differs and is not suspect`);
@@ -134,13 +165,16 @@ export class Workload {
   private async checkObject(
     store: Store,
     oid: bigint,
-    allowed: readonly State[],
-    badAllowed: boolean,
+    powerCut: boolean,
+    suspect: boolean,
   ): Promise<string | undefined> {
-    if (!store.has(oid)) return allowed.includes(undefined) ? undefined : 'is missing';
-    const present = allowed.filter((state) => state !== undefined);
-    if (present.length === 0) return 'should not exist';
+    const { states, acked, durable, durableBlocks } = this.objects.get(oid)!;
+    const exists = states.slice(powerCut ? Math.max(durable, ...durableBlocks) : acked);
+    if (!store.has(oid)) return exists.includes(undefined) ? undefined : 'is missing';
+    if (exists.every((state) => state === undefined)) return 'should not exist';
     for (let block = 0; block < BLOCKS; block++) {
+      const allowed = states.slice(powerCut ? Math.max(durable, durableBlocks[block]!) : acked);
+      const present = allowed.filter((state) => state !== undefined);
       const offset = block * BLOCK;
       const length = Math.min(BLOCK, BYTES - offset);
       const wanted = present.map((state) => state.subarray(offset, offset + length));
@@ -152,7 +186,7 @@ export class Workload {
       } catch (error) {
         const changed =
           wanted.some((each) => Buffer.compare(each, wanted[0]!) !== 0) || allowed.includes(undefined);
-        if (!AppError.isCode(error, 'checksum') || !badAllowed || !changed) {
+        if (!AppError.isCode(error, 'checksum') || !powerCut || !suspect || !changed) {
           return `block ${block}: ${(error as Error).message}`;
         }
       }
