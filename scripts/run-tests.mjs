@@ -4,8 +4,8 @@
 //
 //   node scripts/run-tests.mjs quick|all [part of a path]
 //
-// quick: unit, scenario and process tests, and what says `// run: quick`. A file that says `// run: all` is left to
-// `all`. A file may set its own deadline: `// deadline: 300 s`.
+// quick: unit, scenario and process tests, and what says `// run: quick`. A file that says `// run: all`, or is named
+// `*.slow.test.ts`, is left to `all`. A file may set its own deadline: `// deadline: 300 s`.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
@@ -41,6 +41,7 @@ function isCurrent(path) {
 
 function isSelected(path) {
   if (selection === 'all') return true;
+  if (path.endsWith('.slow.test.js')) return false;
   const mark = /^\/\/ run: (quick|all)$/m.exec(readFileSync(path, 'utf8'))?.[1];
   if (mark !== undefined) return mark === 'quick';
   return quickFolders.has(relative(testDirectory, path).split(sep)[0]);

@@ -24,7 +24,9 @@ check_node() {
     say "node and npm are missing. Debian: apt-get install nodejs npm"
     exit 1
   fi
-  if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 15) ? 0 : 1)'; then
+  if ! node -e '
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 20 || (major === 20 && minor >= 15) ? 0 : 1)'; then
     say "node $(node --version) is too old: 20.15 or newer is needed"
     exit 1
   fi

@@ -49,13 +49,20 @@ export class CatchUp {
     await Promise.race([context.peered.promise, context.view.ended.promise]);
     for (const oid of [...this.node.unsettled.pending]) {
       if (context !== this.node.context || this.node.stopped) return;
-      const address = await this.node.options.resolve(oid);
-      if (address === undefined) await this.drop(context, oid);
-      else if (context.view.locate(address).serving[0] === this.node.selfId) {
-        await this.primary.settler.settle(context, address).catch((error) => {
-          this.node.options.log.warn({ err: AppError.from(error).message }, 'settling an object failed');
-        });
+      try {
+        await this.settleOne(context, oid);
+      } catch (error) {
+        this.node.options.log.warn({ err: AppError.from(error).message }, 'settling an object failed');
       }
+    }
+  }
+
+  private async settleOne(context: EpochContext, oid: bigint): Promise<void> {
+    const address = await this.node.options.resolve(oid);
+    if (context !== this.node.context) return;
+    if (address === undefined) await this.drop(context, oid);
+    else if (context.view.locate(address).serving[0] === this.node.selfId) {
+      await this.primary.settler.settle(context, address);
     }
   }
 
@@ -79,7 +86,7 @@ export class CatchUp {
         if (error instanceof EpochEnded) return;
         node.options.log.warn({ err: AppError.from(error).message }, 'catching up was interrupted, going on');
       }
-      await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+      await node.pauseInEpoch(context, RETRY_MS);
     }
   }
 

@@ -23,9 +23,14 @@ export interface EpochNode {
   upSince: number;
   /**
    * Set while it may lack writes: it certainly has everything of epochs <= behindSince. After a power cut this is one
-   * less than the last epoch it served in, because what it had not synced in that epoch is gone.
+   * less than the last epoch it certainly served in, because what it had not synced in that epoch is gone.
    */
   behindSince?: number;
+  /**
+   * It has taken part in this epoch for certain, so everything older is on its stable storage. Being up in an epoch
+   * proves nothing: it may have been dead already, and only its lease was not. Absent: 1.
+   */
+  sureEpoch?: number;
   /** behindSince is already lowered for a loss of unsynced writes: nothing older can be in doubt. */
   behindLossy?: boolean;
   /** In the step to this epoch it turned out to have lost unsynced writes. */
@@ -100,6 +105,7 @@ export function nextEpoch(
     return node;
   });
   if (!changed) return undefined;
+  noteCertainty(record, nodes);
   const healthy = nodes.every((n) => !n.in || (n.up && n.behindSince === undefined));
   return { epoch, wallMs, base: healthy ? epoch : record.base, nodes };
 }
@@ -131,12 +137,25 @@ function markUp(node: EpochNode, registration: Registration, epoch: number, last
   return result;
 }
 
-/** It may lack the unsynced part of the last epoch it took part in. */
+/** It may lack the unsynced part of the last epoch it took part in, which is sureEpoch or a later one. */
 function noteLoss(node: EpochNode): void {
   node.lossy = true;
   if (node.behindLossy) return;
   node.behindLossy = true;
-  node.behindSince = node.behindSince! - 1;
+  node.behindSince = Math.min(node.behindSince!, node.sureEpoch ?? 1) - 1;
+}
+
+/**
+ * Who has caught up has heard, in an epoch no older than the one it came up in, every node that was up in it. So those
+ * that have been up since, without a new start, were in that epoch or a later one.
+ */
+function noteCertainty(record: EpochRecord, nodes: readonly EpochNode[]): void {
+  const heard = Math.max(0, ...nodes.map((n) => (n.caughtUp ? n.upSince : 0)));
+  nodes.forEach((node, i) => {
+    const old = record.nodes[i]!;
+    const since = old.up && old.upSince <= heard;
+    if (since && heard > (node.sureEpoch ?? 1)) node.sureEpoch = heard;
+  });
 }
 
 /** A machine that has another boot id than the node knew has been without power: so was the node. */

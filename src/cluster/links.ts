@@ -42,6 +42,7 @@ interface Pending {
 class Outbound {
   private channel: Channel | undefined;
   private connecting: Promise<Channel> | undefined;
+  private abandon: ((reason: Error) => void) | undefined;
   private failedUntilMs = 0;
   private nextId = 1;
   private welcomed = false;
@@ -72,6 +73,8 @@ class Outbound {
   }
 
   close(reason: Error): void {
+    // A machine without power does not even refuse: who waits for a connection must not wait for its time-out.
+    this.abandon?.(reason);
     this.channel?.close(reason);
   }
 
@@ -80,13 +83,29 @@ class Outbound {
     if (this.options.clock.nowMs() < this.failedUntilMs) {
       return Promise.reject(new AppError('network', `no link to ${this.nodeId}`));
     }
-    this.connecting = this.open().finally(() => {
-      this.connecting = undefined;
+    const attempt = { abandoned: false };
+    const connecting = new Promise<Channel>((resolve, reject) => {
+      this.abandon = (reason) => {
+        attempt.abandoned = true;
+        this.connected();
+        reject(reason);
+      };
+      this.open(attempt)
+        .finally(() => {
+          if (!attempt.abandoned) this.connected();
+        })
+        .then(resolve, reject);
     });
-    return this.connecting;
+    this.connecting = connecting;
+    return connecting;
   }
 
-  private async open(): Promise<Channel> {
+  private connected(): void {
+    this.connecting = undefined;
+    this.abandon = undefined;
+  }
+
+  private async open(attempt: { abandoned: boolean }): Promise<Channel> {
     const { transport, addressOf, clock, onRefused } = this.options;
     const address = addressOf(this.nodeId);
     if (address === undefined) throw new AppError('network', `node ${this.nodeId} has no address`);
@@ -94,15 +113,24 @@ class Outbound {
     try {
       channel = await transport.connect(address);
     } catch (error) {
-      this.failedUntilMs = clock.nowMs() + RECONNECT_DELAY_MS;
+      if (!attempt.abandoned) this.failedUntilMs = clock.nowMs() + RECONNECT_DELAY_MS;
       if (isRefused(error)) onRefused(this.nodeId);
       throw AppError.from(error, 'network');
+    }
+    if (attempt.abandoned) {
+      channel.close();
+      throw new AppError('network', `the link to ${this.nodeId} is not wanted any more`);
     }
     channel.onMessage = (message) => this.receive(message);
     channel.onClose = (reason) => this.lost(channel, reason);
     this.channel = channel;
     this.welcomed = false;
-    await this.hello(channel);
+    try {
+      await this.hello(channel);
+    } catch (error) {
+      // Another sheep has this address now, or another cluster: for who asks, this node cannot be reached yet.
+      throw new AppError('network', `${this.nodeId}: ${AppError.from(error).message}`, { cause: error });
+    }
     this.welcomed = true;
     return channel;
   }
@@ -179,8 +207,9 @@ export class Links {
 
   /** Only links to this incarnation of the node may live; undefined: to none. Who waits for an answer is told. */
   keepOnly(nodeId: string, incarnation: string | undefined): void {
-    const link = this.outbound.get(nodeId);
-    if (link === undefined || link.expects === incarnation) return;
+    // Also for a node nothing was sent to yet: otherwise its first exclusion would go unnoticed by those who wait.
+    const link = this.to(nodeId);
+    if (link.expects === incarnation) return;
     const first = link.expects === undefined && incarnation !== undefined;
     link.expects = incarnation;
     if (!first) link.close(new AppError('network', `${nodeId} has been excluded or has started anew`));

@@ -39,6 +39,8 @@ export class Membership {
   private proposing = false;
   private stopped = false;
   private frozen = false;
+  /** An epoch has taken note of what this start of the node had lost; a later registration has lost nothing more. */
+  private lossKnown = false;
   private listeners: ((view: ClusterView) => void)[] = [];
 
   constructor(private readonly options: MembershipOptions) {
@@ -81,7 +83,9 @@ export class Membership {
 
   /** False: others may have excluded this node; it must not answer from its own copies (I-3). */
   leaseValid(): boolean {
-    return this.lease !== undefined && this.options.clock.nowMs() < this.lease.validUntilMs();
+    // A new lease says nothing for an epoch that knows this node by its former one: it may have been excluded since.
+    if (this.lease === undefined || this.view?.self?.incarnation !== this.incarnation) return false;
+    return this.options.clock.nowMs() < this.lease.validUntilMs();
   }
 
   get leaseId(): string {
@@ -138,22 +142,30 @@ export class Membership {
     const { coordinator, clock, self, leaseTtlMs } = this.options;
     const lease = await coordinator.grantLease(leaseTtlMs);
     this.lease = lease;
-    this.registration = { ...self, incarnation: this.options.newIncarnation(), lease: lease.id };
-    while (!this.stopped && !(await this.putRegistration(this.registration, [{ key: this.key, exists: false }]))) {
-      // An earlier start of this node still holds the key: it is dead, or it must lose its lease first.
-      const old = await coordinator.get(this.key);
-      if (old?.lease !== undefined) coordinator.suspect(old.lease);
-      await sleep(clock, REGISTER_RETRY_MS);
+    const lossy = self.lossy && !this.lossKnown;
+    this.registration = { ...self, lossy, incarnation: this.options.newIncarnation(), lease: lease.id };
+    try {
+      const free: Compare[] = [{ key: this.key, exists: false }];
+      while (!this.stopped && !(await this.putRegistration(this.registration, free))) {
+        // An earlier start of this node still holds the key: it is dead, or it must lose its lease first.
+        const old = await coordinator.get(this.key);
+        if (old?.lease !== undefined) coordinator.suspect(old.lease);
+        await sleep(clock, REGISTER_RETRY_MS);
+      }
+    } catch (error) {
+      // It may have been registered without our knowing: a lease kept alive would block every later try.
+      void lease.revoke().catch(() => {});
+      throw error;
     }
     void lease.lost.then(() => this.reregister(lease));
   }
 
   private async reregister(lost: Lease): Promise<void> {
     const { log, clock } = this.options;
-    while (!this.stopped && this.lease === lost) {
+    while (!this.stopped) {
       log.warn({ lease: lost.id }, 'the lease was lost: this node stops serving and registers anew');
       try {
-        await this.register();
+        return await this.register();
       } catch (error) {
         log.warn({ err: AppError.from(error).message }, 'registering failed, trying again');
         await sleep(clock, 10 * REGISTER_RETRY_MS);
@@ -189,6 +201,8 @@ export class Membership {
     const records = keys.map((k) => parseEpoch(this.epochMirror.entries.get(k)!));
     const history = new AuthorityHistory(records.filter((r) => r.epoch >= last.base));
     const previous = this.view;
+    const self = last.nodes.find((n) => n.id === this.options.self.id);
+    if (self?.up && self.incarnation === this.incarnation) this.lossKnown = true;
     this.view = new ClusterView(history, this.options.self.id, this.options.minCopiesOf ?? defaultMinCopies);
     previous?.ended.fire();
     this.options.log.info({ epoch: last.epoch }, formatEpoch(last));
@@ -203,7 +217,8 @@ export class Membership {
     if (next === undefined) return;
     this.proposing = true;
     try {
-      await this.options.coordinator.txn(compareFor(record, next), operationsFor(next));
+      const compares = [...compareFor(record, next), ...this.stillSaid(record, next)];
+      await this.options.coordinator.txn(compares, operationsFor(next));
     } catch (error) {
       this.options.log.warn({ err: AppError.from(error).message }, 'proposing an epoch failed');
       await sleep(this.options.clock, REGISTER_RETRY_MS);
@@ -212,6 +227,17 @@ export class Membership {
     // Lost races and lost answers alike are settled by what the watch shows next.
     if (this.view?.history.current !== record) void this.propose();
     else this.options.clock.after(REGISTER_RETRY_MS, () => void this.propose());
+  }
+
+  /**
+   * What is said of nodes that come up or have caught up is what their registrations say now: this node sees epochs
+   * and registrations by two watches, and one may lag behind the other.
+   */
+  private stillSaid(record: EpochRecord, next: EpochRecord): Compare[] {
+    const changed = next.nodes.filter(
+      (n, i) => n.up && (n.caughtUp || !record.nodes[i]!.up || n.incarnation !== record.nodes[i]!.incarnation),
+    );
+    return changed.map((n) => ({ key: `${NODE_PREFIX}${n.id}`, value: this.registrationText(n.id) ?? '' }));
   }
 }
 

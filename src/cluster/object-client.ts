@@ -34,6 +34,7 @@ export class ObjectClient {
   /** Rejects with 'no-object' when the object does not exist. */
   async read(session: Session, address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {
     checkAddress(address, offset, length);
+    this.checkSession(session);
     const near = this.readNear(address, offset, length);
     if (near !== undefined) {
       const data = near instanceof Promise ? await near : near;
@@ -74,12 +75,25 @@ export class ObjectClient {
     return isMessage(answer) ? decodeRuns(answer) : answer;
   }
 
-  /** Everything acknowledged before is on stable storage of every in-sync replica when it resolves (I-1). */
-  async flush(session: Session): Promise<void> {
+  /**
+   * Throws 'again' unless the session's node is still certain to be in the cluster: for answers from memory alone,
+   * such as holes, that no replica confirms (I-2, I-3).
+   */
+  confirm(session: Session): void {
+    this.checkSession(session);
+    if (!this.node.options.membership.leaseValid()) throw new AppError('again', 'the lease has run out');
+  }
+
+  /**
+   * Everything acknowledged before is on stable storage of every in-sync replica when it resolves (I-1). It waits while
+   * some object's in-sync replica is away: it counts as good as the others, also after a power cut of all, so it must
+   * have been flushed too. `copies`: of the volume.
+   */
+  async flush(session: Session, copies: number): Promise<void> {
     for (;;) {
       this.checkSession(session);
       const { context } = this.node;
-      if (context !== undefined && (await this.flushAll(context))) return;
+      if (context?.view.allServed(copies) && (await this.flushAll(context))) return;
       await this.wait(context);
     }
   }
@@ -184,7 +198,7 @@ export class ObjectClient {
     const { node } = this;
     if (context !== node.context) return;
     if (context === undefined) await node.pause(RETRY_MS);
-    else await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+    else await node.pauseInEpoch(context, RETRY_MS);
   }
 }
 

@@ -227,6 +227,23 @@ export class ObjectNode {
       this.options.clock.after(delayMs, resolve);
     });
   }
+
+  /**
+   * A pause that the end of the epoch cuts short. Not a race with the epoch's end: a promise that lives for months
+   * would keep something of every wait (I-11).
+   */
+  pauseInEpoch(context: EpochContext, delayMs: number): Promise<void> {
+    if (context !== this.context || this.stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = () => {
+        timer.cancel();
+        this.waiters.delete(wake);
+        resolve();
+      };
+      const timer = this.options.clock.after(delayMs, wake);
+      this.waiters.add(wake);
+    });
+  }
 }
 
 export function encodeOids(oids: readonly bigint[]): Uint8Array {

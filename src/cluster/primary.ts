@@ -11,6 +11,8 @@ import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js
 import { Settler } from './settler.js';
 import type { Placement } from './view.js';
 
+const CARRY_RETRY_MS = 10;
+
 /**
  * A node's part as the primary of an object: it puts all changes of the object in one order, carries each to every
  * replica that is up, and answers when all have it (I-1). Reads wait for changes in flight, so nothing is shown that
@@ -25,9 +27,12 @@ export class Primary {
 
   async read(address: ObjectAddress, offset: number, length: number, origin: Origin): Promise<Uint8Array> {
     return this.execute(address, { start: offset, end: offset + length }, false, origin, async () => {
-      const data = await this.readVerified(address, offset, length);
-      this.checkLease();
-      return data;
+      try {
+        return await this.readVerified(address, offset, length);
+      } finally {
+        // Also for 'no-object': others may have made it since this node was excluded.
+        this.checkLease();
+      }
     });
   }
 
@@ -224,7 +229,7 @@ export class Primary {
           return;
         }
         if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
-        await Promise.race([node.pause(10), context.view.ended.promise]);
+        await node.pauseInEpoch(context, CARRY_RETRY_MS);
       }
     }
   }

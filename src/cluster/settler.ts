@@ -203,7 +203,7 @@ export class Settler {
         return await node.ask(context, nodeId, build());
       } catch (error) {
         if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
-        await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+        await node.pauseInEpoch(context, RETRY_MS);
       }
     }
   }

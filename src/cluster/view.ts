@@ -22,6 +22,7 @@ export class ClusterView {
   readonly ended = new Signal();
   private readonly ring: Ring;
   private readonly cache = new Map<bigint, Placement>();
+  private readonly served = new Map<number, boolean>();
 
   constructor(
     readonly history: AuthorityHistory,
@@ -50,6 +51,21 @@ export class ClusterView {
       this.cache.set(key, found);
     }
     return found;
+  }
+
+  /** For every set of `copies` holders that the ring can make, all that count as having the newest content are up. */
+  allServed(copies: number): boolean {
+    let served = this.served.get(copies);
+    if (served === undefined) {
+      served = true;
+      for (let point = 0; point < this.ring.size && served; point++) {
+        const holders = placementAt(this.ring, point, copies).map((i) => this.ring.nodes[i]!.id);
+        const { serving, authority } = this.history.standing(holders, this.minCopiesOf(holders.length));
+        served = serving.length === authority.length;
+      }
+      this.served.set(copies, served);
+    }
+    return served;
   }
 
   /**

@@ -1,8 +1,9 @@
 import { assert } from '../base/assert.js';
-import type { Clock, Timer } from '../base/clock.js';
+import { type Clock, sleep, type Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
+import { Signal } from '../base/signal.js';
 import { defaultMinCopies } from '../cluster/authority.js';
 import { ClusterNode } from '../cluster/cluster-node.js';
 import type { Registration } from '../cluster/epoch.js';
@@ -24,6 +25,7 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 
 const SWEEP_INTERVAL_MS = 5000;
 const STATS_INTERVAL_MS = 2000;
+const STOP_GRACE_MS = 3000;
 const STATS_PREFIX = 'stats/';
 
 export interface SheepOptions {
@@ -65,6 +67,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private readonly clusterCalls: ClusterCalls;
   private inner: Inner | undefined;
   private opening: Promise<void> | undefined;
+  /** The doors open before the store is replayed: whoever comes in between waits, and is not told of a missing format. */
+  private readonly started = new Signal();
   private stopping = false;
   private knownShutdown: string | undefined;
   private lossy = false;
@@ -112,18 +116,21 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     await this.membership.start();
     this.every(SWEEP_INTERVAL_MS, () => this.sweep());
     this.every(STATS_INTERVAL_MS, () => this.publishStats());
+    this.started.fire();
   }
 
   /** Gives up volumes, closes the store cleanly, leaves. */
   async stop(): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
+    this.started.fire();
     this.membership.freeze();
     for (const timer of this.timers) timer.cancel();
     await this.opening?.catch(() => {});
     const { inner } = this;
     if (inner !== undefined) {
-      await inner.manager.stop();
+      // A change that waits for copies (I-4) may wait for ever: it is not acknowledged, its client goes on elsewhere.
+      await Promise.race([inner.manager.stop(), sleep(this.options.clock, STOP_GRACE_MS)]);
       inner.cluster.stop();
       inner.directory.stop();
       await inner.store.close().catch((error) => {
@@ -162,10 +169,12 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   }
 
   async open(exportName: string, options?: { readOnly?: boolean }): Promise<BlockDevice> {
+    await this.started.promise;
     return this.ready().manager.open(exportName, options);
   }
 
   async list(): Promise<string[]> {
+    await this.started.promise;
     return this.inner === undefined ? [] : this.inner.manager.list();
   }
 
@@ -175,6 +184,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     blob: Uint8Array,
     onProgress: (progress: ControlProgress) => void,
   ): Promise<{ result: unknown; blob?: Uint8Array }> {
+    await this.started.promise;
     if (this.stopping) throw new AppError('shutdown', 'System is shutting down');
     const done =
       (await this.clusterCalls.call(method, params)) ??

@@ -6,6 +6,7 @@
 import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { dropBallast, keepBallast } from './ballast.js';
 import { TMP_FOLDER } from './copy-on-write.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
 import { formatSegments, Journal, type Segment, segmentPath } from './journal.js';
@@ -35,9 +36,21 @@ export interface StoreOptions {
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   try {
-    return await open(options);
+    return await openOnFullDisk(options);
   } catch (error) {
     throw explain(error);
+  }
+}
+
+/** A full disk must not keep the store from opening (I-8): the ballast is thrown off, once. */
+async function openOnFullDisk(options: StoreOptions): Promise<Store> {
+  try {
+    return await open(options);
+  } catch (error) {
+    const full = error instanceof DiskError && error.code === 'no-space';
+    if (!full || !dropBallast(options.disk)) throw error;
+    options.log.child('store').warn({}, 'the disk is full: opening with the room kept for that');
+    return await open(options);
   }
 }
 
@@ -85,7 +98,8 @@ async function open(options: StoreOptions): Promise<Store> {
   await writeSuperblock(disk, superblock);
   const segmentBytes = segmentSize(limits);
   const segments: [Segment, Segment] = await formatSegments(disk, segmentBytes, openCount * 0x10_0000);
-  return new Store({
+  keepBallast(disk, limits);
+  const store = new Store({
     disk,
     clock,
     log,
@@ -97,6 +111,8 @@ async function open(options: StoreOptions): Promise<Store> {
     lossy: powerCut || recovered.everything,
     makeJournal: (onFailure) => new Journal(segments, segmentBytes, openCount * 0x1_0000_0000, onFailure),
   });
+  if (found && !found.clean) void store.recount();
+  return store;
 }
 
 async function prepareEmpty(disk: Disk): Promise<void> {

@@ -72,7 +72,7 @@ export function planZero(op: Operation, object: StoredObject | undefined): Part[
     edge(first - 1, offset, end);
     return parts;
   }
-  if (offset < first * BLOCK_SIZE) edge(first - 1, offset, first * BLOCK_SIZE);
+  if (offset < first * BLOCK_SIZE) edge(first - 1, offset, Math.min(end, first * BLOCK_SIZE));
   if (last > first) parts.push(zeroPart(target, first, last - first, allocate));
   if (end > last * BLOCK_SIZE) edge(last, last * BLOCK_SIZE, end);
   return parts;
@@ -170,7 +170,8 @@ function filledBlock(target: Target, block: number, data: Uint8Array, offset: nu
   const start = block * BLOCK_SIZE;
   const validBytes = Math.min(BLOCK_SIZE, target.objectBytes - start);
   const sum = target.object ? target.object.table[block]! : HOLE;
-  if (sum !== HOLE && data.length < validBytes) {
+  const covered = offset === start && data.length >= validBytes;
+  if (sum !== HOLE && !covered) {
     target.object!.file.read(image, start);
     if (sum === BAD || blockChecksum(image, target.seed, block) !== sum) {
       const cause = new BadBlocksError(target.oid, [block]);

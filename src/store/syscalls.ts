@@ -33,6 +33,8 @@ function load(): { fallocate: IntCall; preadv2: IntCall; flock: IntCall } | unde
 const libc = load();
 
 const names = new Map<number, string>(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+// Of the numbers with two names (EWOULDBLOCK, ENOTSUP) the one that is asked for here.
+for (const name of ['EAGAIN', 'EOPNOTSUPP'] as const) names.set(constants.errno[name], name);
 
 /** Shaped like the errors of node:fs, so that one function maps both. */
 function failure(call: string): NodeJS.ErrnoException {

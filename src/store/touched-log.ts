@@ -36,8 +36,8 @@ export class TouchedLog {
   async sync(epochs: Iterable<number>): Promise<void> {
     const files: Promise<void>[] = [];
     for (const epoch of epochs) {
-      const open = this.files.get(epoch);
-      if (open) files.push(open.file.sync());
+      // A file that was closed meanwhile still has entries to sync; one that was forgotten has none.
+      if (this.disk.exists(touchedPath(epoch))) files.push(this.open(epoch).file.sync());
     }
     await Promise.all(files);
     if (files.length === 0) return;

@@ -17,11 +17,14 @@ import { type StoreContext, toStoreError } from './context.js';
 import { copyObject } from './copy-on-write.js';
 import type { DirectFlusher } from './direct-flusher.js';
 import { DiskError } from './disk.js';
+import { Holds } from './holds.js';
 import type { Segment } from './journal.js';
-import { BatchBuilder, type JournalRecord, RECORD_BYTES, recordTypes } from './journal-record.js';
+import { BatchBuilder, recordTypes } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import type { Operation } from './operation.js';
-import { growthBlocks, isPartial, planAdopt, planWrite, planZero } from './planner.js';
+import { journalBytes, recordOperation } from './operation-records.js';
+import { isStructural, planChange } from './plan-change.js';
+import { isPartial, planAdopt } from './planner.js';
 
 type Verdict =
   /** In the batch. */
@@ -31,15 +34,6 @@ type Verdict =
   /** The batch has to be written and applied first. */
   | 'later';
 
-/** Operations of an object that wait until the one before them is applied. */
-interface Hold {
-  readonly operations: Operation[];
-  readonly released: (() => void)[];
-  count: number;
-}
-
-const noSums = new Uint32Array(0);
-
 export class Writer {
   uncommitted: () => readonly bigint[] = () => [];
   /** Called when a batch finds the current segment full or too old; answers whether there is a new one now. */
@@ -48,7 +42,7 @@ export class Writer {
   onSegmentUsed: () => void = () => {};
   private queue: Operation[] = [];
   private scheduled = false;
-  private readonly holds = new Map<bigint, Hold>();
+  private readonly holds = new Holds();
   private readonly builder = new BatchBuilder();
   private idleWaiters: (() => void)[] = [];
 
@@ -61,7 +55,7 @@ export class Writer {
     const failure = this.context.failure();
     if (failure) {
       op.reject(failure);
-    } else if (this.queue.length >= this.context.limits.maxQueuedOps) {
+    } else if (this.queue.length + this.holds.waiting >= this.context.limits.maxQueuedOps) {
       op.reject(new AppError('again', 'too many writes are waiting'));
     } else {
       this.queue.push(op);
@@ -87,10 +81,8 @@ export class Writer {
   }
 
   rejectAll(error: Error): void {
-    const operations = this.queue;
+    const operations = [...this.queue, ...this.holds.clear()];
     this.queue = [];
-    for (const hold of this.holds.values()) operations.push(...hold.operations);
-    this.holds.clear();
     for (const op of operations) op.reject(error);
     this.checkIdle();
   }
@@ -136,7 +128,7 @@ export class Writer {
           full = this.tooLarge(op, planned.length);
           break;
         }
-        this.record(op);
+        recordOperation(this.builder, op);
         planned.push(op);
       }
       taken++;
@@ -165,11 +157,7 @@ export class Writer {
   // Planning ----------------------------------------------------------------------------------------------------
 
   private plan(op: Operation, sequence: number): Verdict {
-    const hold = this.holds.get(op.oid);
-    if (hold) {
-      hold.operations.push(op);
-      return 'aside';
-    }
+    if (this.holds.park(op)) return 'aside';
     try {
       return this.planFree(op, sequence);
     } catch (error) {
@@ -205,7 +193,7 @@ export class Writer {
         op.waits = object.activeGeneration !== journal.current.generation;
         break;
       default:
-        this.planChange(op, object);
+        planChange(this.context, op, object);
     }
     op.instance = op.creates || !object ? this.context.nextInstance() : object.instance;
     if (object) {
@@ -219,50 +207,10 @@ export class Writer {
   /** Objects that are made or removed by a batch: nothing else about them fits into the same batch. */
   private readonly plannedMissing = new Map<bigint, number>();
 
-  private planChange(op: Operation, object: StoredObject | undefined): void {
-    if (!object && op.mode === 'update') throw new AppError('no-object', 'no such object');
-    if (object && op.mode !== 'create' && object.objectBytes !== op.objectBytes) {
-      const sizes = `${object.objectBytes} bytes, not ${op.objectBytes}`;
-      throw new AppError('invalid', `object ${op.oid.toString(16)} has ${sizes}`);
-    }
-    op.creates = !object || op.mode === 'create';
-    const base = op.creates ? undefined : object;
-    op.parts = op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, this.context.limits.directBytes);
-    op.waits = op.creates || object!.activeGeneration !== this.context.journal.current.generation;
-    const growth = growthBlocks(op.parts, base) + (op.creates ? 4 : 0);
-    if (growth === 0) return;
-    this.context.space.need(growth * BLOCK_SIZE);
-    if (this.context.space.scarce && base) reserve(op, base);
-  }
-
   private unplan(op: Operation): void {
     if (!op.object) return;
     op.object.plannedBatch = -1;
     this.context.cache.unpin(op.object);
-  }
-
-  private record(op: Operation): void {
-    const base = {
-      epoch: op.epoch,
-      oid: op.oid,
-      objectBytes: op.objectBytes,
-      instance: op.instance,
-      firstBlock: 0,
-      blockCount: 0,
-      checksums: noSums,
-    };
-    const add = (type: JournalRecord['type']) => this.builder.add({ ...base, type });
-    if (op.kind === 'remove') add(recordTypes.remove);
-    else if (op.kind === 'touch') add(recordTypes.touch);
-    else if (op.creates) add(recordTypes.create);
-    else if (op.parts.length === 0) add(recordTypes.touch);
-    for (const part of op.parts) {
-      const { type, firstBlock, blockCount } = part;
-      const summed = type === recordTypes.image || type === recordTypes.direct;
-      const checksums = summed ? part.checksums : noSums;
-      const images = type === recordTypes.image ? part.buffers : undefined;
-      this.builder.add({ ...base, type, firstBlock, blockCount, checksums }, images);
-    }
   }
 
   // Committing --------------------------------------------------------------------------------------------------
@@ -280,7 +228,7 @@ export class Writer {
     for (const op of operations) {
       if (op.waits) {
         waiting.push(op);
-        this.hold(op.oid);
+        this.holds.hold(op.oid);
       } else {
         this.finish(op, segment, durable);
       }
@@ -363,35 +311,20 @@ export class Writer {
     );
   }
 
-  // Holding back ------------------------------------------------------------------------------------------------
-
-  private hold(oid: bigint): Hold {
-    let hold = this.holds.get(oid);
-    if (!hold) {
-      hold = { operations: [], released: [], count: 0 };
-      this.holds.set(oid, hold);
-    }
-    hold.count++;
-    return hold;
-  }
-
   private release(oid: bigint): void {
-    const hold = this.holds.get(oid);
-    if (!hold || --hold.count > 0) return;
-    this.holds.delete(oid);
     // Before everything that came in since: the order of each object's operations is kept.
-    if (hold.operations.length > 0) this.queue.unshift(...hold.operations);
-    for (const released of hold.released) released();
+    const operations = this.holds.release(oid);
+    if (operations.length > 0) this.queue.unshift(...operations);
   }
 
   // Copy on write -----------------------------------------------------------------------------------------------
 
   private planCow(op: Operation, sequence: number): Verdict {
     const parentOid = op.parent!;
-    const parentHold = this.holds.get(parentOid);
-    if (parentHold && parentOid !== op.oid) {
-      this.hold(op.oid).operations.push(op);
-      parentHold.released.push(() => {
+    if (parentOid !== op.oid && this.holds.has(parentOid)) {
+      this.holds.hold(op.oid);
+      this.holds.park(op);
+      this.holds.whenReleased(parentOid, () => {
         this.release(op.oid);
         this.kick();
       });
@@ -406,8 +339,8 @@ export class Writer {
     let allocated = 4;
     for (const sum of parent.table) if (sum !== 0) allocated++;
     this.context.space.need(allocated * BLOCK_SIZE);
-    this.hold(op.oid);
-    this.hold(parentOid);
+    this.holds.hold(op.oid);
+    this.holds.hold(parentOid);
     void this.runCow(op, parent);
     return 'aside';
   }
@@ -454,7 +387,7 @@ export class Writer {
         op.parts = [];
         op.creates = false;
         op.instance = 0;
-        this.record(op);
+        recordOperation(this.builder, op);
         const first = journal.current.lastSequence < 0;
         try {
           journal.append(this.builder, count);
@@ -472,26 +405,5 @@ export class Writer {
       // Never in the middle of a batch that is being put together: the builder is shared.
       this.context.clock.defer(attempt);
     });
-  }
-}
-
-/** Journal bytes that the operation adds, rounded up. */
-function journalBytes(op: Operation): number {
-  let bytes = RECORD_BYTES + BLOCK_SIZE;
-  for (const part of op.parts) {
-    bytes += RECORD_BYTES + 4 * part.checksums.length;
-    if (part.type === recordTypes.image) bytes += part.blockCount * BLOCK_SIZE;
-  }
-  return bytes;
-}
-
-function isStructural(op: Operation, object: StoredObject | undefined): boolean {
-  return op.kind === 'remove' || op.mode === 'cow' || op.mode === 'create' || !object;
-}
-
-/** With little room left, space is claimed before the journal promises the write: the refusal damages nothing. */
-function reserve(op: Operation, object: StoredObject): void {
-  for (const { type, firstBlock, blockCount } of op.parts) {
-    if (type !== recordTypes.hole) object.file.allocate(firstBlock * BLOCK_SIZE, blockCount * BLOCK_SIZE);
   }
 }

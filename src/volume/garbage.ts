@@ -71,14 +71,25 @@ export class Garbage {
     }
   }
 
+  /**
+   * Undoes the reservation of a version that was never completed; does nothing when it was completed after all. Only
+   * once the record says that nobody makes it any more can its maker not complete it behind our back, and only then
+   * may its inode go. A crash in between leaves a pending record without a maker, which the sweep finds.
+   */
   async forgetPending(record: VdiRecord): Promise<void> {
     const { coordinator, cluster } = this.options;
+    const key = keys.vdi(record.vid);
+    const doomed = JSON.stringify({ ...record, maker: { nodeId: '', incarnation: '' } });
+    if (JSON.stringify(record) !== doomed) {
+      const taken = await coordinator.txn(
+        [{ key, value: JSON.stringify(record) }],
+        [{ type: 'put', key, value: doomed }],
+      );
+      if (!taken.ok) return;
+    }
     const session = cluster.client.session();
     await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
-    await coordinator.txn(
-      [{ key: keys.vdi(record.vid), value: JSON.stringify(record) }],
-      [{ type: 'delete', key: keys.vdi(record.vid) }],
-    );
+    await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
   }
 
   private async run(vid: number, onProgress: (done: number, total: number) => void): Promise<number> {
@@ -93,7 +104,7 @@ export class Garbage {
         await cluster.client.change(session, addressIn(record, oid), removeOf(false));
         onProgress(++freed, doomed.length);
       });
-      await cluster.client.flush(session);
+      await cluster.client.flush(session, record.copies);
       await cluster.client.change(session, addressIn(record, inodeOid(vid)), removeOf(true));
       log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
     }

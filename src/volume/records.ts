@@ -62,4 +62,6 @@ export const keys = {
 export interface OwnerRecord {
   readonly nodeId: string;
   readonly incarnation: string;
+  /** Tells the claims of one start of a node apart: giving up an old one must never undo a newer one. */
+  readonly claim: number;
 }

@@ -95,7 +95,7 @@ export class VolumeDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    await this.index.flushed(() => this.options.client.flush(this.options.session));
+    await this.index.flushed(() => this.options.client.flush(this.options.session, this.record.copies));
   }
 
   async blockStatus(offset: number, length: number, limit: number): Promise<Extent[]> {
@@ -198,7 +198,10 @@ export class VolumeDevice implements BlockDevice {
     const { client, session } = this.options;
     for (;;) {
       const owner = this.index.entries[part.index]!;
-      if (owner === 0) return new Uint8Array(part.length);
+      if (owner === 0) {
+        this.confirmHole();
+        return new Uint8Array(part.length);
+      }
       try {
         return await client.read(session, this.address(owner, part.index), part.offset, part.length);
       } catch (error) {
@@ -207,6 +210,11 @@ export class VolumeDevice implements BlockDevice {
         if (this.index.entries[part.index] === owner) return new Uint8Array(part.length);
       }
     }
+  }
+
+  /** No replica is asked about a hole, so nobody else notices when this gateway has lost the volume (I-2, I-9). */
+  private confirmHole(): void {
+    if (!this.options.readOnly) this.options.client.confirm(this.options.session);
   }
 
   private async writePart(
@@ -228,13 +236,12 @@ export class VolumeDevice implements BlockDevice {
       const address = this.address(vid, part.index);
       if (owner === vid) {
         const write = client.change(session, address, build({ mode: 'ensure' }));
-        if (!sync) return write;
-        await Promise.all([write, this.index.ensureDurable(part.index)]);
-        return;
+        if (this.index.isUnsaved(part.index)) return both(write, this.index.set(part.index, vid, sync));
+        return sync ? both(write, this.index.ensureDurable(part.index)) : write;
       }
       if (owner === 0) {
         const create = client.change(session, address, build({ mode: 'create' }));
-        return this.make(part.index, Promise.all([create, this.index.set(part.index, vid, sync)]));
+        return this.make(part.index, both(create, this.index.set(part.index, vid, sync)));
       }
       return this.make(part.index, this.copyOnWrite(part.index, owner, build, sync));
     }
@@ -278,7 +285,8 @@ export class VolumeDevice implements BlockDevice {
       return this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }), sync);
     }
     if (owner === 0) {
-      if (sync) await this.index.ensureDurable(part.index);
+      if (this.index.isUnsaved(part.index)) await this.index.set(part.index, 0, sync);
+      else if (sync) await this.index.ensureDurable(part.index);
       return;
     }
     if (part.length === this.objectSize(part.index)) {
@@ -298,6 +306,7 @@ export class VolumeDevice implements BlockDevice {
   private async partStatus(part: Part): Promise<Extent[]> {
     const { client, session } = this.options;
     const owner = this.index.entries[part.index]!;
+    if (owner === 0) this.confirmHole();
     const runs = owner === 0 ? undefined : await client.status(session, this.address(owner, part.index));
     if (runs === undefined) return [{ lengthBytes: part.length, hole: true, zero: true }];
     const extents: Extent[] = [];
@@ -309,6 +318,13 @@ export class VolumeDevice implements BlockDevice {
       at += run.lengthBytes;
     }
     return extents;
+  }
+}
+
+/** Waits for both also when one fails: what is still under way could otherwise arrive after the client's next try. */
+async function both(first: Promise<void>, second: Promise<void>): Promise<void> {
+  for (const settled of await Promise.allSettled([first, second])) {
+    if (settled.status === 'rejected') throw settled.reason;
   }
 }
 

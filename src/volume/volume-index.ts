@@ -97,6 +97,8 @@ export class VolumeIndex {
   private dirty = new Set<number>();
   /** Entries that the inode has, but perhaps not durably, with the number of the write that put them there. */
   private readonly unsynced = new Map<number, number>();
+  /** Entries that the inode may not have because writing them failed: nothing that relies on them may be acknowledged. */
+  private readonly unsaved = new Set<number>();
   private writes = 0;
   private waiting = new Signal<unknown>();
   private syncWanted = false;
@@ -118,6 +120,11 @@ export class VolumeIndex {
     if (!this.writing) void this.writeAll();
     const error = await group.promise;
     if (error !== undefined) throw error;
+  }
+
+  /** True: the last write of this entry failed, so it must be set again before anything under it is acknowledged. */
+  isUnsaved(index: number): boolean {
+    return this.unsaved.has(index);
   }
 
   /** Resolves when the inode durably has the entry as it is now: part of what a durable write promises. */
@@ -158,11 +165,13 @@ export class VolumeIndex {
         await this.write([...dirty].sort((a, b) => a - b), syncWanted);
         this.writes++;
         for (const index of dirty) {
+          this.unsaved.delete(index);
           if (syncWanted) this.unsynced.delete(index);
           else this.unsynced.set(index, this.writes);
         }
         waiting.fire(undefined);
       } catch (error) {
+        for (const index of dirty) this.unsaved.add(index);
         waiting.fire(error);
       }
     }

@@ -33,6 +33,8 @@ export interface VolumeManagerOptions {
 /** A volume this node owns. */
 export interface OwnedVolume {
   readonly line: string;
+  /** The owner's record in the coordinator, exactly. */
+  readonly claim: string;
   readonly device: VolumeDevice;
   readonly session: Session;
   handles: number;
@@ -52,6 +54,7 @@ export type Target = { kind: 'local'; owned: OwnedVolume } | { kind: 'remote'; n
 export class VolumeManager implements DeviceProvider {
   private readonly owned = new Map<string, OwnedVolume>();
   private readonly claiming = new Map<string, Promise<OwnedVolume | undefined>>();
+  private claims = 0;
   stopped = false;
 
   constructor(readonly options: VolumeManagerOptions) {}
@@ -71,7 +74,7 @@ export class VolumeManager implements DeviceProvider {
     const { directory } = this.options;
     const names: string[] = [];
     for (const line of directory.lines()) {
-      names.push(line.name);
+      if (directory.vdi(line.vid)?.state === 'live') names.push(line.name);
     }
     for (const vdi of directory.vdis()) {
       if (vdi.state !== 'live' || vdi.snapshotMs === 0) continue;
@@ -134,7 +137,8 @@ export class VolumeManager implements DeviceProvider {
   async drop(owned: OwnedVolume): Promise<void> {
     if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
     owned.releasing = true;
-    await this.options.coordinator.txn([], [{ type: 'delete', key: keys.owner(owned.line) }]);
+    owned.session.origin.closed = true;
+    await this.disclaim(owned);
   }
 
   /** Gives up everything, with all requests done: other gateways go on at once. */
@@ -168,8 +172,9 @@ export class VolumeManager implements DeviceProvider {
     if (compares === undefined || !membership.leaseValid()) return undefined;
     const lineRecord = directory.line(line);
     const record = lineRecord === undefined ? undefined : directory.vdi(lineRecord.vid);
-    if (lineRecord === undefined || record === undefined) throw new AppError('no-vdi', 'the volume has been deleted');
-    const owner: OwnerRecord = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
+    // With snapshots left, a line outlives its working version.
+    if (record?.state !== 'live' || lineRecord === undefined) throw new AppError('no-vdi', 'the volume has been deleted');
+    const owner = this.newClaim();
     const claim = await coordinator.txn(
       [
         { key: keys.owner(line), exists: false },
@@ -178,28 +183,62 @@ export class VolumeManager implements DeviceProvider {
         ...compares,
       ],
       [
-        { type: 'put', key: keys.owner(line), value: JSON.stringify(owner), lease: membership.leaseId },
+        { type: 'put', key: keys.owner(line), value: owner, lease: membership.leaseId },
         { type: 'delete', key: keys.usage(record.vid) },
       ],
     );
-    if (!claim.ok) return this.reclaim(line, owner);
-    return this.load(line, session, lineRecord.name, record);
+    if (!claim.ok) return this.reclaim(line);
+    return this.load(line, owner, session, lineRecord.name, record);
   }
 
-  /** A claim of this very start of the node that was lost between the coordinator and its memory. */
-  private async reclaim(line: string, owner: OwnerRecord): Promise<OwnedVolume | undefined> {
-    const { coordinator, cluster, clock, directory } = this.options;
-    const kv = await coordinator.get(keys.owner(line));
-    if (kv?.value === JSON.stringify(owner) && !this.owned.has(line)) {
+  /**
+   * A claim of this very start of the node that was lost between the coordinator and its memory, or one that it may
+   * still be giving up: it is claimed anew, so that whatever is on its way for the old claim misses.
+   */
+  private async reclaim(line: string): Promise<OwnedVolume | undefined> {
+    const { coordinator, cluster, clock, directory, membership } = this.options;
+    const session = cluster.client.session();
+    const key = keys.owner(line);
+    const kv = await coordinator.get(key);
+    if (kv !== undefined && this.isSelf(JSON.parse(kv.value) as OwnerRecord) && !this.owned.has(line)) {
       const lineRecord = directory.line(line);
       const record = lineRecord && directory.vdi(lineRecord.vid);
-      if (record !== undefined) return this.load(line, cluster.client.session(), lineRecord!.name, record);
+      if (record?.state === 'live') {
+        const owner = this.newClaim();
+        const compares = [
+          { key, value: kv.value },
+          { key: keys.line(line), value: JSON.stringify(lineRecord) },
+          { key: keys.vdi(record.vid), value: JSON.stringify(record) },
+        ];
+        const put = { type: 'put' as const, key, value: owner, lease: membership.leaseId };
+        const { ok } = await coordinator.txn(compares, [put]);
+        if (ok) return this.load(line, owner, session, lineRecord!.name, record);
+      }
     }
     await new Promise<void>((resolve) => clock.after(10, resolve));
     return undefined;
   }
 
-  private async load(line: string, session: Session, name: string, record: VdiRecord): Promise<OwnedVolume> {
+  private newClaim(): string {
+    const { cluster, membership } = this.options;
+    const { incarnation } = membership;
+    const owner: OwnerRecord = { nodeId: cluster.objects.selfId, incarnation, claim: ++this.claims };
+    return JSON.stringify(owner);
+  }
+
+  /** Takes back the claim of this volume and no other, however late the coordinator hears of it. */
+  private async disclaim(owned: OwnedVolume): Promise<void> {
+    const key = keys.owner(owned.line);
+    await this.options.coordinator.txn([{ key, value: owned.claim }], [{ type: 'delete', key }]);
+  }
+
+  private async load(
+    line: string,
+    claim: string,
+    session: Session,
+    name: string,
+    record: VdiRecord,
+  ): Promise<OwnedVolume> {
     const { cluster, log, onReleased } = this.options;
     const entries = await readIndex(cluster.client, session, record);
     const index = new VolumeIndex(cluster.client, session, record, entries);
@@ -212,7 +251,7 @@ export class VolumeManager implements DeviceProvider {
       readOnly: false,
       onReleased: (i, owner) => onReleased(device.record, i, owner),
     });
-    const owned: OwnedVolume = { line, device, session, handles: 0, busy: 0, releasing: false };
+    const owned: OwnedVolume = { line, claim, device, session, handles: 0, busy: 0, releasing: false };
     this.owned.set(line, owned);
     log.info({ volume: name, vid: record.vid }, 'took a volume');
     this.releaseLater(owned);
@@ -257,18 +296,26 @@ export class VolumeManager implements DeviceProvider {
   private async giveUp(owned: OwnedVolume): Promise<void> {
     const { coordinator } = this.options;
     owned.releasing = true;
-    if (this.alive(owned)) {
+    try {
+      if (!this.alive(owned)) return;
       await owned.device.still(async () => {
         const { record, index } = owned.device;
+        // Requests that still wait behind this are refused, and done again at the next owner.
+        owned.session.origin.closed = true;
         const usage = usageOf(index.entries, record.vid);
         await coordinator.txn(
-          [{ key: keys.vdi(record.vid), exists: true }],
+          [
+            { key: keys.vdi(record.vid), exists: true },
+            { key: keys.owner(owned.line), value: owned.claim },
+          ],
           [{ type: 'put', key: keys.usage(record.vid), value: JSON.stringify(usage) }],
         );
-        await coordinator.txn([], [{ type: 'delete', key: keys.owner(owned.line) }]);
+        await this.disclaim(owned);
       });
+    } finally {
+      // When the coordinator did not answer, the claim may still stand: the next request here claims it anew.
+      if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
     }
-    if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
   }
 
   private async openSnapshot(name: string, tag: string): Promise<BlockDevice> {

@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.js';
-import type { Clock } from '../base/clock.js';
+import { type Clock, sleep } from '../base/clock.js';
 import type { Random } from '../base/random.js';
 import { forEachLimit } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
@@ -17,6 +17,7 @@ import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 const PREALLOCATE_PARALLEL = 4;
 const TRIES_MAX = 50;
+const COMMIT_RETRY_MS = 50;
 
 export interface VolumeServiceOptions {
   readonly cluster: ClusterNode;
@@ -104,7 +105,7 @@ export class VolumeService {
         const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
         await writeInode(cluster.client, owned.session, working, name, entries);
         // A snapshot never changes, not even by a power cut: what it holds is durable before it exists.
-        await cluster.client.flush(owned.session);
+        await cluster.client.flush(owned.session, current.copies);
         const usage = usageOf(entries, current.vid);
         const snapshot: VdiRecord = { ...current, tag, snapshotMs: clock.wallMs(), usage };
         await this.commit(
@@ -283,7 +284,7 @@ export class VolumeService {
       index[i] = record.vid;
       onProgress(++done, index.length);
     });
-    await cluster.client.flush(session);
+    await cluster.client.flush(session, record.copies);
   }
 
   private versionOf(base: VdiRecord, vid: number): VdiRecord {
@@ -342,11 +343,32 @@ export class VolumeService {
     return this.options.random.bytes(6).toString('hex');
   }
 
+  /**
+   * False: nothing was changed. When the coordinator does not answer, the same is tried again until it is certain
+   * whether it happened: what the owner does next depends on it (a snapshot that happened must not be written to).
+   */
   private async tryCommit(compares: Compare[], ops: Op[]): Promise<boolean> {
-    const { coordinator, directory } = this.options;
-    const result = await coordinator.txn(compares, ops);
-    await directory.seen(result.ok ? result.revision : 0);
-    return result.ok;
+    const { clock, coordinator, directory, membership } = this.options;
+    const { incarnation } = membership;
+    for (let inDoubt = false; ; ) {
+      try {
+        const result = await coordinator.txn(compares, ops);
+        const revision = result.ok ? result.revision : inDoubt ? await this.revisionOf(ops) : 0;
+        await directory.seen(revision);
+        return revision > 0;
+      } catch (error) {
+        if (!AppError.isCode(error, 'network') || membership.incarnation !== incarnation) throw error;
+        inDoubt = true;
+      }
+      await sleep(clock, COMMIT_RETRY_MS);
+    }
+  }
+
+  /** The revision at which these operations happened, 0 when they did not. Their values are never written twice. */
+  private async revisionOf(ops: Op[]): Promise<number> {
+    const first = ops.find((op) => op.type === 'put')!;
+    const kv = await this.options.coordinator.get(first.key);
+    return kv?.value === first.value ? kv.modRevision : 0;
   }
 
   private async commit(compares: Compare[], ops: Op[]): Promise<void> {

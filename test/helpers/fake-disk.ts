@@ -303,7 +303,7 @@ export class FakeDisk implements Disk {
     this.rename_([[folder, undefined]]);
   }
 
-  syncDir(folder: string): Promise<void> {
+  async syncDir(folder: string): Promise<void> {
     const fault = this.change('syncDir', folder);
     const upTo = this.pendingNames.length;
     const wanted = this.pendingNames.slice(0, upTo);
@@ -608,7 +608,7 @@ class FakeFile implements DiskFile {
     return this.inode.pages.size * PAGE;
   }
 
-  sync(): Promise<void> {
+  async sync(): Promise<void> {
     this.check();
     return this.disk.sync(this.inode, this.path);
   }

@@ -1,6 +1,6 @@
 /** A cluster of real sheep: processes of their own on free loopback ports, in a temporary folder, killed as tests like. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -249,6 +249,14 @@ export class RealCluster {
     await Promise.all(this.sheep.map((one) => one.kill()));
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Blocks taken on disk by all objects of a sheep, its journal and the rest left out. */
+export function objectDiskBytes(dir: string): number {
+  return readdirSync(join(dir, 'store'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.parentPath.includes('journal') && !entry.name.includes('journal'))
+    .map((entry) => statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.blocks ?? 0)
+    .reduce((sum, blocks) => sum + blocks * 512, 0);
 }
 
 /**

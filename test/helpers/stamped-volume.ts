@@ -59,6 +59,18 @@ export class StampedVolume {
     }
   }
 
+  /** Writes these blocks, of which no other write may be in flight. */
+  writeAt(client: NbdClient, first: number, count: number): Promise<void> {
+    return this.write(client, Array.from({ length: count }, (_, i) => first + i));
+  }
+
+  /** What the volume holds now, kept: for a snapshot. Nothing may be in flight. */
+  frozen(): StampedVolume {
+    const copy = new StampedVolume(this.blocks);
+    copy.acknowledged.set(this.acknowledged);
+    return copy;
+  }
+
   /** Checks every block; throws with the first that holds neither its last acknowledged nor an unanswered write. */
   async check(client: NbdClient, who: string): Promise<void> {
     for (let first = 0; first < this.blocks; first += READ_BYTES / BLOCK_BYTES) {

@@ -117,13 +117,13 @@ async function compareAll(cluster: RealCluster, mirrorPath: string, tags: readon
 
 function print(oracle: MirrorOracle, kills: readonly Kill[]): void {
   const { counts, timings } = oracle;
-  // What already waited because of the kill before is not counted twice.
+  // What already waited because of the kill before is not counted twice; 0: everything did.
   const stall = (kill: Kill) => {
     const before = kills[kills.indexOf(kill) - 1];
     return longestBetween(timings, before?.toMs ?? 0, kill.fromMs, kill.toMs);
   };
   const line = (label: string, values: number[]) => {
-    const sorted = values.map(Math.round).sort((a, b) => a - b);
+    const sorted = values.map(Math.round).sort((a, b) => a - b).filter((value) => value > 0);
     const show = `median ${median(sorted)}, all ${sorted.join(' ')}`;
     process.stdout.write(`${label} (ms, ${sorted.length}): ${show}\n`);
   };

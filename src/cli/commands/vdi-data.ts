@@ -99,8 +99,11 @@ async function write(
   const offset = offsetText === undefined ? 0 : sizeArgument(offsetText);
   const length = lengthText === undefined ? undefined : sizeArgument(lengthText);
   const vdi = await openVdi(context, { name: name! });
-  refuseTooLong(vdi, offset, length ?? fileBytes(context));
-  const writer = new Writer(context, vdi, offset, await openProgress(context, `writing ${name}`));
+  const knownBytes = length ?? fileBytes(context);
+  refuseTooLong(vdi, offset, knownBytes);
+  const progress = await openProgress(context, `writing ${name}`);
+  // A pipe does not say how much will come: the bar is then drawn against the end of the volume.
+  const writer = new Writer(context, vdi, offset, knownBytes ?? vdi.sizeBytes - offset, progress);
   try {
     await writer.writeAll(length);
     if (options.writeback !== true) await context.call('vdi.flush', { name: name! });
@@ -139,16 +142,15 @@ class Writer {
   private readonly queue = new ByteQueue();
   private readonly waiting: { call: Promise<unknown>; bytes: number }[] = [];
   private next: number;
-  private readonly start: number;
 
   constructor(
     private readonly context: Context,
     private readonly vdi: VdiInfo,
     offset: number,
+    private readonly expectedBytes: number,
     readonly progress: Progress,
   ) {
     this.next = offset;
-    this.start = offset;
   }
 
   async writeAll(length: number | undefined): Promise<void> {
@@ -193,11 +195,7 @@ class Writer {
     const { call, bytes } = this.waiting.shift()!;
     await call;
     this.writtenBytes += bytes;
-    this.progress.update({
-      done: this.writtenBytes,
-      total: this.vdi.sizeBytes - this.start,
-      unit: 'bytes',
-    });
+    this.progress.update({ done: this.writtenBytes, total: this.expectedBytes, unit: 'bytes' });
   }
 
   /** A pipe turned out too long: what fits is written and stable, and the command fails and says so. */

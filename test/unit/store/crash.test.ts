@@ -1,6 +1,7 @@
 /**
  * The store is crashed at every operation of the disk, by a kill and by a power cut, opened again (and crashed
- * again while it recovers), and compared with a model. SHEEPFOLD_CRASH_SEEDS=n runs more seeds.
+ * again while it recovers), and compared with a model. SHEEPFOLD_CRASH_SEEDS=n runs more
+ * seeds, SHEEPFOLD_CRASH_ROUNDS=n longer ones.
  */
 import { test } from 'uvu';
 import { SeededRandom } from '../../../src/base/random.js';
@@ -9,7 +10,7 @@ import { Workload } from './crash-model.js';
 import { deadline, fakeDisk, openFake } from './helpers.js';
 
 const limits = { segmentBytes: 128 << 10, directBytes: 8192, reserveBytes: 64 << 10, maxUncommitted: 16 };
-const ROUNDS = 12;
+const ROUNDS = Number(process.env.SHEEPFOLD_CRASH_ROUNDS ?? 8);
 const seeds = Number(process.env.SHEEPFOLD_CRASH_SEEDS ?? 1);
 const firstSeed = Number(process.env.SHEEPFOLD_CRASH_FIRST ?? 1);
 

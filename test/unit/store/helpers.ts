@@ -12,7 +12,7 @@ export const OBJECT = 256 * KIB;
 export const smallLimits = { segmentBytes: 256 * KIB, reserveBytes: 64 * KIB, maxUncommitted: 64 };
 
 /** The system's clock; its timers do not keep a test alive that has crashed its store. */
-const clock: Clock = {
+export const clock: Clock = {
   ...systemClock,
   after(delayMs, run) {
     const handle = setTimeout(run, delayMs).unref();

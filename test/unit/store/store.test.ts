@@ -124,6 +124,21 @@ test('a flipped bit is found, named, and healed by a whole-block write', async (
   await store.close();
 });
 
+test('reads that are not in memory come through a promise, verified too', async () => {
+  const disk = fakeDisk({ coldPerMille: 1000 });
+  const store = await openFake(disk);
+  await put(store, oid, 0, filled(16_384, 1), { mode: 'create' });
+  const reading = store.read(oid, 100, 8000);
+  assert.instance(reading, Promise);
+  // A write that overtakes the read is either seen or not, but never takes it for damage.
+  await put(store, oid, 0, filled(16_384, 2));
+  const bytes = await deadline(Promise.resolve(reading));
+  assert.is(bytes.length, 8000);
+  disk.flipBit(objectPath(oid), 5000);
+  await rejects(reads(store, oid, 0, 16_384), 'checksum');
+  await store.close();
+});
+
 test('adopted blocks verify as they are', async () => {
   const disk = fakeDisk();
   const store = await openFake(disk);

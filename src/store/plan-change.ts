@@ -1,0 +1,37 @@
+/** Planning of the operations that change blocks: is it allowed, is there room, what does it wait for. */
+import { BLOCK_SIZE } from '../base/bytes.js';
+import { AppError } from '../base/errors.js';
+import type { StoreContext } from './context.js';
+import { recordTypes } from './journal-record.js';
+import type { StoredObject } from './object-file.js';
+import type { Operation } from './operation.js';
+import { growthBlocks, planWrite, planZero } from './planner.js';
+
+/** Plans a write or a zero: parts, and whether the object is made anew. Throws AppError; changes nothing. */
+export function planChange(context: StoreContext, op: Operation, object: StoredObject | undefined): void {
+  if (!object && op.mode === 'update') throw new AppError('no-object', 'no such object');
+  if (object && op.mode !== 'create' && object.objectBytes !== op.objectBytes) {
+    const sizes = `${object.objectBytes} bytes, not ${op.objectBytes}`;
+    throw new AppError('invalid', `object ${op.oid.toString(16)} has ${sizes}`);
+  }
+  op.creates = !object || op.mode === 'create';
+  const base = op.creates ? undefined : object;
+  op.parts = op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, context.limits.directBytes);
+  op.waits = op.creates || object!.activeGeneration !== context.journal.current.generation;
+  const growth = growthBlocks(op.parts, base) + (op.creates ? 4 : 0);
+  if (growth === 0) return;
+  context.space.need(growth * BLOCK_SIZE);
+  if (context.space.scarce && base) reserve(op, base);
+}
+
+/** True for what makes or destroys a file, or may. */
+export function isStructural(op: Operation, object: StoredObject | undefined): boolean {
+  return op.kind === 'remove' || op.mode === 'cow' || op.mode === 'create' || !object;
+}
+
+/** With little room left, space is claimed before the journal promises the write: the refusal damages nothing. */
+function reserve(op: Operation, object: StoredObject): void {
+  for (const { type, firstBlock, blockCount } of op.parts) {
+    if (type !== recordTypes.hole) object.file.allocate(firstBlock * BLOCK_SIZE, blockCount * BLOCK_SIZE);
+  }
+}
