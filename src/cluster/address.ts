@@ -32,7 +32,10 @@ export function checkAddress(address: ObjectAddress, offset: number, length: num
     throw new AppError('invalid', 'object size out of range');
   }
   if (address.root < 0 || address.root > 0xffffff) throw new AppError('invalid', 'family root out of range');
-  if (offset < 0 || length < 0 || offset + length > objectBytesOf(address)) {
+  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0) {
+    throw new AppError('invalid', `range ${offset}+${length} is not one`);
+  }
+  if (offset + length > objectBytesOf(address)) {
     throw new AppError('invalid', `range ${offset}+${length} is outside the object`);
   }
 }

@@ -38,6 +38,12 @@ export class Mirror {
     });
   }
 
+  /** Waits until the copy shows every key that exists now: for whoever misses one. */
+  async catchUp(): Promise<void> {
+    const { entries } = await this.coordinator.list(this.prefix);
+    await this.seen(Math.max(0, ...entries.map((kv) => kv.modRevision)));
+  }
+
   stop(): void {
     this.watch?.cancel();
     this.watch = undefined;

@@ -1,5 +1,6 @@
 import { AppError } from '../base/errors.js';
 import type { ObjectStore, WriteMode } from '../store/object-store.js';
+import { invalidOid } from '../wire/oid.js';
 import { emptyMessage, PeerFlag, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { checkAddress, type ObjectAddress, objectBytesOf } from './address.js';
 
@@ -91,6 +92,9 @@ export function decodeMutation(base: number, message: PeerMessage): { address: O
     throw new AppError('invalid', 'a write carries another number of bytes than it says');
   }
   const mode = modes[(message.flags & PeerFlag.modeMask) >> PeerFlag.modeShift]!;
+  if (mode === 'cow' && (invalidOid(message.parent) !== undefined || message.parent === address.oid)) {
+    throw new AppError('invalid', 'the parent of a copy is not another object');
+  }
   return {
     address,
     mutation: {

@@ -37,9 +37,11 @@ export class Primary {
   }
 
   async change(address: ObjectAddress, mutation: Mutation, origin: Origin): Promise<void> {
-    await this.execute(address, rangeOf(mutation, address), true, origin, (context, placement) =>
-      this.replicate(context, placement, address, mutation),
-    );
+    // Each replica copies its own parent: these must be equal before that.
+    const sources = mutation.mode === 'cow' ? [mutation.parent] : [];
+    const work = (context: EpochContext, placement: Placement) =>
+      this.replicate(context, placement, address, mutation);
+    await this.execute(address, rangeOf(mutation, address), true, origin, work, sources);
   }
 
   async status(address: ObjectAddress, origin: Origin): Promise<BlockRun[] | undefined> {
@@ -84,6 +86,7 @@ export class Primary {
     isChange: boolean,
     origin: Origin,
     work: (context: EpochContext, placement: Placement) => Promise<T>,
+    sources: readonly bigint[] = [],
   ): Promise<T> {
     const { node } = this;
     const { oid } = address;
@@ -100,14 +103,16 @@ export class Primary {
         await node.nextEpoch();
         continue;
       }
-      if (node.unsettled.hasObject(oid)) {
-        await this.settler.settle(context, address);
+      const unsettled = [oid, ...sources].find((o) => node.unsettled.hasObject(o));
+      if (unsettled !== undefined) {
+        await this.settler.settle(context, { ...address, oid: unsettled });
         continue;
       }
       const taken = node.lock(oid, alignDown(range.start, BLOCK_SIZE), alignUp(range.end, BLOCK_SIZE), isChange);
       const release: Release = taken instanceof Promise ? await taken : taken;
       try {
-        if (context !== node.context || node.unsettled.hasObject(oid) || node.stopped) continue;
+        if (context !== node.context || node.stopped) continue;
+        if ([oid, ...sources].some((o) => node.unsettled.hasObject(o))) continue;
         this.checkOrigin(context, origin);
         return await work(context, placement);
       } catch (error) {
@@ -139,6 +144,9 @@ export class Primary {
         finish.push(() => {
           if (stream.finish(sequence)) node.announceCommits(context, id);
         });
+        // The parent of a node that catches up may be old: it gets the outcome, not the order to copy.
+        const handOver = mutation.mode === 'cow' && placement.targets.includes(id);
+        if (handOver) return this.handOver(context, id, sequence, address, local);
         return this.carry(context, id, sequence, address, mutation, local);
       });
       if (node.options.mutants?.ackBeforeReplicas) {
@@ -222,16 +230,25 @@ export class Primary {
       } catch (error) {
         if (AppError.isCode(error, 'no-object', 'checksum')) {
           if (mutation.mode !== 'cow') throw new NeedsSettling();
-          // It lacks the parent (it is behind, or has more copies than the parent had). The whole object is locked
-          // by this very change, so it can be handed over as it is after the change.
-          await local;
-          await this.settler.equalise(context, address, nodeId, sequence);
-          return;
+          // It lacks the parent (its copies were fewer).
+          return this.handOver(context, nodeId, sequence, address, local);
         }
         if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
         await node.pauseInEpoch(context, CARRY_RETRY_MS);
       }
     }
+  }
+
+  /** The whole object is locked by this very change, so it can be given as it is afterwards. */
+  private async handOver(
+    context: EpochContext,
+    nodeId: string,
+    sequence: number,
+    address: ObjectAddress,
+    local: Promise<void>,
+  ): Promise<void> {
+    await local;
+    await this.settler.equalise(context, address, nodeId, sequence);
   }
 
   private async readVerified(address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {

@@ -53,7 +53,7 @@ export class VolumeCalls {
           result: await this.list(fields.name === undefined ? undefined : check.checkName(fields.name)),
         };
       case 'vdi.info':
-        return { result: await this.describe(this.options.directory.find(check.checkVdiRef(fields))) };
+        return { result: await this.describe(await this.options.directory.findNow(check.checkVdiRef(fields))) };
       case 'vdi.create':
         return { result: await this.create(fields, onProgress) };
       case 'vdi.clone':
@@ -182,7 +182,7 @@ export class VolumeCalls {
     if (ref.tag !== undefined || ref.snapId !== undefined) {
       return { result: { freedObjects: await service.remove(ref, undefined, progress) } };
     }
-    this.options.directory.find(ref);
+    await this.options.directory.findNow(ref);
     return this.onOwner(ref.name, 'vdi.delete', params, async (owned) => ({
       result: { freedObjects: await service.remove(ref, owned, progress) },
     }));
@@ -191,7 +191,7 @@ export class VolumeCalls {
   private async read(fields: check.Fields): Promise<CallResult> {
     const ref = check.checkVdiRef(fields);
     const { offset, length } = check.checkRange(fields.offset, fields.length);
-    const record = this.options.directory.find(ref);
+    const record = await this.options.directory.findNow(ref);
     const suffix = ref.tag ?? ref.snapId;
     const name = suffix === undefined ? ref.name : `${ref.name}@${suffix}`;
     const end = Math.min(offset + length, record.sizeBytes);
@@ -203,7 +203,7 @@ export class VolumeCalls {
   private async write(fields: check.Fields, blob: Uint8Array): Promise<CallResult> {
     const { offset } = check.checkRange(fields.offset, blob.length);
     const name = check.checkName(fields.name);
-    const record = this.options.directory.find({ name });
+    const record = await this.options.directory.findNow({ name });
     if (offset + blob.length > record.sizeBytes) {
       throw new AppError('invalid', `the write ends beyond the volume of ${record.sizeBytes} bytes`);
     }
@@ -225,7 +225,7 @@ export class VolumeCalls {
 
   private async setAttribute(fields: check.Fields): Promise<Record<string, never>> {
     const { coordinator, directory } = this.options;
-    const record = directory.find({ name: check.checkName(fields.name) });
+    const record = await directory.findNow({ name: check.checkName(fields.name) });
     const key = keys.attribute(record.line, check.checkAttrKey(fields.key));
     const { mode } = fields;
     if (mode === 'delete') {
@@ -245,7 +245,7 @@ export class VolumeCalls {
 
   private async getAttribute(fields: check.Fields): Promise<{ value: string }> {
     const { coordinator, directory } = this.options;
-    const record = directory.find({ name: check.checkName(fields.name) });
+    const record = await directory.findNow({ name: check.checkName(fields.name) });
     const kv = await coordinator.get(keys.attribute(record.line, check.checkAttrKey(fields.key)));
     if (kv === undefined) throw new AppError('missing', 'the attribute does not exist');
     return { value: kv.value };
@@ -253,7 +253,7 @@ export class VolumeCalls {
 
   private async locateObject(fields: check.Fields) {
     const { cluster, directory, nodes } = this.options;
-    const record = directory.find(check.checkVdiRef(fields));
+    const record = await directory.findNow(check.checkVdiRef(fields));
     const index = check.checkInteger(fields.index, 'index', -1, objectCount(record) - 1);
     const entries = await readIndex(cluster.client, cluster.client.session(), record);
     const vid = index < 0 ? record.vid : entries[index]!;
@@ -271,7 +271,7 @@ export class VolumeCalls {
 
   private async map(fields: check.Fields) {
     const { cluster, directory } = this.options;
-    const record = directory.find(check.checkVdiRef(fields));
+    const record = await directory.findNow(check.checkVdiRef(fields));
     const index = await readIndex(cluster.client, cluster.client.session(), record);
     const entries: [number, number][] = [];
     index.forEach((vid, i) => {
@@ -291,10 +291,8 @@ export class VolumeCalls {
     const deadlineMs = clock.nowMs() + RETRY_DEADLINE_MS;
     for (;;) {
       try {
-        const line = directory.lineOf(name);
-        if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
-        directory.find({ name });
-        const target = await manager.locate(line.id);
+        const record = await directory.findNow({ name });
+        const target = await manager.locate(record.line);
         if (target.kind === 'remote') return await this.carry(target.nodeId, method, params);
         return await manager.use(target.owned, () => work(target.owned));
       } catch (error) {

@@ -1,23 +1,32 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
+import { DiskError } from '../store/disk.js';
+import { openFileDisk } from '../store/file-disk.js';
+
+const IDENTITY_FILE = 'node.json';
+/** A killed process takes a moment to give back its lock. */
+const CLAIM_RETRIES = 30;
+const CLAIM_RETRY_MS = 100;
 
 export interface Identity {
   /** Stable for the life of the directory. */
   readonly nodeId: string;
   readonly version: 1;
+  /** The format of the cluster for which a store was made here: from then on it must be there. */
+  readonly formatId?: string;
 }
 
 /** Reads this sheep's identity from its directory, or makes one. */
 export function loadIdentity(dir: string): Identity {
-  const file = join(dir, 'node.json');
+  const file = join(dir, IDENTITY_FILE);
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     if (!existsSync(file)) {
       const made: Identity = { nodeId: systemRandom.bytes(8).toString('hex'), version: 1 };
-      writeFileSync(`${file}.new`, JSON.stringify(made), { flush: true });
-      renameSync(`${file}.new`, file);
+      saveIdentity(dir, made);
     }
     const found = JSON.parse(readFileSync(file, 'utf8')) as Identity;
     if (found.version !== 1 || !/^[0-9a-f]{16}$/.test(found.nodeId)) {
@@ -27,6 +36,35 @@ export function loadIdentity(dir: string): Identity {
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw new AppError('system', `cannot use the directory ${dir}: ${AppError.from(error).message}`, { cause: error });
+  }
+}
+
+/** Remembers that this directory holds a store of the format. */
+export function noteStore(dir: string, formatId: string): void {
+  const { nodeId, version, formatId: noted } = loadIdentity(dir);
+  if (noted !== formatId) saveIdentity(dir, { nodeId, version, formatId });
+}
+
+function saveIdentity(dir: string, identity: Identity): void {
+  const file = join(dir, IDENTITY_FILE);
+  writeFileSync(`${file}.new`, JSON.stringify(identity), { flush: true });
+  renameSync(`${file}.new`, file);
+}
+
+/**
+ * Makes the directory this process's alone until it ends: two sheep on one store would destroy it. Rejects with
+ * AppError 'system' when another one keeps it.
+ */
+export async function claimDirectory(dir: string): Promise<void> {
+  for (let retries = CLAIM_RETRIES; ; retries--) {
+    try {
+      openFileDisk(dir, { lock: true });
+      return;
+    } catch (error) {
+      const held = error instanceof DiskError && error.code === 'exists';
+      if (!held || retries === 0) throw new AppError('system', AppError.from(error).message, { cause: error });
+      await sleep(systemClock, CLAIM_RETRY_MS);
+    }
   }
 }
 

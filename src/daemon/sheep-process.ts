@@ -13,10 +13,11 @@ import { TcpTransport } from '../net/tcp-transport.js';
 import { openFileDisk } from '../store/file-disk.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { openStore } from '../store/open-store.js';
+import { SUPERBLOCK_PATH } from '../store/superblock.js';
 import type { SheepConfig } from './config.js';
 import { FrontDoor } from './front-door.js';
 import { listenHttp } from './http.js';
-import { loadIdentity, readBootId, readHostId } from './identity.js';
+import { claimDirectory, loadIdentity, noteStore, readBootId, readHostId } from './identity.js';
 import { Metrics } from './metrics.js';
 import { SheepCore } from './sheep-core.js';
 
@@ -32,6 +33,7 @@ export async function runSheep(config: SheepConfig): Promise<RunningSheep> {
   const debugAreas = (process.env.SHEEPFOLD_DEBUG ?? '').split(',').filter((area) => area !== '');
   const log = createLogger({ ...(config.log && { file: config.log }), debugAreas });
   const { nodeId } = loadIdentity(config.dir);
+  await claimDirectory(config.dir);
   const bootId = readBootId();
   mkdirSync(dirname(config.coordinator), { recursive: true });
   const coordinator = await openHostCoordinator({
@@ -165,12 +167,18 @@ async function openNodeStore(
     rmSync(join(stores, name), { recursive: true, force: true });
   }
   const path = join(stores, formatId);
+  // An empty store would answer "no such object" for everything this node is known to hold.
+  if (loadIdentity(dir).formatId === formatId && !existsSync(join(path, SUPERBLOCK_PATH))) {
+    throw new AppError('system', `the store ${path} is missing: is its disk mounted?`);
+  }
   mkdirSync(path, { recursive: true });
-  return openStore({
+  const store = await openStore({
     disk: openFileDisk(path),
     clock: systemClock,
     log: log.child('store'),
     identity: { clusterId: formatId, nodeId },
     bootId,
   });
+  noteStore(dir, formatId);
+  return store;
 }

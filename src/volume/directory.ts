@@ -96,6 +96,17 @@ export class Directory {
     return found;
   }
 
+  /** Like find; but what is missing here is looked for afresh before it counts as missing. */
+  async findNow(version: VersionName): Promise<VdiRecord> {
+    try {
+      return this.find(version);
+    } catch (error) {
+      if (!AppError.isCode(error, 'no-vdi', 'no-tag')) throw error;
+    }
+    await this.volumes.catchUp();
+    return this.find(version);
+  }
+
   /** Where an object known by its id alone lies. A vid not seen here is looked up afresh before it counts as gone. */
   async resolve(oid: bigint): Promise<ObjectAddress | undefined> {
     const vid = vidOf(oid);

@@ -65,9 +65,8 @@ export class VolumeManager implements DeviceProvider {
       const open = () => this.openSnapshot(exportName.slice(0, at), exportName.slice(at + 1));
       return SnapshotHandle.open(open, (ms) => this.options.cluster.objects.pause(ms));
     }
-    const line = this.options.directory.lineOf(exportName);
-    if (line === undefined) throw new AppError('no-vdi', `there is no volume ${exportName}`);
-    return VolumeHandle.open(this, line.id, options.readOnly ?? false);
+    const record = await this.options.directory.findNow({ name: exportName });
+    return VolumeHandle.open(this, record.line, options.readOnly ?? false);
   }
 
   async list(): Promise<string[]> {
@@ -321,7 +320,7 @@ export class VolumeManager implements DeviceProvider {
   private async openSnapshot(name: string, tag: string): Promise<BlockDevice> {
     const { directory, cluster } = this.options;
     const snapId = /^[1-9]\d*$/.test(tag) ? Number(tag) : undefined;
-    const record = directory.find({ name, tag, snapId });
+    const record = await directory.findNow({ name, tag, snapId });
     const session = cluster.client.session();
     const entries = await readIndex(cluster.client, session, record);
     const index = new VolumeIndex(cluster.client, session, record, entries);

@@ -81,7 +81,7 @@ export class VolumeService {
   async clone(source: VersionName, name: string, options: { preallocate?: boolean; holes?: boolean } = {}, onProgress?: Progress) {
     const { directory, cluster } = this.options;
     if (directory.lineOf(name)) throw new AppError('vdi-exists', 'VDI exists already');
-    const base = directory.find(source);
+    const base = await directory.findNow(source);
     if (base.snapshotMs === 0) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
     const line = this.newLineId();
     const record = await this.prepare(name, (vid) => ({ ...this.versionOf(base, vid), line, snapId: 1 }), base);
@@ -122,7 +122,7 @@ export class VolumeService {
   /** On the owner only: the volume becomes what a snapshot of it was; what it is now is deleted. */
   async rollback(owned: OwnedVolume, to: VersionName): Promise<VdiRecord> {
     const { directory, cluster, garbage } = this.options;
-    const base = directory.find(to);
+    const base = await directory.findNow(to);
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
     if (base.line !== owned.line || base.snapshotMs === 0) throw new AppError('no-tag', 'Failed to find requested tag');
@@ -165,7 +165,7 @@ export class VolumeService {
 
   /** Deletes the working volume, on its owner, or one snapshot, on any node. Resolves when its room is free. */
   async remove(version: VersionName, owned: OwnedVolume | undefined, onProgress?: Progress): Promise<number> {
-    const record = this.options.directory.find(version);
+    const record = await this.options.directory.findNow(version);
     if (record.snapshotMs > 0) await this.removeVersion(record, version.name);
     else if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
     else {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sleep, systemClock } from '../../src/base/clock.js';
 import type { ControlMethod, ControlParams, ControlResult } from '../../src/control/api.js';
@@ -76,11 +76,21 @@ export class RealSheep {
     readonly port: number,
     readonly nbdPort: number,
     readonly httpPort: number,
-    readonly extraArguments: readonly string[] = [],
   ) {}
 
   get logFile(): string {
-    return `${this.dir}.log`;
+    return this.beside('log');
+  }
+
+  /** What it says on standard output and error. */
+  get output(): string {
+    const file = this.beside('out');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  }
+
+  /** Beside the coordinator, as the sheep's own directory may be unusable on purpose. */
+  private beside(kind: string): string {
+    return join(dirname(this.coordinator), `sheep-${this.port}-${this.nbdPort}.${kind}`);
   }
 
   get running(): boolean {
@@ -104,9 +114,9 @@ export class RealSheep {
     const words = [
       ...['--dir', this.dir, '--coordinator', this.coordinator, '--zone', String(this.index)],
       ...['--port', String(this.port), '--nbd-port', String(this.nbdPort), '--http-port', String(this.httpPort)],
-      ...['--log', this.logFile, '--pid-file', `${this.dir}.pid`, ...this.extraArguments],
+      ...['--log', this.logFile, '--pid-file', this.beside('pid')],
     ];
-    const output = openSync(`${this.dir}.out`, 'a');
+    const output = openSync(this.beside('out'), 'a');
     const child = spawn(process.execPath, ['--enable-source-maps', MAIN, ...words], {
       stdio: ['ignore', output, output],
     });
@@ -166,10 +176,8 @@ export class RealSheep {
   }
 
   tail(): string {
-    return [this.logFile, `${this.dir}.out`]
-      .filter((file) => existsSync(file))
-      .flatMap((file) => readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LOG_TAIL_LINES))
-      .join('\n');
+    const log = existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : '';
+    return [log, this.output].flatMap((text) => text.trimEnd().split('\n').slice(-LOG_TAIL_LINES)).join('\n');
   }
 }
 

@@ -228,14 +228,14 @@ for (const [count, needed] of [
   test(`whoever serves has every acknowledged write: random histories of ${count} nodes, ${needed} needed`, () => {
     let acknowledged = 0;
     let waits = 0;
-    for (let seed = 1; seed <= 500; seed++) {
+    for (let seed = 1; seed <= 300; seed++) {
       // Half of them without power cuts: there nothing at all may be lost.
       const result = runRandomHistory(seed * 100 + count * 10 + needed, count, needed, seed % 2 === 0);
       acknowledged += result.acknowledged;
       waits += result.waits;
     }
-    assert.ok(acknowledged > 1500, `only ${acknowledged} writes were acknowledged`);
-    assert.ok(waits > 30, `only ${waits} writes had to wait`);
+    assert.ok(acknowledged > 800, `only ${acknowledged} writes were acknowledged`);
+    assert.ok(waits > 15, `only ${waits} writes had to wait`);
   });
 }
 

@@ -1,0 +1,237 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { AppError } from '../../../src/base/errors.js';
+import { silentLogger } from '../../../src/base/log.js';
+import { SeededRandom } from '../../../src/base/random.js';
+import { Links, type PeerHandler } from '../../../src/cluster/links.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../../../src/wire/peer-message.js';
+import { type NodeClock, SimClock } from '../../helpers/sim-clock.js';
+import { SimNetwork } from '../../helpers/sim-net.js';
+
+/** Two or more nodes over a simulated network; each answers with what its handler says. */
+class World {
+  readonly clock = new SimClock();
+  readonly network = new SimNetwork({ clock: this.clock, random: new SeededRandom(3), slowChance: 0 });
+  readonly refused: string[] = [];
+  readonly addresses = new Map<string, { host: string; port: number }>();
+  clocks = new Map<string, NodeClock>();
+
+  node(id: string, handler: PeerHandler = echo, options: { formatId?: string; as?: string } = {}): Links {
+    const address = this.addresses.get(id) ?? { host: id, port: 1 };
+    this.addresses.set(id, address);
+    const clock = this.clock.forNode(id);
+    this.clocks.set(id, clock);
+    return new Links(
+      {
+        selfId: options.as ?? id,
+        incarnation: () => `${id}-1`,
+        formatId: options.formatId ?? 'format',
+        transport: this.network.transportFor(id, address, clock),
+        clock,
+        log: silentLogger,
+        addressOf: (other) => this.addresses.get(other),
+        onRefused: (other) => this.refused.push(other),
+      },
+      handler,
+    );
+  }
+
+  kill(id: string, silent = false): void {
+    this.network.kill(id, { silent });
+    this.clocks.get(id)!.kill();
+  }
+
+  /** The outcome after simulated time; 'pending' when there is none by then. */
+  async outcome(work: Promise<PeerMessage>, withinMs = 500): Promise<PeerMessage | AppError | 'pending'> {
+    let result: PeerMessage | AppError | 'pending' = 'pending';
+    work.then(
+      (answer) => (result = answer),
+      (error) => (result = error),
+    );
+    await this.run(withinMs);
+    return result;
+  }
+
+  run(ms: number): Promise<void> {
+    return this.clock.run({ untilMs: this.clock.nowMs() + ms, eventsMax: 100_000 });
+  }
+}
+
+const echo: PeerHandler = async (message) => {
+  const answer = emptyMessage(message.type + 1);
+  answer.offset = message.offset;
+  return answer;
+};
+
+function request(offset = 0): PeerMessage {
+  const message = emptyMessage(PeerType.read);
+  message.offset = offset;
+  return message;
+}
+
+const never: PeerHandler = () => new Promise(() => {});
+
+function isNetwork(value: unknown): boolean {
+  return AppError.isCode(value, 'network');
+}
+
+test('requests are answered, each with its own answer', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b');
+  const answers = Promise.all([1, 2, 3].map((n) => a.request('b', request(n))));
+  await world.run(100);
+  assert.equal(
+    (await answers).map((m) => m.offset),
+    [1, 2, 3],
+  );
+});
+
+test('an error of the other side arrives as that error', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', async () => {
+    throw new AppError('no-space', 'full');
+  });
+  const error = await world.outcome(a.request('b', request()));
+  assert.ok(AppError.isCode(error, 'no-space'));
+});
+
+test('nobody listening is a network error and a suspicion', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.addresses.set('b', { host: 'b', port: 9 });
+  assert.ok(isNetwork(await world.outcome(a.request('b', request()))));
+  assert.equal(world.refused, ['b']);
+  assert.ok(isNetwork(await world.outcome(a.request('unknown', request()))));
+});
+
+test('when the other process dies, who waits is told, and a new start is reached again', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', never);
+  const waiting = a.request('b', request());
+  assert.is(await world.outcome(waiting), 'pending');
+  world.kill('b');
+  assert.ok(isNetwork(await world.outcome(waiting)));
+  world.node('b');
+  assert.equal(((await world.outcome(a.request('b', request(5)))) as PeerMessage).offset, 5);
+});
+
+test('a node of another cluster cannot be reached, which is no error that a client would see', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', echo, { formatId: 'another' });
+  assert.ok(isNetwork(await world.outcome(a.request('b', request()))));
+});
+
+test('a sheep that has taken over the address of another does not answer for it', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', echo, { as: 'somebody else' });
+  assert.ok(isNetwork(await world.outcome(a.request('b', request()))));
+});
+
+test('the exclusion of a node ends the wait for it, also the first exclusion ever', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', never);
+  a.keepOnly('b', 'b-1');
+  const waiting = a.request('b', request());
+  assert.is(await world.outcome(waiting), 'pending');
+  world.kill('b', true);
+  assert.is(await world.outcome(waiting), 'pending', 'a machine without power says nothing');
+  a.keepOnly('b', undefined);
+  assert.ok(isNetwork(await world.outcome(waiting)));
+});
+
+test('the exclusion of a node ends the wait for a connection to it', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', never);
+  a.keepOnly('b', 'b-1');
+  world.kill('b', true);
+  const waiting = a.request('b', request());
+  assert.is(await world.outcome(waiting, 100), 'pending');
+  a.keepOnly('b', undefined);
+  assert.ok(AppError.isCode(await world.outcome(waiting, 1), 'network'));
+  world.node('b');
+  a.keepOnly('b', 'b-2');
+  assert.equal(((await world.outcome(a.request('b', request(6)), 50)) as PeerMessage).offset, 6);
+});
+
+test('the same incarnation in a new epoch disturbs nobody, another one does', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', never);
+  a.keepOnly('b', 'b-1');
+  const waiting = a.request('b', request());
+  await world.run(50);
+  a.keepOnly('b', 'b-1');
+  assert.is(await world.outcome(waiting), 'pending');
+  a.keepOnly('b', 'b-2');
+  assert.ok(isNetwork(await world.outcome(waiting)));
+});
+
+test('only the newest link of a node counts: what was unread on the old one is never executed', async () => {
+  const world = new World();
+  const seen: number[] = [];
+  const origins: boolean[] = [];
+  world.node('b', async (message, origin) => {
+    seen.push(message.offset);
+    await new Promise<void>((resolve) => world.clock.after(100, resolve));
+    origins.push(origin.closed);
+    return emptyMessage(message.type + 1);
+  });
+  const a = world.node('a');
+  const first = a.request('b', request(1));
+  await world.run(50);
+  world.network.setBlocked('a', 'b', true);
+  const late = a.request('b', request(2));
+  await world.run(5);
+  a.resetAll();
+  assert.ok(isNetwork(await world.outcome(first, 1)));
+  assert.ok(isNetwork(await world.outcome(late, 1)));
+  world.network.setBlocked('a', 'b', false);
+  const again = a.request('b', request(3));
+  await world.run(3000);
+  await again.catch(() => {});
+  assert.is(seen[0], 1);
+  assert.ok(seen.includes(3) || isNetwork(await world.outcome(again)));
+  assert.is(origins[0], true, 'who has been replaced is marked as gone');
+  assert.ok(!seen.includes(2) || seen.indexOf(2) < seen.indexOf(3), 'never behind its repetition');
+});
+
+test('a peer that does not say hello first is refused', async () => {
+  const world = new World();
+  let handled = 0;
+  world.node('b', async (message) => {
+    handled++;
+    return emptyMessage(message.type + 1);
+  });
+  const clock = world.clock.forNode('x');
+  const transport = world.network.transportFor('x', { host: 'x', port: 1 }, clock);
+  const answers: PeerMessage[] = [];
+  let closed = false;
+  void transport.connect({ host: 'b', port: 1 }).then((channel) => {
+    channel.onMessage = (m) => answers.push(m);
+    channel.onClose = () => (closed = true);
+    channel.send(request());
+    channel.send(request());
+  });
+  await world.run(200);
+  assert.equal([handled, closed], [0, true]);
+  assert.ok(answers.length <= 1 && answers.every((m) => m.result !== 0));
+});
+
+test('closing all links ends all waits', async () => {
+  const world = new World();
+  const a = world.node('a');
+  world.node('b', never);
+  const waiting = a.request('b', request());
+  await world.run(50);
+  a.close();
+  assert.ok(isNetwork(await world.outcome(waiting)));
+});
+
+test.run();
