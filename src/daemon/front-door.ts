@@ -5,8 +5,10 @@ import type { ControlHandler } from '../control/api.js';
 import { serveControl } from '../control/server.js';
 import { looksLikePeer, type TcpTransport } from '../net/tcp-transport.js';
 
-/** Sockets that have not said anything yet, and connections in all; past it new ones are closed at once (I-11). */
+/** Connections in all; past it new ones are closed at once (I-11). */
 const CONNECTIONS_MAX = 4096;
+/** Those of them that have not said who they are; past it the oldest is closed: a crowd of them keeps nobody out. */
+const SILENT_MAX = 1024;
 /** A connection that has not sent its first bytes by then is closed; `dog` and old clients may stay silent long after. */
 const FIRST_BYTES_DEADLINE_MS = 30_000;
 
@@ -20,6 +22,8 @@ export interface FrontDoorOptions {
 /** The one port for clients of the protocol, for `dog` and for other sheep: the first bytes tell who it is. */
 export class FrontDoor {
   private readonly sockets = new Set<Socket>();
+  /** In the order of arrival. */
+  private readonly silent = new Set<Socket>();
   private readonly servers: Server[] = [];
 
   constructor(private readonly options: FrontDoorOptions) {}
@@ -46,8 +50,10 @@ export class FrontDoor {
       socket.destroy();
       return;
     }
+    if (this.silent.size >= SILENT_MAX) this.closeOldestSilent();
     this.sockets.add(socket);
-    socket.on('close', () => this.sockets.delete(socket));
+    this.silent.add(socket);
+    socket.on('close', () => this.forget(socket));
     socket.on('error', (error) => this.options.log.debug({ err: error.message }, 'a connection broke'));
     socket.setTimeout(FIRST_BYTES_DEADLINE_MS, () => socket.destroy());
     let seen: Buffer = Buffer.alloc(0);
@@ -57,6 +63,7 @@ export class FrontDoor {
       if (peer === 'need-more') return;
       socket.pause();
       socket.off('data', onData);
+      this.silent.delete(socket);
       socket.setTimeout(0);
       if (peer) this.options.transport.accept(socket, seen);
       else {
@@ -66,5 +73,18 @@ export class FrontDoor {
       }
     };
     socket.on('data', onData);
+  }
+
+  private closeOldestSilent(): void {
+    const [oldest] = this.silent;
+    if (oldest === undefined) return;
+    // At once, not at its 'close': a burst of arrivals comes before that.
+    this.forget(oldest);
+    oldest.destroy();
+  }
+
+  private forget(socket: Socket): void {
+    this.silent.delete(socket);
+    this.sockets.delete(socket);
   }
 }

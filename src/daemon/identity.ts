@@ -35,7 +35,9 @@ export function loadIdentity(dir: string): Identity {
     return found;
   } catch (error) {
     if (error instanceof AppError) throw error;
-    throw new AppError('system', `cannot use the directory ${dir}: ${AppError.from(error).message}`, { cause: error });
+    throw new AppError('system', `cannot use the directory ${dir}: ${AppError.from(error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -62,7 +64,8 @@ export async function claimDirectory(dir: string): Promise<void> {
       return;
     } catch (error) {
       const held = error instanceof DiskError && error.code === 'exists';
-      if (!held || retries === 0) throw new AppError('system', AppError.from(error).message, { cause: error });
+      if (!held || retries === 0)
+        throw new AppError('system', AppError.from(error).message, { cause: error });
       await sleep(systemClock, CLAIM_RETRY_MS);
     }
   }

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { AppError } from '../base/errors.js';
 import { systemClock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import { createLogger, type Logger } from '../base/log.js';
 import { systemRandom } from '../base/random.js';
 import { openHostCoordinator } from '../coord/local/local-defaults.js';
@@ -77,11 +77,15 @@ export async function runSheep(config: SheepConfig): Promise<RunningSheep> {
     clock: systemClock,
     log: log.child('nbd'),
     observer: {
-      requestDone: (command, durationMs, bytes, error) => metrics?.requestDone(command, durationMs, bytes, error),
+      requestDone: (command, durationMs, bytes, error) =>
+        metrics?.requestDone(command, durationMs, bytes, error),
     },
     ...tlsOptions(config),
   });
-  metrics = new Metrics(() => core, () => nbd.stats().connections);
+  metrics = new Metrics(
+    () => core,
+    () => nbd.stats().connections,
+  );
   const door = new FrontDoor({ transport, handler: core, epoch: () => core.epoch, log: log.child('door') });
   let stopping: Promise<void> | undefined;
   const stop = (reason: string, code = 0): Promise<void> => {
@@ -121,7 +125,10 @@ async function openDoors(
   } catch (error) {
     const cause = error as NodeJS.ErrnoException & { port?: number };
     if (cause.code !== 'EADDRINUSE') throw error;
-    throw new AppError('system', `port ${cause.port ?? ''} is in use: choose others, or stop what listens there`);
+    throw new AppError(
+      'system',
+      `port ${cause.port ?? ''} is in use: choose others, or stop what listens there`,
+    );
   }
 }
 
@@ -129,7 +136,9 @@ function tlsOptions(config: SheepConfig): { tls: NbdTlsOptions } | undefined {
   const mode = config.tlsMode;
   if (mode === 'off') return undefined;
   if (config.tlsPsk !== undefined) {
-    return { tls: { mode, credentials: { type: 'psk', keys: parsePskFile(readFileSync(config.tlsPsk, 'utf8')) } } };
+    return {
+      tls: { mode, credentials: { type: 'psk', keys: parsePskFile(readFileSync(config.tlsPsk, 'utf8')) } },
+    };
   }
   if (config.tlsCert === undefined || config.tlsKey === undefined) {
     throw new AppError('usage', 'TLS needs --tls-cert and --tls-key, or --tls-psk');
@@ -161,7 +170,10 @@ async function openNodeStore(
   for (const name of existsSync(stores) ? readdirSync(stores) : []) {
     if (name === formatId) continue;
     if (!former.includes(name)) {
-      throw new AppError('system', `${join(stores, name)} belongs to another cluster: choose another directory`);
+      throw new AppError(
+        'system',
+        `${join(stores, name)} belongs to another cluster: choose another directory`,
+      );
     }
     log.info({ store: name }, 'removing the store of an earlier format');
     rmSync(join(stores, name), { recursive: true, force: true });

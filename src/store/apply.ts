@@ -62,6 +62,7 @@ function applyPart(context: StoreContext, object: StoredObject, part: Part): voi
   const { type, firstBlock, blockCount, checksums } = part;
   const offset = firstBlock * BLOCK_SIZE;
   const before = countUsed(object.table, firstBlock, blockCount);
+  if (type !== recordTypes.direct) object.noteJournaled(firstBlock, blockCount);
   if (type === recordTypes.image || type === recordTypes.direct) {
     object.file.write(part.buffers, offset);
   } else if (before > 0) {

@@ -73,6 +73,10 @@ export class StoredObject {
   closed = false;
   /** Written straight to the file since the file was last synced. */
   directDirty = false;
+  /** Per block the number of its last change that went through the journal; changes up to syncedChanges are in the file. */
+  private journaled: Uint32Array | undefined;
+  private journaledChanges = 0;
+  private syncedChanges = 0;
   /** The file's name is known to survive a power cut. */
   nameDurable = true;
   /** Second chance of the cache. */
@@ -93,8 +97,25 @@ export class StoredObject {
   /** Syncs data and tail; afterwards the slot written last is the durable one. */
   async sync(): Promise<void> {
     const slot = this.lastSlot;
+    const changes = this.journaledChanges;
     await this.file.sync();
     this.durableSlot = slot;
+    this.syncedChanges = Math.max(this.syncedChanges, changes);
+  }
+
+  /** Blocks that got a content which only the journal keeps until the file is synced. */
+  noteJournaled(firstBlock: number, blockCount: number): void {
+    this.journaled ??= new Uint32Array(this.blocks);
+    this.journaled.fill(++this.journaledChanges, firstBlock, firstBlock + blockCount);
+  }
+
+  /** Some of these blocks would lose such a content if half of a direct write reached the platter. */
+  hasJournaled(firstBlock: number, blockCount: number): boolean {
+    if (this.journaled === undefined || this.journaledChanges === this.syncedChanges) return false;
+    for (let block = firstBlock; block < firstBlock + blockCount; block++) {
+      if (this.journaled[block]! > this.syncedChanges) return true;
+    }
+    return false;
   }
 
   /** Writes the table to the slot that is not known to be durable. */

@@ -16,12 +16,24 @@ export function planChange(context: StoreContext, op: Operation, object: StoredO
   }
   op.creates = !object || op.mode === 'create';
   const base = op.creates ? undefined : object;
-  op.parts = op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, context.limits.directBytes);
+  op.parts = op.kind === 'zero' ? planZero(op, base) : planWrite(op, base, directBytes(context, op, base));
   op.waits = op.creates || object!.activeGeneration !== context.journal.current.generation;
   const growth = growthBlocks(op.parts, base) + (op.creates ? 4 : 0);
   if (growth === 0) return;
   context.space.need(growth * BLOCK_SIZE);
   if (context.space.scarce && base) reserve(op, base);
+}
+
+/**
+ * From which length on a write may go straight to the object. Never over blocks whose content is durable only in the
+ * journal: a power cut could leave half of the write over bytes that are older than that, and nothing would tell.
+ */
+function directBytes(context: StoreContext, op: Operation, object: StoredObject | undefined): number {
+  const { directBytes } = context.limits;
+  if (object === undefined || op.length < directBytes) return directBytes;
+  const first = Math.floor(op.offset / BLOCK_SIZE);
+  const last = Math.ceil((op.offset + op.length) / BLOCK_SIZE);
+  return object.hasJournaled(first, last - first) ? Number.POSITIVE_INFINITY : directBytes;
 }
 
 /** True for what makes or destroys a file, or may. */

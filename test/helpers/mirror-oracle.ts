@@ -205,7 +205,8 @@ export class MirrorOracle {
   private pattern(length: number): Buffer {
     const words = new Uint32Array(Math.ceil(length / 4));
     const stamp = this.stamp++;
-    for (let i = 0; i < words.length; i++) words[i] = Math.imul(i + 1, 0x9e3779b1) ^ Math.imul(stamp, 0x85ebca6b);
+    for (let i = 0; i < words.length; i++)
+      words[i] = Math.imul(i + 1, 0x9e3779b1) ^ Math.imul(stamp, 0x85ebca6b);
     return Buffer.from(words.buffer, 0, length);
   }
 }
@@ -241,10 +242,16 @@ function differs(what: string, found: Buffer, wanted: Buffer, offset: number): E
 }
 
 /** Longest request that was in flight at some moment from `fromMs` to `toMs`, and began after `afterMs`. */
-export function longestBetween(timings: readonly Timing[], afterMs: number, fromMs: number, toMs: number): number {
+export function longestBetween(
+  timings: readonly Timing[],
+  afterMs: number,
+  fromMs: number,
+  toMs: number,
+): number {
   let longest = 0;
   for (const { startMs, endMs } of timings) {
-    if (startMs >= afterMs && endMs >= fromMs && startMs <= toMs) longest = Math.max(longest, endMs - startMs);
+    if (startMs >= afterMs && endMs >= fromMs && startMs <= toMs)
+      longest = Math.max(longest, endMs - startMs);
   }
   return longest;
 }

@@ -91,7 +91,13 @@ export class NbdClient {
     this.socket.destroy();
   }
 
-  private request(command: number, offset: number, length: number, data?: Buffer, flags = 0): Promise<Buffer> {
+  private request(
+    command: number,
+    offset: number,
+    length: number,
+    data?: Buffer,
+    flags = 0,
+  ): Promise<Buffer> {
     const what = `${nameOf(command)} ${length} at ${offset}`;
     if (this.broken !== undefined) return Promise.reject(new NbdFailure(what, 0));
     const cookie = this.nextCookie++;

@@ -1,6 +1,16 @@
 /** A cluster of real sheep: processes of their own on free loopback ports, in a temporary folder, killed as tests like. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -113,7 +123,14 @@ export class RealSheep {
   spawn(): void {
     const words = [
       ...['--dir', this.dir, '--coordinator', this.coordinator, '--zone', String(this.index)],
-      ...['--port', String(this.port), '--nbd-port', String(this.nbdPort), '--http-port', String(this.httpPort)],
+      ...[
+        '--port',
+        String(this.port),
+        '--nbd-port',
+        String(this.nbdPort),
+        '--http-port',
+        String(this.httpPort),
+      ],
       ...['--log', this.logFile, '--pid-file', this.beside('pid')],
     ];
     const output = openSync(this.beside('out'), 'a');
@@ -136,17 +153,22 @@ export class RealSheep {
   /** Waits until it answers control calls; before the cluster is formatted that is all a sheep can do. */
   async waitUp(): Promise<void> {
     await within(START_DEADLINE_MS, `sheep ${this.index} answers`, async () => {
-      if (!this.running) throw new Error(`sheep ${this.index} ended: ${await this.exited}\n${this.tail()}`);
+      // Waiting on is of no use then, and the reason is in the log.
+      if (!this.running) return true;
       const { status } = await this.call('cluster.info', {});
       return status === 'running' || status === 'wait-for-format';
     });
+    if (!this.running) throw new Error(`sheep ${this.index} ended: ${await this.exited}\n${this.tail()}`);
   }
 
   /** Exit code or signal; waits for the end. */
   async end(deadlineMs = START_DEADLINE_MS): Promise<number | string> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`sheep ${this.index} does not end\n${this.tail()}`)), deadlineMs);
+      timer = setTimeout(
+        () => reject(new Error(`sheep ${this.index} does not end\n${this.tail()}`)),
+        deadlineMs,
+      );
     });
     return Promise.race([this.exited, late]).finally(() => clearTimeout(timer));
   }
@@ -158,7 +180,11 @@ export class RealSheep {
   }
 
   /** One call on a connection of its own. */
-  async call<M extends ControlMethod>(method: M, params: ControlParams<M>, blob?: Buffer): Promise<ControlResult<M>> {
+  async call<M extends ControlMethod>(
+    method: M,
+    params: ControlParams<M>,
+    blob?: Buffer,
+  ): Promise<ControlResult<M>> {
     const client = await ControlClient.connect({ host: '127.0.0.1', port: this.port });
     try {
       const signal = AbortSignal.timeout(CALL_DEADLINE_MS);
@@ -170,7 +196,9 @@ export class RealSheep {
 
   /** What /health says: everything is up and caught up, as this sheep sees it. */
   async healthy(): Promise<boolean> {
-    const response = await fetch(`http://127.0.0.1:${this.httpPort}/health`, { signal: AbortSignal.timeout(5000) });
+    const response = await fetch(`http://127.0.0.1:${this.httpPort}/health`, {
+      signal: AbortSignal.timeout(5000),
+    });
     const body = (await response.json()) as { healthy: boolean };
     return response.status === 200 && body.healthy;
   }
@@ -222,14 +250,26 @@ export class RealCluster {
   }
 
   /** A sheep more, not started. */
-  async spare(name: string, overrides: Partial<Pick<RealSheep, 'dir' | 'coordinator' | 'port'>> = {}): Promise<RealSheep> {
+  async spare(
+    name: string,
+    overrides: Partial<Pick<RealSheep, 'dir' | 'coordinator' | 'port'>> = {},
+  ): Promise<RealSheep> {
     const [port, nbdPort, httpPort] = (await freePorts(3)) as [number, number, number];
-    const own = { dir: join(this.folder, name), coordinator: join(this.folder, 'coordinator'), port, ...overrides };
+    const own = {
+      dir: join(this.folder, name),
+      coordinator: join(this.folder, 'coordinator'),
+      port,
+      ...overrides,
+    };
     return new RealSheep(90, own.dir, own.coordinator, own.port, nbdPort, httpPort);
   }
 
   /** A call through the first sheep that runs. */
-  call<M extends ControlMethod>(method: M, params: ControlParams<M>, blob?: Buffer): Promise<ControlResult<M>> {
+  call<M extends ControlMethod>(
+    method: M,
+    params: ControlParams<M>,
+    blob?: Buffer,
+  ): Promise<ControlResult<M>> {
     const one = this.sheep.find((each) => each.running);
     if (one === undefined) throw new Error('no sheep runs');
     return one.call(method, params, blob);
@@ -249,7 +289,9 @@ export class RealCluster {
   }
 
   tails(): string {
-    return this.sheep.map((one) => `--- sheep ${one.index}, pid ${one.pid}, port ${one.port}\n${one.tail()}`).join('\n');
+    return this.sheep
+      .map((one) => `--- sheep ${one.index}, pid ${one.pid}, port ${one.port}\n${one.tail()}`)
+      .join('\n');
   }
 
   /** Kills what runs and removes everything. */
@@ -262,7 +304,9 @@ export class RealCluster {
 /** Blocks taken on disk by all objects of a sheep, its journal and the rest left out. */
 export function objectDiskBytes(dir: string): number {
   return readdirSync(join(dir, 'store'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.parentPath.includes('journal') && !entry.name.includes('journal'))
+    .filter(
+      (entry) => entry.isFile() && !entry.parentPath.includes('journal') && !entry.name.includes('journal'),
+    )
     .map((entry) => statSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.blocks ?? 0)
     .reduce((sum, blocks) => sum + blocks * 512, 0);
 }
@@ -279,7 +323,10 @@ export async function withCluster(
   let timer: NodeJS.Timeout | undefined;
   try {
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no end after ${options.deadlineMs} ms`)), options.deadlineMs);
+      timer = setTimeout(
+        () => reject(new Error(`no end after ${options.deadlineMs} ms`)),
+        options.deadlineMs,
+      );
     });
     await Promise.race([body(cluster), late]);
   } catch (error) {

@@ -61,7 +61,10 @@ export class StampedVolume {
 
   /** Writes these blocks, of which no other write may be in flight. */
   writeAt(client: NbdClient, first: number, count: number): Promise<void> {
-    return this.write(client, Array.from({ length: count }, (_, i) => first + i));
+    return this.write(
+      client,
+      Array.from({ length: count }, (_, i) => first + i),
+    );
   }
 
   /** What the volume holds now, kept: for a snapshot. Nothing may be in flight. */

@@ -8,7 +8,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mustBeEqual } from '../helpers/mirror-oracle.js';
 import { NbdClient } from '../helpers/nbd-client.js';
-import { objectDiskBytes, ownedProcess, type RealCluster, within, withCluster } from '../helpers/real-cluster.js';
+import {
+  objectDiskBytes,
+  ownedProcess,
+  type RealCluster,
+  withCluster,
+  within,
+} from '../helpers/real-cluster.js';
 import { requires } from '../helpers/requires.js';
 import { mustRun } from './nbd-setup.js';
 
@@ -54,14 +60,23 @@ async function usedBytes(cluster: RealCluster, name: string): Promise<number> {
   return rows.filter((row) => !row.snapshot).reduce((sum, row) => sum + row.usedBytes, 0);
 }
 
-withImage(GRUB_ISO, 'qemu-img', 'nbdcopy')('an ISO goes in by qemu-img and comes out of each sheep', () =>
+withImage(
+  GRUB_ISO,
+  'qemu-img',
+  'nbdcopy',
+)('an ISO goes in by qemu-img and comes out of each sheep', () =>
   withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
     await importImage(cluster, 'iso', GRUB_ISO);
     await mustEqualImage(cluster, 'iso', GRUB_ISO);
   }),
 );
 
-withImage(IPXE_ISO, 'qemu-img', 'qemu-io', 'nbdcopy')('snapshots and clones of an image keep it while the volume changes', () =>
+withImage(
+  IPXE_ISO,
+  'qemu-img',
+  'qemu-io',
+  'nbdcopy',
+)('snapshots and clones of an image keep it while the volume changes', () =>
   withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
     const [first] = cluster.sheep as [RealCluster['sheep'][0]];
     await cluster.call('vdi.create', { name: 'disk', sizeBytes: statSync(IPXE_ISO).size });
@@ -75,12 +90,25 @@ withImage(IPXE_ISO, 'qemu-img', 'qemu-io', 'nbdcopy')('snapshots and clones of a
     await mustEqualImage(cluster, 'copy', IPXE_ISO);
     await mustRun('qemu-io', '-f', 'raw', '-c', 'write -P 0xa5 0 64k', '-c', 'flush', first.uri('copy'));
     await mustEqualImage(cluster, 'disk@before', IPXE_ISO);
-    await mustRun('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 0x5a 100k 900k', cluster.sheep[2]!.uri('disk'));
+    await mustRun(
+      'qemu-io',
+      '-r',
+      '-f',
+      'raw',
+      '-c',
+      'read -P 0x5a 100k 900k',
+      cluster.sheep[2]!.uri('disk'),
+    );
     await mustRun('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 0xa5 0 64k', cluster.sheep[2]!.uri('copy'));
   }),
 );
 
-requires(test, 'qemu-img', 'nbdinfo', 'qemu-io')('holes are seen by qemu-img map and nbdinfo', () =>
+requires(
+  test,
+  'qemu-img',
+  'nbdinfo',
+  'qemu-io',
+)('holes are seen by qemu-img map and nbdinfo', () =>
   withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
     await cluster.call('vdi.create', { name: 'thin', sizeBytes: 64 * MIB });
     const uri = cluster.sheep[0]!.uri('thin');
@@ -124,8 +152,26 @@ requires(test, 'qemu-io')('discards free bytes in the list of volumes and on the
         return objectDiskBytes(one.dir) - emptyBytes[i]! <= 15 * MIB + MIB / 4;
       });
     }
-    const reads = ['-c', 'read -P 7 0 8M', '-c', 'read -P 0 8M 16M', '-c', 'read -P 7 24M 2M', '-c', 'read -P 0 26M 1M'];
-    await mustRun('qemu-io', '-r', '-f', 'raw', ...reads, '-c', 'read -P 7 27M 5M', cluster.sheep[1]!.uri('disk'));
+    const reads = [
+      '-c',
+      'read -P 7 0 8M',
+      '-c',
+      'read -P 0 8M 16M',
+      '-c',
+      'read -P 7 24M 2M',
+      '-c',
+      'read -P 0 26M 1M',
+    ];
+    await mustRun(
+      'qemu-io',
+      '-r',
+      '-f',
+      'raw',
+      ...reads,
+      '-c',
+      'read -P 7 27M 5M',
+      cluster.sheep[1]!.uri('disk'),
+    );
   }),
 );
 
@@ -151,7 +197,11 @@ async function boots(drive: string, text: string): Promise<void> {
   }
 }
 
-withImage(GRUB_ISO, 'qemu-img', 'qemu-system-x86_64')('a guest boots from a volume, and from a clone of its snapshot', () =>
+withImage(
+  GRUB_ISO,
+  'qemu-img',
+  'qemu-system-x86_64',
+)('a guest boots from a volume, and from a clone of its snapshot', () =>
   withCluster({ deadlineMs: 2 * BOOT_DEADLINE_MS + 60_000 }, async (cluster) => {
     await importImage(cluster, 'boot', GRUB_ISO);
     const drive = (index: number, name: string) =>

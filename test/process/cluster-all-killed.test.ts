@@ -61,7 +61,9 @@ test('everything acknowledged is there after all three are killed and return in 
       await cluster.waitHealthy();
       const writes = volume.acknowledgedWrites - writesBefore;
       const lastMs = Math.round(spawnedMs - startMs);
-      process.stdout.write(`${order.join('')}: ${writes} writes, started over ${lastMs} ms, all read ${readMs} ms later\n`);
+      process.stdout.write(
+        `${order.join('')}: ${writes} writes, started over ${lastMs} ms, all read ${readMs} ms later\n`,
+      );
       assert.ok(writes > 0);
     }
   }));

@@ -31,7 +31,11 @@ export async function chainRun(cluster: RealCluster, snapshots: number, keepEver
   const isKept = (step: number) => step < CYCLE || step >= snapshots - CYCLE || step % keepEvery === 0;
   const steps = states.map((_, step) => step);
   const before = cluster.sheep.map((one) => objectDiskBytes(one.dir));
-  await deleteAll(cluster, steps.filter((step) => !isKept(step)), below);
+  await deleteAll(
+    cluster,
+    steps.filter((step) => !isKept(step)),
+    below,
+  );
   const freedBytes = unseen(snapshots, isKept) * OBJECT_BYTES;
   for (const [i, one] of cluster.sheep.entries()) {
     await within(30_000, `sheep ${i} frees ${freedBytes} bytes`, () => {
@@ -52,7 +56,11 @@ export async function chainRun(cluster: RealCluster, snapshots: number, keepEver
 }
 
 /** In random order, some at a time, through all sheep. */
-async function deleteAll(cluster: RealCluster, steps: number[], below: (below: number) => number): Promise<void> {
+async function deleteAll(
+  cluster: RealCluster,
+  steps: number[],
+  below: (below: number) => number,
+): Promise<void> {
   const order = steps.map((step) => ({ step, at: below(1 << 30) })).sort((a, b) => a.at - b.at);
   await forEachLimit(order, DELETES_AT_ONCE, async ({ step }) => {
     await cluster.sheep[step % 3]!.call('vdi.delete', { name: 'disk', tag: `s${step}` });

@@ -13,11 +13,16 @@ import { mustRun } from '../interop/nbd-setup.js';
 async function dropCached(folder: string): Promise<void> {
   await mustRun('sync', '-f', folder);
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile()) await mustRun('dd', `if=${join(entry.parentPath, entry.name)}`, 'iflag=nocache', 'count=0');
+    if (entry.isFile())
+      await mustRun('dd', `if=${join(entry.parentPath, entry.name)}`, 'iflag=nocache', 'count=0');
   }
 }
 
-requires(test, 'dd', 'sync')('a volume whose objects have left the page cache reads back whole', () =>
+requires(
+  test,
+  'dd',
+  'sync',
+)('a volume whose objects have left the page cache reads back whole', () =>
   withCluster({ deadlineMs: 60_000 }, async (cluster) => {
     const volume = new StampedVolume(2048);
     const below = seeded(7);

@@ -93,7 +93,9 @@ for (const door of ['port', 'nbdPort'] as const) {
         other.close();
       });
       const grownMib = Math.round((residentBytes(target) - beforeBytes) / MIB);
-      process.stdout.write(`${door}: ${steady.writes} writes, longest ${Math.round(steady.longestMs)} ms, ${grownMib} MiB\n`);
+      process.stdout.write(
+        `${door}: ${steady.writes} writes, longest ${Math.round(steady.longestMs)} ms, ${grownMib} MiB\n`,
+      );
       assert.ok(grownMib * MIB < GROWTH_BYTES_MAX);
       for (const socket of opened) socket.destroy();
     }));

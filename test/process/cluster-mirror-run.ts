@@ -123,14 +123,23 @@ function print(oracle: MirrorOracle, kills: readonly Kill[]): void {
     return longestBetween(timings, before?.toMs ?? 0, kill.fromMs, kill.toMs);
   };
   const line = (label: string, values: number[]) => {
-    const sorted = values.map(Math.round).sort((a, b) => a - b).filter((value) => value > 0);
+    const sorted = values
+      .map(Math.round)
+      .sort((a, b) => a - b)
+      .filter((value) => value > 0);
     const show = `median ${median(sorted)}, all ${sorted.join(' ')}`;
     process.stdout.write(`${label} (ms, ${sorted.length}): ${show}\n`);
   };
   process.stdout.write(`requests: ${JSON.stringify(counts)}\n`);
   line('stall at the kill of a store', kills.filter((kill) => !kill.gateway).map(stall));
   line('stall at the kill of the gateway', kills.filter((kill) => kill.gateway).map(stall));
-  line('restart until it answers', kills.map((kill) => kill.restartMs));
-  line('restart until all is well', kills.map((kill) => kill.healMs));
+  line(
+    'restart until it answers',
+    kills.map((kill) => kill.restartMs),
+  );
+  line(
+    'restart until all is well',
+    kills.map((kill) => kill.healMs),
+  );
   line('request', [median(timings.map((timing) => timing.endMs - timing.startMs))]);
 }

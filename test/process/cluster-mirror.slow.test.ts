@@ -8,7 +8,11 @@ import { mirrorRun } from './cluster-mirror-run.js';
 
 const MIB = 1024 * 1024;
 
-requires(test, 'qemu-storage-daemon', 'nbdcopy')('a volume equals its mirror after fifty kills under load', () =>
+requires(
+  test,
+  'qemu-storage-daemon',
+  'nbdcopy',
+)('a volume equals its mirror after fifty kills under load', () =>
   withCluster({ deadlineMs: 1_150_000 }, (cluster) =>
     mirrorRun(cluster, {
       kills: Number(process.env.KILLS ?? 50),

@@ -7,7 +7,11 @@ import { mirrorRun } from './cluster-mirror-run.js';
 
 const MIB = 1024 * 1024;
 
-requires(test, 'qemu-storage-daemon', 'nbdcopy')('a volume equals its mirror after six kills under load', () =>
+requires(
+  test,
+  'qemu-storage-daemon',
+  'nbdcopy',
+)('a volume equals its mirror after six kills under load', () =>
   withCluster({ deadlineMs: 150_000 }, (cluster) =>
     mirrorRun(cluster, {
       kills: 6,

@@ -198,7 +198,7 @@ for (const before of [false, true]) {
     await world.run(6000);
     assert.ok(world.isUp('c'), 'registered again');
     assert.ok(node.membership.leaseValid());
-    assert.ok(registrations >= 3);
+    assert.is(registrations, 2, 'the fault was met');
   });
 }
 
@@ -266,7 +266,8 @@ test('races of proposals and lagging watches: epochs have no gaps, and nobody is
       const id = random.pick(ids);
       if (random.chance(0.5)) {
         world.coordinators.kill(id);
-        await world.nodes.get(id)!.membership.stop().catch(() => {});
+        // A dead process's calls never settle.
+        void world.nodes.get(id)!.membership.stop();
         await world.run(random.below(150));
         world.start(id);
       } else {

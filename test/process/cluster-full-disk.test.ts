@@ -1,0 +1,106 @@
+// deadline: 180 s
+/** One sheep's disk runs full: new data is refused, nothing else is, and room that is freed can be used again (I-8). */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { NbdClient, NbdFailure } from '../helpers/nbd-client.js';
+import { RealCluster, type RealSheep } from '../helpers/real-cluster.js';
+import { BLOCK_BYTES, StampedVolume } from '../helpers/stamped-volume.js';
+
+const MIB = 1024 * 1024;
+const ENOSPC = 28;
+/** Room for two journal segments, the reserve, and about 100 MiB of objects. */
+const DISK_SIZE = '360m';
+const VOLUME_BLOCKS = 300 * (MIB / BLOCK_BYTES);
+const STEP_BLOCKS = MIB / BLOCK_BYTES;
+const FULL = 2;
+
+function mountSmall(folder: string): boolean {
+  try {
+    mkdirSync(folder, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_SIZE}`, 'tmpfs', folder], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes 1 MiB after the other until one is refused; resolves with how many were not. */
+async function fill(client: NbdClient, volume: StampedVolume, from: number): Promise<number> {
+  for (let at = from; at < VOLUME_BLOCKS; at += STEP_BLOCKS) {
+    try {
+      await volume.writeAt(client, at, STEP_BLOCKS);
+    } catch (error) {
+      if (error instanceof NbdFailure && error.errno === ENOSPC) return (at - from) / STEP_BLOCKS;
+      throw error;
+    }
+  }
+  throw new Error('the disk did not run full');
+}
+
+async function checkThroughAll(sheep: readonly RealSheep[], volume: StampedVolume): Promise<void> {
+  for (const one of sheep) {
+    const client = await NbdClient.open(one.nbd, 'disk');
+    await volume.check(client, `sheep ${one.index}`);
+    client.close();
+  }
+}
+
+async function run(cluster: RealCluster): Promise<void> {
+  const volume = new StampedVolume(VOLUME_BLOCKS);
+  await cluster.call('vdi.create', { name: 'disk', sizeBytes: VOLUME_BLOCKS * BLOCK_BYTES });
+  const client = await NbdClient.open(cluster.sheep[0]!.nbd, 'disk');
+  const filled = await fill(client, volume, 0);
+  process.stdout.write(`full after ${filled} MiB\n`);
+  assert.ok(filled >= 20, `refused after ${filled} MiB`);
+  // What is there can be read, and written over.
+  await checkThroughAll(cluster.sheep, volume);
+  await volume.writeAt(client, 0, STEP_BLOCKS);
+  await client.flush();
+  // A node with a full disk starts, and serves.
+  await cluster.sheep[FULL]!.kill();
+  await cluster.sheep[FULL]!.start();
+  await cluster.waitHealthy();
+  await checkThroughAll(cluster.sheep, volume);
+  // Room comes back with a discard, and is enough for as much again.
+  const freed = 16 * STEP_BLOCKS;
+  await client.trim(0, freed * BLOCK_BYTES);
+  volume.acknowledged.fill(0, 0, freed);
+  await client.flush();
+  for (let at = 0; at < freed / 2; at += STEP_BLOCKS) await volume.writeAt(client, at, STEP_BLOCKS);
+  await checkThroughAll(cluster.sheep, volume);
+  // And with a deletion: another volume can be filled then.
+  client.close();
+  await cluster.call('vdi.delete', { name: 'disk' });
+  const second = new StampedVolume(VOLUME_BLOCKS);
+  await cluster.call('vdi.create', { name: 'next', sizeBytes: VOLUME_BLOCKS * BLOCK_BYTES });
+  const next = await NbdClient.open(cluster.sheep[1]!.nbd, 'next');
+  const filledAgain = await fill(next, second, 0);
+  next.close();
+  assert.ok(filledAgain >= filled - 12, `only ${filledAgain} MiB after the deletion, ${filled} before`);
+}
+
+test('a full disk refuses new data with no-space, keeps serving, and takes writes after room is freed', async () => {
+  let mounted: string | undefined;
+  const dirOf = (index: number, folder: string): string => {
+    const dir = join(folder, `sheep${index}`);
+    if (index === FULL && mountSmall(dir)) mounted = dir;
+    return dir;
+  };
+  const cluster = await RealCluster.start({ dirOf });
+  try {
+    if (mounted === undefined) process.stderr.write('skipped: a full disk (needs the right to mount a tmpfs)\n');
+    else await run(cluster);
+  } catch (error) {
+    process.stderr.write(`${cluster.tails()}\n`);
+    throw error;
+  } finally {
+    for (const one of cluster.sheep) await one.kill();
+    if (mounted !== undefined) execFileSync('umount', [mounted]);
+    await cluster.stop();
+  }
+});
+
+test.run();
