@@ -32,9 +32,9 @@ export class CatchUp {
   enter(context: EpochContext): void {
     const self = context.view.self;
     if (self === undefined || !self.up) return;
+    void this.settleOwn(context);
     if (self.behindSince === undefined) {
       this.remaining = 0;
-      void this.settleOwn(context);
       return;
     }
     if (this.doneFor !== self.upSince) {
@@ -44,22 +44,43 @@ export class CatchUp {
     void this.run(context, self.behindSince + 1, self.upSince);
   }
 
-  /** A full member settles what it is the primary of, also when no client asks for it. */
+  /**
+   * A primary settles what it has to, also when no client asks for it, and then says so: from then on the others
+   * may read from their own replicas. Before that, an old content there could be shown although the primary will
+   * choose the newer one (I-2).
+   */
   private async settleOwn(context: EpochContext): Promise<void> {
+    const { node } = this;
     await Promise.race([context.peered.promise, context.view.ended.promise]);
-    for (const oid of [...this.node.unsettled.pending]) {
-      if (context !== this.node.context || this.node.stopped) return;
+    while (context === node.context && !node.stopped) {
       try {
-        await this.settleOne(context, oid);
+        for (const oid of [...node.unsettled.pending]) await this.settleOne(context, oid);
+        await Promise.all(context.view.peers.map((id) => this.announceSettled(context, id)));
+        return;
       } catch (error) {
-        this.node.options.log.warn({ err: AppError.from(error).message }, 'settling an object failed');
+        if (error instanceof EpochEnded) return;
+        node.options.log.warn({ err: AppError.from(error).message }, 'settling was interrupted, going on');
       }
+      await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+    }
+  }
+
+  private async announceSettled(context: EpochContext, nodeId: string): Promise<void> {
+    const { node } = this;
+    while (context === node.context && !node.stopped) {
+      try {
+        await node.ask(context, nodeId, emptyMessage(PeerType.replicaSettled));
+        return;
+      } catch (error) {
+        if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
+      }
+      await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
     }
   }
 
   private async settleOne(context: EpochContext, oid: bigint): Promise<void> {
     const address = await this.node.options.resolve(oid);
-    if (context !== this.node.context) return;
+    if (context !== this.node.context || this.node.stopped) throw new EpochEnded();
     if (address === undefined) await this.drop(context, oid);
     else if (context.view.locate(address).serving[0] === this.node.selfId) {
       await this.primary.settler.settle(context, address);

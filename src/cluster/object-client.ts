@@ -155,8 +155,9 @@ export class ObjectClient {
     const { serving, targets } = context.view.locate(address);
     if (node.options.mutants?.serveStaleReplica && targets.includes(node.selfId)) return true;
     if (context !== node.context || !context.drained.fired || !serving.includes(node.selfId)) return false;
-    if (serving[0] === node.selfId && node.inFlight.has(address.oid)) return false;
-    if (serving[0] === node.selfId && !context.peered.fired) return false;
+    if (serving[0] !== node.selfId) {
+      if (!context.settledPrimaries.has(serving[0]!)) return false;
+    } else if (node.inFlight.has(address.oid) || !context.peered.fired) return false;
     return !node.unsettled.overlaps(address.oid, offset, offset + length) && node.options.membership.leaseValid();
   }
 

@@ -39,6 +39,8 @@ export class EpochContext {
   readonly drained = new Signal();
   /** Every other node that is up has told what it has unsettled: this node may act as a primary. */
   readonly peered = new Signal();
+  /** Nodes that have settled everything they are the primary of in this epoch. */
+  readonly settledPrimaries = new Set<string>();
   readonly streams = new Map<string, CommitStream>();
   /** Settling in progress, by object. */
   readonly settling = new Map<bigint, Promise<boolean>>();

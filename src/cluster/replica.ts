@@ -32,7 +32,7 @@ export class Replica {
       case PeerType.replicaSums:
         return this.checksums(message);
       case PeerType.replicaSettled:
-        return this.settled(message);
+        return this.settled(message, origin);
       case PeerType.flush:
         return this.flush();
       case PeerType.peering:
@@ -76,7 +76,12 @@ export class Replica {
     return answer;
   }
 
-  private async settled(message: PeerMessage): Promise<PeerMessage> {
+  /** One object, or (without one) everything that the sender is the primary of in this epoch. */
+  private async settled(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
+    if (message.oid === 0n) {
+      this.node.context!.settledPrimaries.add(origin.nodeId);
+      return emptyMessage(PeerType.replicaSettled + 1);
+    }
     await this.node.applyWork(() => this.node.store.touch(message.oid, message.epoch));
     this.node.unsettled.settle(message.oid);
     await this.node.store.clearSuspects([message.oid]);

@@ -44,6 +44,8 @@ export function parseSheepArguments(argv: readonly string[]): SheepConfig {
     .option('--tls-client-ca <file>', 'clients must show a certificate of this authority, PEM')
     .option('--tls-psk <file>', 'pre-shared keys: lines of user:hexkey')
     .option('--lease-ttl-ms <ms>', 'a silent sheep is excluded after this', integer(500, 600_000), 3000)
+    // The caller says what was wrong, once.
+    .configureOutput({ outputError: () => {} })
     .exitOverride()
     .allowExcessArguments(false);
   try {

@@ -1,5 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net';
 import { existsSync, unlinkSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from '../base/log.js';
 import type { ControlHandler } from '../control/api.js';
 import { serveControl } from '../control/server.js';

@@ -115,7 +115,7 @@ export class Garbage {
   private async unshared(session: Session, record: VdiRecord): Promise<bigint[]> {
     const { directory } = this.options;
     const family = directory.family(record.root);
-    const mine = await readIndex(this.options.cluster.client, session, record);
+    const mine = await this.indexLeft(session, record);
     const neighbours: Uint32Array[] = [];
     for (const vid of neighboursOf(record.vid, family)) neighbours.push(await this.indexOf(session, family.get(vid)!));
     const doomed: bigint[] = [];
@@ -126,6 +126,16 @@ export class Garbage {
       if (owner !== record.vid) doomed.push(dataOid(record.vid, index));
     });
     return doomed;
+  }
+
+  /** The inode goes last: when it is gone a crash came after everything else was freed. */
+  private async indexLeft(session: Session, record: VdiRecord): Promise<Uint32Array> {
+    try {
+      return await readIndex(this.options.cluster.client, session, record);
+    } catch (error) {
+      if (!AppError.isCode(error, 'no-object')) throw error;
+      return new Uint32Array(0);
+    }
   }
 
   /** The index as it is now: in the owner's memory when that is here. What is stored is never older than acknowledged. */

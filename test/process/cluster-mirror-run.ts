@@ -72,7 +72,8 @@ async function killOne(
   const victim = cluster.sheep[index]!;
   await sleep(systemClock, 200 + below(800));
   const fromMs = performance.now();
-  await victim.kill();
+  // Now and then in good order: for QEMU that must be a pause as well (D-13).
+  await victim.kill(number > 1 && below(6) === 0 ? 'SIGTERM' : 'SIGKILL');
   await sleep(systemClock, below(2) === 0 ? 0 : below(1500));
   const startMs = performance.now();
   await victim.start();

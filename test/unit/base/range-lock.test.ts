@@ -85,7 +85,9 @@ test('random claims are granted exactly when no earlier one that conflicts is le
     for (let i = 0; i < 200; i++) {
       if (random.chance(0.6)) {
         const start = random.below(20);
-        open.push(new Claim(locks, random.pick(['p', 'q']), start, start + 1 + random.below(8), random.chance(0.5)));
+        open.push(
+          new Claim(locks, random.pick(['p', 'q']), start, start + 1 + random.below(8), random.chance(0.5)),
+        );
       } else {
         const granted = open.filter((c) => c.granted);
         if (granted.length === 0) continue;

@@ -194,7 +194,8 @@ function runRandomHistory(seed: number, count: number, needed: number, powerCuts
       story.caughtUp(id);
     }
     // Entering an epoch syncs what the earlier ones acknowledged; the same as far as this model can tell.
-    for (const n of story.record.nodes) if (n.up && random.chance(0.5)) synced.set(n.id, new Set(held.get(n.id)));
+    for (const n of story.record.nodes)
+      if (n.up && random.chance(0.5)) synced.set(n.id, new Set(held.get(n.id)));
 
     const { authority, serving } = story.standing();
     // Acknowledged but unsynced writes may go only when every authority has lost its power.

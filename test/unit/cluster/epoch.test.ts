@@ -87,7 +87,10 @@ test('a node that returns is up, and still behind until it says that it has caug
   const [a, b] = all() as [Registration, Registration];
   const back = registration('c', { incarnation: 'c-2' });
   const returned = history([a, b], [a, b, back]);
-  assert.equal([node(returned, 'c').up, node(returned, 'c').upSince, node(returned, 'c').behindSince], [true, 3, 1]);
+  assert.equal(
+    [node(returned, 'c').up, node(returned, 'c').upSince, node(returned, 'c').behindSince],
+    [true, 3, 1],
+  );
   assert.is(returned.base, 1);
   const done = history([a, b], [a, b, back], [a, b, { ...back, caughtUp: 3 }]);
   assert.equal([node(done, 'c').behindSince, node(done, 'c').caughtUp, done.base], [undefined, true, 4]);

@@ -129,10 +129,13 @@ test('a node whose lease ends is excluded, once, however many propose it', async
   world.coordinators.kill('c');
   await world.run(1000);
   assert.equal([world.last.epoch, world.isUp('c'), world.last.base], [2, false, 1]);
-  assert.equal([a!.epochs, b!.epochs], [
-    [1, 2],
-    [1, 2],
-  ]);
+  assert.equal(
+    [a!.epochs, b!.epochs],
+    [
+      [1, 2],
+      [1, 2],
+    ],
+  );
 });
 
 test('a node cut off stops believing in its lease before the others exclude it (I-3)', async () => {
@@ -188,7 +191,8 @@ for (const before of [false, true]) {
     world.coordinators.kill('c');
     await world.run(500);
     let registrations = 0;
-    const second = (text: string) => text.includes(NODE_PREFIX) && text.includes('"lease"') && ++registrations === 2;
+    const second = (text: string) =>
+      text.includes(NODE_PREFIX) && text.includes('"lease"') && ++registrations === 2;
     const node = world.start('c', { wrap: losing(second, before) });
     await world.run(500);
     assert.ok(world.isUp('c'));
@@ -282,10 +286,15 @@ test('races of proposals and lagging watches: epochs have no gaps, and nobody is
       records.map((r) => r.epoch),
       records.map((_, i) => i + 1),
     );
-    assert.ok(world.last.nodes.every((n) => n.up), `seed ${seed}: all are up in the end`);
+    assert.ok(
+      world.last.nodes.every((n) => n.up),
+      `seed ${seed}: all are up in the end`,
+    );
     // Each incarnation comes up at most once: a stale registration never brings back a former start.
     for (const id of ids) {
-      const starts = records.map((r) => r.nodes.find((n) => n.id === id)!).map((n) => (n.up ? n.incarnation : ''));
+      const starts = records
+        .map((r) => r.nodes.find((n) => n.id === id)!)
+        .map((n) => (n.up ? n.incarnation : ''));
       const runs = starts.filter((s, i) => s !== '' && s !== starts[i - 1]);
       assert.is(new Set(runs).size, runs.length, `seed ${seed}, ${id}: ${runs}`);
     }

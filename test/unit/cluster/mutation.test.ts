@@ -71,7 +71,11 @@ const hostile: [what: string, change: (m: ReturnType<typeof encodeMutation>) => 
 ];
 for (const [what, change] of hostile) {
   test(`a write is refused for ${what}`, () => {
-    const message = encodeMutation(PeerType.write, address, writeOf(0, Buffer.alloc(64), { mode: 'ensure', sync: false }));
+    const message = encodeMutation(
+      PeerType.write,
+      address,
+      writeOf(0, Buffer.alloc(64), { mode: 'ensure', sync: false }),
+    );
     change(message);
     assert.throws(() => decodeMutation(PeerType.write, message), isInvalid);
   });
@@ -82,7 +86,8 @@ test('what may replace the object touches all of it, the rest its own range', ()
   const write = (mode: Mutation['mode']) => writeOf(4096, Buffer.alloc(10), { mode, sync: false });
   assert.equal(rangeOf(write('ensure'), address), { start: 4096, end: 4106 });
   assert.equal(rangeOf(write('update'), address), { start: 4096, end: 4106 });
-  for (const mutation of [write('create'), write('cow'), removeOf(false)]) assert.equal(rangeOf(mutation, address), whole);
+  for (const mutation of [write('create'), write('cow'), removeOf(false)])
+    assert.equal(rangeOf(mutation, address), whole);
 });
 
 test('inodes and attributes have sizes of their own', () => {

@@ -33,12 +33,16 @@ test('equal objects differ in nothing, and so do two that are not there', () => 
 });
 
 test('an object that must not exist is removed', () => {
-  assert.equal(differences(undefined, Uint32Array.of(1), BLOCK_SIZE), [{ kind: 'remove', offset: 0, length: 0 }]);
+  assert.equal(differences(undefined, Uint32Array.of(1), BLOCK_SIZE), [
+    { kind: 'remove', offset: 0, length: 0 },
+  ]);
 });
 
 test('an object of holes only is made all the same', () => {
   const size = 2 * BLOCK_SIZE;
-  assert.equal(differences(Uint32Array.of(0, 0), undefined, size), [{ kind: 'create', offset: 0, length: size }]);
+  assert.equal(differences(Uint32Array.of(0, 0), undefined, size), [
+    { kind: 'create', offset: 0, length: size },
+  ]);
 });
 
 test('neighbours move together, equal blocks stay, and the last block may be short', () => {
@@ -57,7 +61,10 @@ test('data is cut into messages, holes are not', () => {
     data.map((d) => d.length),
     [1, 1, 1, 1].map((n) => n * 1024 * 1024),
   );
-  assert.is(differences(new Uint32Array(blocks), new Uint32Array(blocks).fill(7), blocks * BLOCK_SIZE).length, 1);
+  assert.is(
+    differences(new Uint32Array(blocks), new Uint32Array(blocks).fill(7), blocks * BLOCK_SIZE).length,
+    1,
+  );
 });
 
 test('applying the differences of random tables gives the wanted one', () => {

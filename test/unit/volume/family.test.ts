@@ -38,7 +38,14 @@ test('neighbours are the parent and the children', () => {
 
 test('deleted versions are looked through, in all directions', () => {
   const gone = { state: 'deleted' } as const;
-  const tree = family(record(1, 0), record(2, 1, gone), record(3, 2), record(4, 2, gone), record(5, 4), record(6, 5));
+  const tree = family(
+    record(1, 0),
+    record(2, 1, gone),
+    record(3, 2),
+    record(4, 2, gone),
+    record(5, 4),
+    record(6, 5),
+  );
   assert.equal(sorted(neighboursOf(3, tree)), [1, 5]);
 });
 
@@ -116,7 +123,8 @@ class Model {
     this.records.set(vid, { ...this.records.get(vid)!, state: 'deleted' });
     const neighbours = neighboursOf(vid, this.records).map((n) => this.indexes.get(n)!);
     this.indexes.get(vid)!.forEach((owner, at) => {
-      if (owner !== 0 && !neighbours.some((other) => other[at] === owner)) this.objects.delete(`${owner}/${at}`);
+      if (owner !== 0 && !neighbours.some((other) => other[at] === owner))
+        this.objects.delete(`${owner}/${at}`);
     });
     this.records.set(vid, { ...this.records.get(vid)!, freed: true });
     this.indexes.delete(vid);
@@ -131,8 +139,10 @@ class Model {
         if (owner !== 0) wanted.add(`${owner}/${at}`);
       });
     }
-    for (const object of wanted) assert.ok(this.objects.has(object), `${context}: ${object} is gone and still needed`);
-    for (const object of this.objects) assert.ok(wanted.has(object), `${context}: ${object} stays and nobody needs it`);
+    for (const object of wanted)
+      assert.ok(this.objects.has(object), `${context}: ${object} is gone and still needed`);
+    for (const object of this.objects)
+      assert.ok(wanted.has(object), `${context}: ${object} stays and nobody needs it`);
   }
 
   step(): string {

@@ -1,0 +1,91 @@
+/** The foreign clients that make the load: what is run, and what is read out of their answers. */
+import { execFile } from 'node:child_process';
+import type { Endpoint } from './targets.js';
+import type { Workload } from './workloads.js';
+
+/** What one run of a client says about itself; starting and connecting is not part of it. */
+export interface ClientResult {
+  readonly operations: number;
+  readonly seconds: number;
+  /** Completion latency, fio only. */
+  readonly latencyP50Us?: number;
+  readonly latencyP99Us?: number;
+}
+
+const DEADLINE_MS = 60_000;
+const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
+const PATTERN = '0x5a';
+
+/** Standard output and error of a program; rejects with both when it fails or hangs. */
+export function runClient(command: string, words: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const limits = { timeout: DEADLINE_MS, maxBuffer: OUTPUT_BYTES_MAX };
+    execFile(command, words, limits, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(new Error(`${command} ${words.join(' ')}: ${error.message}\n${stdout}${stderr}`));
+    });
+  });
+}
+
+/** Runs `operations` requests with qemu-img bench, in sequence from the start of the volume, around and around. */
+export async function qemuImgBench(
+  at: Endpoint,
+  workload: Workload,
+  operations: number,
+): Promise<ClientResult> {
+  const { direction, blockBytes, depth, durable } = workload;
+  const words = [
+    'bench',
+    '-f',
+    'raw',
+    '-c',
+    String(operations),
+    '-d',
+    String(depth),
+    '-s',
+    String(blockBytes),
+  ];
+  if (direction === 'write') words.push('-w', `--pattern=${PATTERN}`);
+  if (durable === 'flush') words.push(`--flush-interval=${depth}`);
+  words.push('-t', durable === 'fua' ? 'writethrough' : 'writeback', at.uri ?? at.file!);
+  const output = await runClient('qemu-img', words);
+  const seconds = Number(/Run completed in ([\d.]+) seconds/.exec(output)?.[1]);
+  if (!(seconds >= 0)) throw new Error(`qemu-img bench said something else:\n${output}`);
+  // It prints milliseconds; a division by zero would be a boast.
+  return { operations, seconds: Math.max(seconds, 0.001) };
+}
+
+interface FioSide {
+  total_ios: number;
+  /** Milliseconds. */
+  runtime: number;
+  clat_ns: { percentile?: Record<string, number> };
+}
+
+/** Random offsets all over the volume for `seconds`. A file is opened by libaio through the page cache. */
+export async function fioRandom(at: Endpoint, workload: Workload, seconds: number): Promise<ClientResult> {
+  const { direction, blockBytes, depth, durable } = workload;
+  const words = ['--name=bench', `--rw=rand${direction}`, `--bs=${blockBytes}`, `--iodepth=${depth}`];
+  words.push('--time_based', `--runtime=${Math.round(seconds * 1000)}ms`, '--randrepeat=0', '--norandommap');
+  words.push('--refill_buffers=0', '--output-format=json');
+  if (durable !== 'no') words.push('--fsync=1');
+  if (at.uri !== undefined) words.push('--ioengine=nbd', `--uri=${at.uri}`);
+  else words.push('--ioengine=libaio', `--filename=${at.file}`);
+  const output = await runClient('fio', words);
+  // Its nbd engine writes a line of its own before the JSON.
+  const { jobs } = JSON.parse(output.slice(output.indexOf('{\n'))) as { jobs: Record<string, FioSide>[] };
+  const side = jobs[0]?.[direction];
+  if (side === undefined || side.total_ios === 0)
+    throw new Error(`fio did nothing:\n${output.slice(0, 2000)}`);
+  const { percentile } = side.clat_ns;
+  const us = (key: string) => Math.round((percentile?.[key] ?? 0) / 100) / 10;
+  const latency = percentile && { latencyP50Us: us('50.000000'), latencyP99Us: us('99.000000') };
+  return { operations: side.total_ios, seconds: side.runtime / 1000, ...latency };
+}
+
+/** Fills the whole volume, so that no read finds a hole and no write makes an object. */
+export async function prefill(at: Endpoint, sizeBytes: number): Promise<void> {
+  const blockBytes = 1024 * 1024;
+  const fill = { name: 'prefill', client: 'qemu-img', direction: 'write', blockBytes, depth: 4 } as const;
+  await qemuImgBench(at, { ...fill, durable: 'no', quick: true }, Math.ceil(sizeBytes / blockBytes));
+}

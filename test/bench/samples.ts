@@ -1,0 +1,55 @@
+/** One measurement of one workload at one target, and how many requests a run needs to last long enough. */
+import { type ClientResult, fioRandom, qemuImgBench } from './clients.js';
+import { childrenCpuMs, cpuMs } from './measure.js';
+import type { Target } from './targets.js';
+import type { Workload } from './workloads.js';
+
+export interface Sample extends ClientResult {
+  readonly operationsPerSecond: number;
+  /** All daemons of the target together; the time of the client's start is not theirs. */
+  readonly daemonCpuMsPerThousand: number;
+  /** With the client's start and end in it. */
+  readonly clientCpuMsPerThousand: number;
+}
+
+const FIRST_OPERATIONS = 64;
+const PILOT_SECONDS = 0.15;
+const PILOTS_MAX = 4;
+
+/**
+ * Operations that take about `seconds`. The pilots also warm everything up: a sheep's code is compiled by its use.
+ */
+export async function calibrate(target: Target, workload: Workload, seconds: number): Promise<number> {
+  if (workload.client === 'fio') return 0;
+  let operations = FIRST_OPERATIONS;
+  let rate = 0;
+  for (let pilot = 0; pilot < PILOTS_MAX; pilot++) {
+    const result = await qemuImgBench(target, workload, operations);
+    rate = result.operations / result.seconds;
+    if (result.seconds >= PILOT_SECONDS / 2) break;
+    operations = Math.ceil(Math.min(rate * PILOT_SECONDS, operations * 50));
+  }
+  return Math.max(FIRST_OPERATIONS, Math.ceil(rate * seconds));
+}
+
+/** `operations` comes from `calibrate`; fio goes by time. */
+export async function sample(
+  target: Target,
+  workload: Workload,
+  operations: number,
+  seconds: number,
+): Promise<Sample> {
+  const clientBefore = childrenCpuMs();
+  const daemonsBefore = cpuMs(target.pids);
+  const result =
+    workload.client === 'fio'
+      ? await fioRandom(target, workload, seconds)
+      : await qemuImgBench(target, workload, operations);
+  const perThousand = (ms: number) => (ms / result.operations) * 1000;
+  return {
+    ...result,
+    operationsPerSecond: result.operations / result.seconds,
+    daemonCpuMsPerThousand: perThousand(cpuMs(target.pids) - daemonsBefore),
+    clientCpuMsPerThousand: perThousand(childrenCpuMs() - clientBefore),
+  };
+}

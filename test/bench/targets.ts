@@ -1,0 +1,147 @@
+/** What is measured: Sheepfold with three copies, and three yardsticks on the same machine in the same run. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Launcher } from '../helpers/launcher.js';
+import { ownedProcess, within } from '../helpers/real-cluster.js';
+
+/** Where a client finds the volume: an NBD URI, or a file to open itself. */
+export interface Endpoint {
+  readonly uri?: string;
+  readonly file?: string;
+}
+
+export interface Target extends Endpoint {
+  readonly name: TargetName;
+  /** Daemons whose CPU and memory count. */
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+export interface SheepfoldTarget extends Target {
+  readonly cluster: Launcher;
+}
+
+export const targetNames = ['sheepfold', 'qemu-nbd', 'nbdkit', 'raw'] as const;
+export type TargetName = (typeof targetNames)[number];
+
+export const targetTitles: Record<TargetName, string> = {
+  sheepfold: 'Sheepfold, 3 copies',
+  'qemu-nbd': 'qemu-nbd, raw file',
+  nbdkit: 'nbdkit memory',
+  raw: 'raw file',
+};
+
+const START_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 10_000;
+const SHEEP = 3;
+export const VOLUME = 'bench';
+
+/** Three sheep in processes of their own, each with all of the volume; the client speaks to the first. */
+export async function startSheepfold(sizeBytes: number): Promise<SheepfoldTarget> {
+  const cluster = await Launcher.start({ sheep: SHEEP, copies: SHEEP });
+  // Daemons outlive the command that starts them: they must not outlive this one.
+  const kill = () => {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended by itself.
+      }
+    }
+    rmSync(join(cluster.directory, '..'), { recursive: true, force: true });
+  };
+  const pids: number[] = [];
+  process.once('exit', kill);
+  for (let index = 0; index < SHEEP; index++) pids.push(cluster.pid(index)!);
+  const control = await cluster.control();
+  await control.call('vdi.create', { name: VOLUME, sizeBytes });
+  control.close();
+  return {
+    name: 'sheepfold',
+    cluster,
+    pids,
+    uri: sheepfoldUri(cluster, VOLUME),
+    async stop() {
+      await cluster.stop();
+      process.off('exit', kill);
+    },
+  };
+}
+
+export function sheepfoldUri(cluster: Launcher, volume: string): string {
+  return socketUri(volume, join(cluster.directory, 'sheep0', 'nbd.sock'));
+}
+
+/** The file lies where the sheep have their stores: on the disk of the temporary directory. */
+export async function startQemuNbd(sizeBytes: number): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), 'sheepfold-bench-'));
+  const file = rawFile(folder, sizeBytes);
+  const socket = join(folder, 'sock');
+  const child = daemon('qemu-nbd', ['-f', 'raw', '--cache=writeback', '-t', '-e', '8', '-k', socket, file]);
+  await ready(child, socket);
+  return served('qemu-nbd', child, '', socket, folder);
+}
+
+export async function startNbdkit(sizeBytes: number): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), 'sheepfold-bench-'));
+  const socket = join(folder, 'sock');
+  const child = daemon('nbdkit', ['--foreground', '-U', socket, 'memory', `size=${sizeBytes}`]);
+  await ready(child, socket);
+  return served('nbdkit', child, '', socket, folder);
+}
+
+/** No daemon at all: the client opens the file. */
+export async function startRaw(sizeBytes: number): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), 'sheepfold-bench-'));
+  const stop = async () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return { name: 'raw', file: rawFile(folder, sizeBytes), pids: [], stop };
+}
+
+function rawFile(folder: string, sizeBytes: number): string {
+  const file = join(folder, 'disk.raw');
+  writeFileSync(file, '');
+  truncateSync(file, sizeBytes);
+  return file;
+}
+
+function daemon(command: string, words: readonly string[]): ChildProcess {
+  return ownedProcess(spawn(command, words, { stdio: ['ignore', 'ignore', 'inherit'] }));
+}
+
+async function ready(child: ChildProcess, socket: string): Promise<void> {
+  await within(START_DEADLINE_MS, `${child.spawnfile} listens`, () => {
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode}`);
+    return existsSync(socket);
+  });
+}
+
+function served(
+  name: TargetName,
+  child: ChildProcess,
+  volume: string,
+  socket: string,
+  folder: string,
+): Target {
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
+  return {
+    name,
+    uri: socketUri(volume, socket),
+    pids: [child.pid!],
+    async stop() {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_DEADLINE_MS);
+      if (child.exitCode === null && child.signalCode === null) await ended;
+      clearTimeout(timer);
+      remove();
+    },
+  };
+}
+
+function socketUri(volume: string, socket: string): string {
+  return `nbd+unix:///${encodeURIComponent(volume)}?socket=${socket}`;
+}
