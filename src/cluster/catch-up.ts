@@ -61,7 +61,7 @@ export class CatchUp {
         if (error instanceof EpochEnded) return;
         node.options.log.warn({ err: AppError.from(error).message }, 'settling was interrupted, going on');
       }
-      await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+      await node.pauseInEpoch(context, RETRY_MS);
     }
   }
 
@@ -74,7 +74,7 @@ export class CatchUp {
       } catch (error) {
         if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
       }
-      await Promise.race([node.pause(RETRY_MS), context.view.ended.promise]);
+      await node.pauseInEpoch(context, RETRY_MS);
     }
   }
 

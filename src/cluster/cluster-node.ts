@@ -1,4 +1,5 @@
 import { AppError } from '../base/errors.js';
+import { RequestCounters, type RequestKind } from '../base/request-counters.js';
 import type { Transport } from '../net/transport.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { CatchUp } from './catch-up.js';
@@ -17,6 +18,19 @@ export interface ClusterNodeOptions extends ObjectNodeOptions {
   readonly onOther: (message: PeerMessage, origin: Origin) => Promise<PeerMessage>;
 }
 
+/** Requests of other sheep that `dog node stat` counts. */
+const kinds: Readonly<Record<number, RequestKind>> = {
+  [PeerType.read]: 'read',
+  [PeerType.replicaRead]: 'read',
+  [PeerType.write]: 'write',
+  [PeerType.zero]: 'write',
+  [PeerType.replicaWrite]: 'write',
+  [PeerType.replicaZero]: 'write',
+  [PeerType.remove]: 'remove',
+  [PeerType.replicaRemove]: 'remove',
+  [PeerType.flush]: 'flush',
+};
+
 /** All roles of one node towards objects, joined: what a message or a new epoch means for each of them. */
 export class ClusterNode {
   readonly objects: ObjectNode;
@@ -24,6 +38,8 @@ export class ClusterNode {
   readonly client: ObjectClient;
   readonly catchUp: CatchUp;
   readonly links: Links;
+  readonly requests = new RequestCounters();
+  activeRequests = 0;
   private readonly replica: Replica;
   private linkedAs = '';
 
@@ -45,7 +61,7 @@ export class ClusterNode {
         addressOf: (id) => membership.registrations.get(id),
         onRefused: (id) => membership.suspect(id),
       },
-      (message, origin) => this.handle(message, origin),
+      (message, origin) => this.count(message, origin),
     );
     this.objects.links = this.links;
     membership.onView((view) => this.enter(view));
@@ -62,9 +78,29 @@ export class ClusterNode {
     // The other side knows this node by the incarnation it said hello with.
     if (this.linkedAs !== membership.incarnation) this.links.resetAll();
     this.linkedAs = membership.incarnation;
-    for (const node of view.nodes.values()) this.links.keepOnly(node.id, node.up ? node.incarnation : undefined);
+    for (const node of view.nodes.values())
+      this.links.keepOnly(node.id, node.up ? node.incarnation : undefined);
     this.objects.enter(view);
     this.catchUp.enter(this.objects.context!);
+  }
+
+  private async count(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {
+    const kind = kinds[message.type];
+    if (kind === undefined) return this.handle(message, origin);
+    this.activeRequests++;
+    // Taken now: whoever serves the message may keep its payload.
+    let bytes = message.payload.length;
+    try {
+      const answer = await this.handle(message, origin);
+      if (kind === 'read') bytes = answer?.payload.length ?? 0;
+      return answer;
+    } catch (error) {
+      bytes = 0;
+      throw error;
+    } finally {
+      this.activeRequests--;
+      this.requests.done(kind, bytes);
+    }
   }
 
   private async handle(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {

@@ -20,7 +20,9 @@ export class Replica {
       if (message.epoch === node.epoch) node.unsettled.commit(origin.nodeId, message.commit);
       return undefined;
     }
-    await node.checkPeer(message, origin);
+    const context = await node.checkPeer(message, origin);
+    // Nothing may come between this and the work below: an epoch that has been drained takes no more changes.
+    if (context !== node.context) throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
     if (message.commit > 0) node.unsettled.commit(origin.nodeId, message.commit);
     switch (message.type) {
       case PeerType.replicaWrite:

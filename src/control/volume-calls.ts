@@ -53,7 +53,9 @@ export class VolumeCalls {
           result: await this.list(fields.name === undefined ? undefined : check.checkName(fields.name)),
         };
       case 'vdi.info':
-        return { result: await this.describe(await this.options.directory.findNow(check.checkVdiRef(fields))) };
+        return {
+          result: await this.describe(await this.options.directory.findNow(check.checkVdiRef(fields))),
+        };
       case 'vdi.create':
         return { result: await this.create(fields, onProgress) };
       case 'vdi.clone':
@@ -151,12 +153,12 @@ export class VolumeCalls {
 
   private async clone(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
     const source = check.checkVdiRef(check.checkFields(fields.source));
-    const preallocate =
-      check.checkOptionalBoolean(fields.preallocate, 'preallocate') || fields.share === false;
+    const preallocate = check.checkOptionalBoolean(fields.preallocate, 'preallocate');
+    const share = fields.share === undefined || check.checkOptionalBoolean(fields.share, 'share');
     const record = await this.options.service.clone(
       source,
       check.checkName(fields.name),
-      { preallocate, holes: fields.preallocate === true },
+      { preallocate, share },
       (done, total) => onProgress({ done, total, unit: 'objects' }),
     );
     return this.describe(record);

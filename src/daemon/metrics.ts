@@ -1,10 +1,21 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type MetricValue, Registry } from 'prom-client';
+import { RequestCounters, type RequestKind } from '../base/request-counters.js';
+import type { NbdServerStats } from '../nbd/server.js';
 import type { SheepCore } from './sheep-core.js';
 
 /** Latency buckets from 50 microseconds to 10 seconds. */
 const BUCKETS_SECONDS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
+
+/** NBD commands in the terms of `dog node stat`; the rest only count in the total. */
+const kinds: Readonly<Record<string, RequestKind>> = {
+  READ: 'read',
+  WRITE: 'write',
+  WRITE_ZEROES: 'write',
+  TRIM: 'remove',
+  FLUSH: 'flush',
+};
 
 /** What a sheep tells Prometheus: names by that project's conventions (base units, _total, _seconds, _bytes). */
 export class Metrics {
@@ -13,9 +24,17 @@ export class Metrics {
   private readonly bytes: Counter<'command'>;
   private readonly errors: Counter<'command' | 'error'>;
   /** One resolved child per command keeps label look-ups off the hot path. */
-  private readonly children = new Map<string, { observe: (seconds: number) => void; add: (bytes: number) => void }>();
+  private readonly children = new Map<
+    string,
+    { observe: (seconds: number) => void; add: (bytes: number) => void }
+  >();
 
-  constructor(core: () => SheepCore, nbdConnections: () => number) {
+  private readonly clientRequests = new RequestCounters();
+
+  constructor(
+    private readonly core: () => Pick<SheepCore, 'cluster' | 'store' | 'membership' | 'epoch' | 'healthy'>,
+    private readonly nbdStats: () => Pick<NbdServerStats, 'connections' | 'activeRequests'>,
+  ) {
     const registers = [this.registry];
     this.durations = new Histogram({
       name: 'sheepfold_nbd_request_duration_seconds',
@@ -36,16 +55,31 @@ export class Metrics {
       labelNames: ['command', 'error'],
       registers,
     });
-    this.gauge('sheepfold_nbd_connections', 'Open NBD connections', nbdConnections);
+    this.gauge('sheepfold_nbd_connections', 'Open NBD connections', () => nbdStats().connections);
+    this.gauge(
+      'sheepfold_nbd_requests_active',
+      'NBD requests not answered yet',
+      () => nbdStats().activeRequests,
+    );
     this.gauge('sheepfold_cluster_epoch', 'Epoch this sheep is in', () => core().epoch);
     this.gauge('sheepfold_cluster_nodes_up', 'Members that are up', () => upCount(core()));
-    this.gauge('sheepfold_cluster_healthy', '1: every member is up and has caught up', () => Number(core().healthy()));
+    this.gauge('sheepfold_cluster_healthy', '1: every member is up and has caught up', () =>
+      Number(core().healthy()),
+    );
     this.gauge('sheepfold_recovery_objects', 'Objects this sheep has still to compare', () => {
       return core().cluster?.catchUp.remaining ?? 0;
     });
-    this.gauge('sheepfold_store_total_bytes', 'Size of the file system', () => core().store?.stats().totalBytes ?? 0);
+    this.gauge(
+      'sheepfold_store_total_bytes',
+      'Size of the file system',
+      () => core().store?.stats().totalBytes ?? 0,
+    );
     this.gauge('sheepfold_store_free_bytes', 'Room left on it', () => core().store?.stats().freeBytes ?? 0);
-    this.gauge('sheepfold_store_used_bytes', 'Room taken by objects', () => core().store?.stats().usedBytes ?? 0);
+    this.gauge(
+      'sheepfold_store_used_bytes',
+      'Room taken by objects',
+      () => core().store?.stats().usedBytes ?? 0,
+    );
     this.count('sheepfold_store_journal_syncs_total', 'Syncs of the journal', () => {
       return core().store?.stats().journalSyncs ?? 0;
     });
@@ -68,14 +102,24 @@ export class Metrics {
     child.observe(durationMs / 1000);
     if (bytes > 0) child.add(bytes);
     if (error !== undefined) this.errors.inc({ command, error });
+    const carriesData = command === 'READ' || command === 'WRITE';
+    this.clientRequests.done(kinds[command] ?? 'other', carriesData ? bytes : 0);
   }
 
+  /** Everything as one flat record: what `node.stat` answers. Counts of requests first, then all metrics by name. */
   async counters(): Promise<Record<string, number>> {
-    const result: Record<string, number> = {};
+    const { cluster } = this.core();
+    const result: Record<string, number> = {
+      ...this.clientRequests.named('client', this.nbdStats().activeRequests),
+      ...(cluster?.requests ?? new RequestCounters()).named('peer', cluster?.activeRequests ?? 0),
+    };
     for (const metric of await this.registry.getMetricsAsJSON()) {
-      for (const { value, labels } of metric.values) {
+      // A histogram's values have names of their own (_bucket, _sum, _count); prom-client's types leave that out.
+      for (const { value, labels, metricName = metric.name } of metric.values as (MetricValue<string> & {
+        metricName?: string;
+      })[]) {
         const suffix = Object.entries(labels).map(([k, v]) => `${k}="${v}"`);
-        if (typeof value === 'number') result[suffix.length ? `${metric.name}{${suffix.join(',')}}` : metric.name] = value;
+        result[suffix.length ? `${metricName}{${suffix.join(',')}}` : metricName] = value;
       }
     }
     return result;
@@ -116,6 +160,6 @@ export class Metrics {
   }
 }
 
-function upCount(core: SheepCore): number {
+function upCount(core: Pick<SheepCore, 'membership'>): number {
   return core.membership.view?.history.current.nodes.filter((n) => n.up).length ?? 0;
 }

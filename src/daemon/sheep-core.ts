@@ -9,6 +9,7 @@ import { ClusterNode } from '../cluster/cluster-node.js';
 import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
+import type { ClusterView } from '../cluster/view.js';
 import type { Mutants } from '../cluster/object-node.js';
 import type { ClusterInfo, ControlHandler, ControlProgress } from '../control/api.js';
 import { ClusterCalls, type ClusterConfig, CONFIG_KEY, SHUTDOWN_KEY } from '../control/cluster-calls.js';
@@ -92,6 +93,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       minCopiesOf: (copies) => Math.min(this.config?.minCopies ?? copies, defaultMinCopies(copies)),
       newIncarnation: () => random.bytes(8).toString('hex'),
     });
+    this.membership.onView((view) => this.noteStanding(view));
     this.settings = new Mirror(coordinator, 'cluster/', () => this.settingsChanged());
     this.statsMirror = new Mirror(coordinator, STATS_PREFIX, () => {});
     this.clusterCalls = new ClusterCalls({
@@ -196,6 +198,18 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private get config(): ClusterConfig | undefined {
     const text = this.settings.entries.get(CONFIG_KEY);
     return text === undefined ? undefined : (JSON.parse(text) as ClusterConfig);
+  }
+
+  /** A loss is told once: when the epoch knows of it, and for good when this node has caught up. */
+  private noteStanding(view: ClusterView): void {
+    const { self } = view;
+    if (!this.lossy && !this.store?.lossy) return;
+    if (self === undefined || !self.up || self.incarnation !== this.membership.incarnation) return;
+    this.lossy = false;
+    if (self.behindSince !== undefined) return;
+    this.store?.clearLossy().catch((error) => {
+      this.options.log.warn({ err: AppError.from(error).message }, 'the store could not be marked as made up for');
+    });
   }
 
   private ready(): Inner {

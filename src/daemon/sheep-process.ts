@@ -84,7 +84,7 @@ export async function runSheep(config: SheepConfig): Promise<RunningSheep> {
   });
   metrics = new Metrics(
     () => core,
-    () => nbd.stats().connections,
+    () => nbd.stats(),
   );
   const door = new FrontDoor({ transport, handler: core, epoch: () => core.epoch, log: log.child('door') });
   let stopping: Promise<void> | undefined;

@@ -48,6 +48,10 @@ export class Connection {
     this.finished = this.run();
   }
 
+  get activeRequests(): number {
+    return this.transmission?.activeRequests ?? 0;
+  }
+
   get transmissionProgress(): number {
     return this.transmission?.progress ?? 0;
   }

@@ -37,6 +37,8 @@ export interface NbdServerStats {
   stalled: number;
   /** Payload bytes held by requests now. */
   heldBytes: number;
+  /** Requests inside the devices now. */
+  activeRequests: number;
 }
 
 export interface NbdServer {
@@ -97,7 +99,10 @@ class Server implements NbdServer {
 
   stats(): NbdServerStats {
     const heldBytes = this.budget.takenBytes;
-    return { connections: this.live.size, handshakes: this.handshaking.size, ...this.counters, heldBytes };
+    let activeRequests = 0;
+    for (const connection of this.live) activeRequests += connection.activeRequests;
+    const { size: connections } = this.live;
+    return { connections, handshakes: this.handshaking.size, ...this.counters, heldBytes, activeRequests };
   }
 
   async close(): Promise<void> {

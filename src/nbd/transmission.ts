@@ -80,6 +80,11 @@ export class Transmission implements RequestSink, BudgetWaiter {
     });
   }
 
+  /** Requests that the device has not answered. */
+  get activeRequests(): number {
+    return this.deviceCalls;
+  }
+
   /** True when this connection holds bytes that only the client's own progress can free. */
   get holdsClientBytes(): boolean {
     return this.parser.gatheringBytes > 0 || this.unsentBatches > 0;

@@ -123,8 +123,12 @@ export interface ObjectStore {
   suspects(): ReadonlySet<bigint>;
   clearSuspects(oids: readonly bigint[]): Promise<void>;
 
-  /** True when the machine's boot id changed since this store was open and it had not been closed cleanly. */
+  /**
+   * True when the machine's boot id changed since this store was open and it had not been closed cleanly, or durable
+   * journal batches were lost. It stays so over restarts until clearLossy.
+   */
   readonly lossy: boolean;
+  clearLossy(): Promise<void>;
   readonly stats: () => StoreStats;
   /** Resolves with the error that stopped the store (a failed sync or journal write); it never heals by itself. */
   readonly failed: Promise<Error>;

@@ -88,10 +88,13 @@ async function open(options: StoreOptions): Promise<Store> {
   if (suspects.oids.size > 0 || !kept) await suspects.save();
 
   const openCount = (found?.openCount ?? 0) + 1;
+  // It stays lossy over restarts, until the cluster has made up for what is gone.
+  const lossy = powerCut || recovered.everything || found?.lossy === true;
   const superblock: Superblock = {
     ...identity,
     bootId,
     clean: false,
+    lossy,
     openCount,
     usedBytes: found?.usedBytes ?? 0,
   };
@@ -108,7 +111,7 @@ async function open(options: StoreOptions): Promise<Store> {
     touched: recovered.touched,
     suspects,
     superblock,
-    lossy: powerCut || recovered.everything,
+    lossy,
     makeJournal: (onFailure) => new Journal(segments, segmentBytes, openCount * 0x1_0000_0000, onFailure),
   });
   if (found && !found.clean) void store.recount();

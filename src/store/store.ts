@@ -43,12 +43,13 @@ export interface StoreParts {
 
 export class Store implements ObjectStore {
   readonly failed: Promise<Error>;
-  readonly lossy: boolean;
+  lossy: boolean;
   private readonly context: StoreContext;
   private readonly direct = new DirectFlusher();
   private readonly writer: Writer;
   private readonly suspectList: Suspects;
-  private readonly superblock: Superblock;
+  private superblock: Superblock;
+  private superblockWrite: Promise<void> = Promise.resolve();
   private failure: AppError | undefined;
   private resolveFailed: (error: Error) => void = () => {};
   private timer: Timer | undefined;
@@ -239,12 +240,22 @@ export class Store implements ObjectStore {
     return this.closing;
   }
 
+  /** The cluster has made up for what this store had lost: a restart need not say so again. */
+  async clearLossy(): Promise<void> {
+    if (!this.lossy || this.closing !== undefined) return;
+    this.lossy = false;
+    this.superblock = { ...this.superblock, lossy: false };
+    this.superblockWrite = writeSuperblock(this.context.disk, this.superblock);
+    await this.superblockWrite;
+  }
+
   private async shutDown(): Promise<void> {
     const { disk, journal, cache, touched } = this.context;
     try {
       if (this.failure) return;
       await this.writer.idle();
       await this.checkpoint();
+      await this.superblockWrite.catch(() => {});
       const { usedBytes } = this.context;
       await writeSuperblock(disk, { ...this.superblock, clean: true, usedBytes });
     } finally {

@@ -21,14 +21,16 @@ export interface Superblock {
   /** Boot id of the machine when the store was last opened. */
   readonly bootId: string;
   readonly clean: boolean;
+  /** Acknowledged bytes were lost, and the cluster has not made up for it yet. */
+  readonly lossy?: boolean;
   readonly openCount: number;
   /** Room occupied by objects when this was written. */
   readonly usedBytes: number;
 }
 
 export function encodeSuperblock(block: Superblock): Buffer {
-  const { clusterId, nodeId, bootId, clean, openCount, usedBytes } = block;
-  const fields = JSON.stringify({ clusterId, nodeId, bootId, clean, openCount, usedBytes });
+  const { clusterId, nodeId, bootId, clean, openCount, usedBytes, lossy } = block;
+  const fields = JSON.stringify({ clusterId, nodeId, bootId, clean, openCount, usedBytes, ...(lossy && { lossy }) });
   return sealText(`sheepfold-store ${STORE_VERSION}\n${fields}\n`);
 }
 

@@ -5,6 +5,7 @@ import { forEachLimit } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Session } from '../cluster/object-client.js';
 import { removeOf } from '../cluster/mutation.js';
+import type { ClusterView } from '../cluster/view.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
 import { dataOid, inodeOid } from '../wire/oid.js';
 import { addressIn, type Directory } from './directory.js';
@@ -63,12 +64,21 @@ export class Garbage {
     const view = cluster.objects.context?.view;
     if (view === undefined) return;
     for (const record of directory.vdis()) {
-      if (record.state === 'deleted' && !record.freed) await this.free(record.vid);
-      if (record.state !== 'pending' || record.maker === undefined) continue;
-      const maker = view.nodes.get(record.maker.nodeId);
-      if (maker?.up && maker.incarnation === record.maker.incarnation) continue;
-      await this.forgetPending(record);
+      try {
+        await this.tidy(record, view);
+      } catch (error) {
+        // One version whose objects must wait does not keep the others from being freed.
+        this.options.log.warn({ vid: record.vid, err: AppError.from(error).message }, 'tidying up a version failed');
+      }
     }
+  }
+
+  private async tidy(record: VdiRecord, view: ClusterView): Promise<void> {
+    if (record.state === 'deleted' && !record.freed) await this.free(record.vid);
+    if (record.state !== 'pending' || record.maker === undefined) return;
+    const maker = view.nodes.get(record.maker.nodeId);
+    if (maker?.up && maker.incarnation === record.maker.incarnation) return;
+    await this.forgetPending(record);
   }
 
   /**

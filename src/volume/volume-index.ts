@@ -97,7 +97,7 @@ export class VolumeIndex {
   private dirty = new Set<number>();
   /** Entries that the inode has, but perhaps not durably, with the number of the write that put them there. */
   private readonly unsynced = new Map<number, number>();
-  /** Entries that the inode may not have because writing them failed: nothing that relies on them may be acknowledged. */
+  /** Entries that the inode may lack because writing them failed: nothing that relies on them may be acknowledged. */
   private readonly unsaved = new Set<number>();
   private writes = 0;
   private waiting = new Signal<unknown>();

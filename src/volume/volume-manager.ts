@@ -172,7 +172,9 @@ export class VolumeManager implements DeviceProvider {
     const lineRecord = directory.line(line);
     const record = lineRecord === undefined ? undefined : directory.vdi(lineRecord.vid);
     // With snapshots left, a line outlives its working version.
-    if (record?.state !== 'live' || lineRecord === undefined) throw new AppError('no-vdi', 'the volume has been deleted');
+    if (record?.state !== 'live' || lineRecord === undefined) {
+      throw new AppError('no-vdi', 'the volume has been deleted');
+    }
     const owner = this.newClaim();
     const claim = await coordinator.txn(
       [

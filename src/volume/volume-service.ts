@@ -1,13 +1,14 @@
+import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
-import { type Clock, sleep } from '../base/clock.js';
 import type { Random } from '../base/random.js';
 import { forEachLimit } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Session } from '../cluster/object-client.js';
-import { zeroOf } from '../cluster/mutation.js';
-import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
 import type { Membership } from '../cluster/membership.js';
+import { zeroOf } from '../cluster/mutation.js';
+import type { Session } from '../cluster/object-client.js';
+import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
 import { dataOid } from '../wire/oid.js';
+import { Commits } from './commits.js';
 import { addressIn, type Directory, type VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import { keys, type LineRecord, type VdiRecord } from './records.js';
@@ -17,7 +18,6 @@ import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 const PREALLOCATE_PARALLEL = 4;
 const TRIES_MAX = 50;
-const COMMIT_RETRY_MS = 50;
 
 export interface VolumeServiceOptions {
   readonly cluster: ClusterNode;
@@ -38,6 +38,13 @@ export interface CreateOptions {
   readonly preallocate?: boolean;
 }
 
+export interface CloneOptions {
+  /** Every object gets its room now, holes too. */
+  readonly preallocate?: boolean;
+  /** False: the data is copied, and the clone stands alone. It still lies where its origin's family does (D-16). */
+  readonly share?: boolean;
+}
+
 export type Progress = (done: number, total: number) => void;
 
 /**
@@ -46,7 +53,11 @@ export type Progress = (done: number, total: number) => void;
  * is found by the sweep.
  */
 export class VolumeService {
-  constructor(private readonly options: VolumeServiceOptions) {}
+  private readonly commits: Commits;
+
+  constructor(private readonly options: VolumeServiceOptions) {
+    this.commits = new Commits(options);
+  }
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
     const { directory } = this.options;
@@ -77,17 +88,23 @@ export class VolumeService {
     return this.publish(record, options.name, index, { former });
   }
 
-  /** Makes a new volume from a snapshot, sharing everything. */
-  async clone(source: VersionName, name: string, options: { preallocate?: boolean; holes?: boolean } = {}, onProgress?: Progress) {
+  /** Makes a new volume from a snapshot, sharing everything unless told otherwise. */
+  async clone(source: VersionName, name: string, options: CloneOptions = {}, onProgress?: Progress) {
     const { directory, cluster } = this.options;
     if (directory.lineOf(name)) throw new AppError('vdi-exists', 'VDI exists already');
     const base = await directory.findNow(source);
     if (base.snapshotMs === 0) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
     const line = this.newLineId();
-    const record = await this.prepare(name, (vid) => ({ ...this.versionOf(base, vid), line, snapId: 1 }), base);
+    const record = await this.prepare(
+      name,
+      (vid) => ({ ...this.versionOf(base, vid), line, snapId: 1 }),
+      base,
+    );
     const index = await readIndex(cluster.client, this.session(), base);
-    if (options.preallocate) await this.preallocate(record, index, onProgress, options.holes);
-    return this.publish(record, name, index, { base });
+    const alone = options.share === false;
+    if (options.preallocate || alone)
+      await this.preallocate(record, index, onProgress, options.preallocate === true);
+    return this.publish(record, name, index, { base, alone });
   }
 
   /** On the owner only. The volume holds still while its index is copied; then it goes on as a new version. */
@@ -96,11 +113,14 @@ export class VolumeService {
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
     this.refuseUsedTag(owned.line, tag);
-    const next = await this.prepare(name, (vid) => this.nextVersion(device.record, vid, device.record.snapId));
+    const next = await this.prepare(name, (vid) =>
+      this.nextVersion(device.record, vid, device.record.snapId),
+    );
     return this.orForget(next, () =>
       device.still(async () => {
         const current = device.record;
-        if (current.vid !== next.parent) throw new AppError('again', 'another snapshot was made at the same time');
+        if (current.vid !== next.parent)
+          throw new AppError('again', 'another snapshot was made at the same time');
         const entries = device.index.entries;
         const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
         await writeInode(cluster.client, owned.session, working, name, entries);
@@ -108,7 +128,7 @@ export class VolumeService {
         await cluster.client.flush(owned.session, current.copies);
         const usage = usageOf(entries, current.vid);
         const snapshot: VdiRecord = { ...current, tag, snapshotMs: clock.wallMs(), usage };
-        await this.commit(
+        await this.commits.must(
           [same(current), same(next), this.sameLine(owned.line)],
           [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
         );
@@ -125,16 +145,18 @@ export class VolumeService {
     const base = await directory.findNow(to);
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
-    if (base.line !== owned.line || base.snapshotMs === 0) throw new AppError('no-tag', 'Failed to find requested tag');
+    if (base.line !== owned.line || base.snapshotMs === 0)
+      throw new AppError('no-tag', 'Failed to find requested tag');
     const next = await this.prepare(name, (vid) => this.nextVersion(base, vid, device.record.snapId), base);
     const working = live(next);
     const old = await this.orForget(next, () =>
       device.still(async () => {
         const current = device.record;
-        if (current.snapId + 1 !== next.snapId) throw new AppError('again', 'the volume has changed meanwhile');
+        if (current.snapId + 1 !== next.snapId)
+          throw new AppError('again', 'the volume has changed meanwhile');
         const index = await readIndex(cluster.client, owned.session, base);
         await writeInode(cluster.client, owned.session, working, name, index);
-        await this.commit(
+        await this.commits.must(
           [same(current), same(next), same(base), this.sameLine(owned.line)],
           [put({ ...current, state: 'deleted' }), put(working), this.workingOf(owned.line, working.vid)],
         );
@@ -156,7 +178,7 @@ export class VolumeService {
       const current = device.record;
       if (sizeBytes < current.sizeBytes) throw new AppError('invalid', 'Shrinking VDIs is not implemented');
       const grown: VdiRecord = { ...current, sizeBytes };
-      await this.commit([same(current)], [put(grown)]);
+      await this.commits.must([same(current)], [put(grown)]);
       device.continueAs(grown);
       await writeHeader(cluster.client, owned.session, grown, name);
       return grown;
@@ -183,7 +205,7 @@ export class VolumeService {
     const line = directory.lineOf(name);
     if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
     const moved: LineRecord = { ...line, name: newName };
-    const ok = await this.tryCommit(
+    const ok = await this.commits.try(
       [this.sameLine(line.id), { key: keys.name(newName), exists: false }],
       [
         { type: 'delete', key: keys.name(name) },
@@ -204,7 +226,7 @@ export class VolumeService {
       ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
       ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
     }
-    await this.commit([same(record), this.sameLine(line)], ops);
+    await this.commits.must([same(record), this.sameLine(line)], ops);
   }
 
   private async orForget<T>(pending: VdiRecord, work: () => Promise<T>): Promise<T> {
@@ -230,7 +252,7 @@ export class VolumeService {
       const record: VdiRecord = { ...build(vid), state: 'pending', maker: this.maker() };
       const compares: Compare[] = [{ key: keys.vdi(vid), exists: false }];
       if (base !== undefined) compares.push(same(base));
-      if (await this.tryCommit(compares, [put(record)])) return record;
+      if (await this.commits.try(compares, [put(record)])) return record;
       if (base !== undefined && JSON.stringify(directory.vdi(base.vid)) !== JSON.stringify(base)) {
         throw new AppError('no-tag', 'the snapshot has been deleted or changed meanwhile');
       }
@@ -242,17 +264,18 @@ export class VolumeService {
     record: VdiRecord,
     name: string,
     index: Uint32Array,
-    { base, former }: { base?: VdiRecord | undefined; former?: LineRecord | undefined },
+    { base, former, alone = false }: { base?: VdiRecord; former?: LineRecord | undefined; alone?: boolean },
   ): Promise<VdiRecord> {
     const { cluster } = this.options;
-    const done = live(record);
+    // What shares nothing has no parent; until here it had one, so that nobody freed what was being copied.
+    const done = alone ? { ...live(record), parent: 0 } : live(record);
     await writeInode(cluster.client, this.session(), done, name, index);
     const line: LineRecord = { id: record.line, name, vid: record.vid };
     const compares: Compare[] = [same(record)];
     if (former === undefined) compares.push({ key: keys.name(name), exists: false });
     else compares.push({ key: keys.line(former.id), value: JSON.stringify(former) });
     if (base !== undefined) compares.push(same(base));
-    const ok = await this.tryCommit(compares, [
+    const ok = await this.commits.try(compares, [
       put(done),
       { type: 'put', key: keys.name(name), value: line.id },
       { type: 'put', key: keys.line(line.id), value: JSON.stringify(line) },
@@ -341,38 +364,6 @@ export class VolumeService {
 
   private newLineId(): string {
     return this.options.random.bytes(6).toString('hex');
-  }
-
-  /**
-   * False: nothing was changed. When the coordinator does not answer, the same is tried again until it is certain
-   * whether it happened: what the owner does next depends on it (a snapshot that happened must not be written to).
-   */
-  private async tryCommit(compares: Compare[], ops: Op[]): Promise<boolean> {
-    const { clock, coordinator, directory, membership } = this.options;
-    const { incarnation } = membership;
-    for (let inDoubt = false; ; ) {
-      try {
-        const result = await coordinator.txn(compares, ops);
-        const revision = result.ok ? result.revision : inDoubt ? await this.revisionOf(ops) : 0;
-        await directory.seen(revision);
-        return revision > 0;
-      } catch (error) {
-        if (!AppError.isCode(error, 'network') || membership.incarnation !== incarnation) throw error;
-        inDoubt = true;
-      }
-      await sleep(clock, COMMIT_RETRY_MS);
-    }
-  }
-
-  /** The revision at which these operations happened, 0 when they did not. Their values are never written twice. */
-  private async revisionOf(ops: Op[]): Promise<number> {
-    const first = ops.find((op) => op.type === 'put')!;
-    const kv = await this.options.coordinator.get(first.key);
-    return kv?.value === first.value ? kv.modRevision : 0;
-  }
-
-  private async commit(compares: Compare[], ops: Op[]): Promise<void> {
-    if (!(await this.tryCommit(compares, ops))) throw new AppError('again', 'the volume has changed meanwhile');
   }
 }
 

@@ -70,7 +70,7 @@ export async function fioRandom(at: Endpoint, workload: Workload, seconds: numbe
   words.push('--refill_buffers=0', '--output-format=json');
   if (durable !== 'no') words.push('--fsync=1');
   if (at.uri !== undefined) words.push('--ioengine=nbd', `--uri=${at.uri}`);
-  else words.push('--ioengine=libaio', `--filename=${at.file}`);
+  else words.push('--ioengine=libaio', `--filename=${at.file}`, '--invalidate=0');
   const output = await runClient('fio', words);
   // Its nbd engine writes a line of its own before the JSON.
   const { jobs } = JSON.parse(output.slice(output.indexOf('{\n'))) as { jobs: Record<string, FioSide>[] };

@@ -42,7 +42,7 @@ interface Settings {
 }
 
 const MIB = 1024 * 1024;
-const VOLUME_TIMES_BYTES = 256 * MIB;
+const VOLUME_TIMES_PART = 4;
 
 function parse(argv: string[]): Settings {
   const text = { type: 'string' } as const;
@@ -123,7 +123,7 @@ async function bench(settings: Settings, targets: Target[]): Promise<Report> {
   const rows = await measureRows(settings, targets);
   const memory: Partial<Record<TargetName, ReturnType<typeof memoryOf>[]>> = {};
   for (const { name, pids } of targets) memory[name] = pids.map(memoryOf);
-  const volumeBytes = Math.min(VOLUME_TIMES_BYTES, settings.sizeBytes);
+  const volumeBytes = settings.sizeBytes / VOLUME_TIMES_PART;
   const times: VolumeTimes[] = [];
   say('snapshot and delete');
   for (let run = 0; run < settings.runs; run++) times.push(await volumeTimes(sheepfold, volumeBytes));

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Launcher } from '../helpers/launcher.js';
+import { Launcher, type LaunchOptions } from '../helpers/launcher.js';
 import { ownedProcess, within } from '../helpers/real-cluster.js';
 
 /** Where a client finds the volume: an NBD URI, or a file to open itself. */
@@ -39,8 +39,11 @@ const SHEEP = 3;
 export const VOLUME = 'bench';
 
 /** Three sheep in processes of their own, each with all of the volume; the client speaks to the first. */
-export async function startSheepfold(sizeBytes: number): Promise<SheepfoldTarget> {
-  const cluster = await Launcher.start({ sheep: SHEEP, copies: SHEEP });
+export async function startSheepfold(
+  sizeBytes: number,
+  launch: (options: LaunchOptions) => Promise<Launcher> = (options) => Launcher.start(options),
+): Promise<SheepfoldTarget> {
+  const cluster = await launch({ sheep: SHEEP, copies: SHEEP });
   // Daemons outlive the command that starts them: they must not outlive this one.
   const kill = () => {
     for (const pid of pids) {

@@ -156,7 +156,7 @@ function runRandomHistory(seed: number, count: number, needed: number, powerCuts
   const isUp = (id: string) => story.registrations.has(id);
   const log: string[] = [];
 
-  /** What has been acknowledged but is durable on nobody who could speak for the object is lost with the last of them. */
+  /** What was not synced is gone. */
   const lossOf = (id: string) => {
     held.set(id, new Set(synced.get(id)));
     unsafe.add(id);

@@ -142,7 +142,7 @@ test('a loss told again while the node is behind lowers nothing further', () => 
   assert.is(node(record, 'c').behindSince, 0);
 });
 
-test('a loss reaches back to the last epoch the node took part in for certain, not to the last it was listed in', () => {
+test('a loss reaches back to the last epoch the node certainly took part in, not the last that lists it', () => {
   // b and c lose power together in epoch 4, and b is noticed first: c is listed as up in epoch 5 but never entered it.
   const [a, b, c] = all() as [Registration, Registration, Registration];
   const again = { ...c, incarnation: 'c-2' };

@@ -260,7 +260,7 @@ test('a node that stops gives its lease back at once', async () => {
   assert.is(world.isUp('b'), false);
 });
 
-test('races of proposals and lagging watches: epochs have no gaps, and nobody is up whose registration was gone', async () => {
+test('races of proposals, lagging watches: epochs have no gaps, and no former start comes up again', async () => {
   for (let seed = 1; seed <= 30; seed++) {
     const world = new World(seed);
     const random = new SeededRandom(seed);

@@ -185,7 +185,7 @@ test('an entry whose object was never made is a hole, and can be written', async
   assert.equal(Buffer.from(await before.read(0, 10)), bytes(10, 0));
 });
 
-test('a write is not acknowledged before the inode has its entry, also when an earlier try to put it there failed', async () => {
+test('a write is not acknowledged before the inode has its entry, also after a try that failed', async () => {
   const { fake, device, record } = await volume();
   fake.fault = (a) => (isInode(a.oid) ? new AppError('no-space', 'full') : undefined);
   assert.is(await device.write(0, bytes(10, 1)).catch(code), 'no-space');

@@ -40,7 +40,7 @@ test('entries far from each other are not bridged', async () => {
   assert.ok(fake.inodeWrites >= 2);
 });
 
-test('a failure reaches those who waited for that write, and marks the entry until it is stored after all', async () => {
+test('a failure reaches those who waited for it, and marks the entry until it is stored after all', async () => {
   const { fake, index: one } = await index();
   fake.fault = () => new AppError('no-space', 'full');
   assert.is(await one.set(3, 2, false).catch((e) => e.code), 'no-space');
