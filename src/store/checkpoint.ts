@@ -12,6 +12,8 @@ export async function checkpointSegment(
   context: StoreContext,
   direct: DirectFlusher,
   segment: Segment,
+  /** Saves the list of uncommitted objects, which the segment's batches carried. */
+  saveUncommitted: () => Promise<void>,
 ): Promise<void> {
   const { journal, disk, touched, limits } = context;
   // Brings what waits for its sync to the objects: callbacks run in order, so they come before this goes on.
@@ -33,6 +35,7 @@ export async function checkpointSegment(
   await touched.sync(segment.epochs);
   for (const folder of segment.folders) await disk.syncDir(folder);
   for (const object of all) object.nameDurable = true;
+  await saveUncommitted();
   await journal.makeReady(segment);
   context.cache.trim();
 }

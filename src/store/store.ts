@@ -335,7 +335,8 @@ export class Store implements ObjectStore {
     const old = journal.current;
     if (this.failure || !journal.switch()) return false;
     this.timer?.cancel();
-    this.checkpointing = checkpointSegment(this.context, this.direct, old)
+    const saveUncommitted = () => this.suspectList.keepInFlight(this.writer.uncommitted());
+    this.checkpointing = checkpointSegment(this.context, this.direct, old, saveUncommitted)
       .catch((error) => this.fail(error))
       .finally(() => {
         this.checkpointing = undefined;

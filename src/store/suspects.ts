@@ -27,6 +27,7 @@ export function readSuspects(disk: Disk): Set<bigint> | undefined {
 export class Suspects {
   readonly oids: Set<bigint>;
   private saving: Promise<void> = Promise.resolve();
+  private inFlight = new Set<bigint>();
 
   constructor(
     private readonly disk: Disk,
@@ -41,11 +42,21 @@ export class Suspects {
     return changed ? this.save() : this.saving;
   }
 
+  /**
+   * Objects with writes in flight now: suspects too, should the process die before it writes another journal batch.
+   * They replace the ones of the last call.
+   */
+  async keepInFlight(oids: readonly bigint[]): Promise<void> {
+    if (oids.length === 0 && this.inFlight.size === 0) return;
+    this.inFlight = new Set(oids);
+    await this.save();
+  }
+
   /** One save after the other: they use the same file name. */
   save(): Promise<void> {
     const saved = this.saving
       .catch(() => {})
-      .then(() => replaceSmall(this.disk, SUSPECTS_PATH, encodeSuspects(this.oids)));
+      .then(() => replaceSmall(this.disk, SUSPECTS_PATH, encodeSuspects(new Set([...this.oids, ...this.inFlight]))));
     this.saving = saved;
     return saved;
   }
