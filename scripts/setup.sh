@@ -50,6 +50,7 @@ install_modules() {
     return
   fi
   agreed "install the node modules of package-lock.json (npm ci)?" || { say "node modules are missing"; exit 1; }
+  say "installing the node modules"
   # No package of ours needs its install script: koffi, the only binary one, ships its binary.
   npm ci --ignore-scripts --no-audit --no-fund
   say "installed the node modules"

@@ -22,9 +22,19 @@ export interface LeafSpec<O> {
 
 export function addLeaf<O>(parent: Command, runner: Runner, spec: LeafSpec<O>): Command {
   const command = parent.command(spec.usage).summary(spec.summary);
-  command.description(spec.details === undefined ? spec.summary : `${spec.summary}\n\n${spec.details}`);
+  command.description([sentence(spec.summary), paragraphs(spec.details ?? '')].join('\n\n').trimEnd());
   for (const [flags, description] of spec.options ?? []) command.option(flags, description);
   command.addHelpText('after', `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join('\n')}`);
   runner(command, spec.run);
   return command;
+}
+
+/** A summary stands in a list as it is; at the head of a help text it is a sentence. */
+function sentence(text: string): string {
+  return `${text[0]!.toUpperCase()}${text.slice(1)}.`;
+}
+
+/** Lines that were broken for the source are joined: the help is broken anew for the terminal it is read on. */
+function paragraphs(text: string): string {
+  return text.replace(/([^\n])\n(?=[^\n\s])/g, '$1 ');
 }

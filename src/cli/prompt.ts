@@ -12,13 +12,16 @@ export const cautionDog = (words: string): string => `    __
 /**
  * Asks on standard output and reads one line. Whatever does not start with "yes", in any case, is a no; so is the
  * end of the input. A no ends the command with exit 1 and nothing done (the original's exit 0 hid it from scripts).
+ * `hint` tells scripts, which cannot answer, how not to be asked.
  */
-export async function confirm(context: Context, question: string): Promise<void> {
+export async function confirm(context: Context, question: string, hint?: string): Promise<void> {
   await context.print(question);
   const line = await readLine(context);
   if (/^yes/i.test(line)) return;
   if (!context.io.stdinIsTerminal) await context.print('\n');
-  throw new Exit(exitCodes.failure, 'Nothing was done.');
+  throw new Exit(exitCodes.failure, 'Nothing was done.', {
+    hint: context.io.stdinIsTerminal ? undefined : hint,
+  });
 }
 
 async function readLine(context: Context): Promise<string> {

@@ -28,6 +28,7 @@ const living = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of living) child.kill('SIGKILL');
 });
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
 
 /** Ends with this process, whatever happens to it first; for sheep and for the clients that run beside them. */
 export function ownedProcess(child: ChildProcess): ChildProcess {

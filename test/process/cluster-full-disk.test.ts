@@ -12,9 +12,9 @@ import { BLOCK_BYTES, StampedVolume } from '../helpers/stamped-volume.js';
 
 const MIB = 1024 * 1024;
 const ENOSPC = 28;
-/** Room for two journal segments, the reserve, and about 100 MiB of objects. */
-const DISK_SIZE = '360m';
-const VOLUME_BLOCKS = 300 * (MIB / BLOCK_BYTES);
+/** Room for two journal segments, the reserve, and about 70 MiB of objects. */
+const DISK_SIZE = '260m';
+const VOLUME_BLOCKS = 128 * (MIB / BLOCK_BYTES);
 const STEP_BLOCKS = MIB / BLOCK_BYTES;
 const FULL = 2;
 
@@ -102,6 +102,8 @@ if (canMount()) {
       if (index === FULL && mountSmall(dir)) mounted = dir;
       return dir;
     };
+    // Ended by a deadline or by hand: the mount must not outlive the test either.
+    process.once('exit', () => mounted !== undefined && execFileSync('umount', ['--lazy', mounted]));
     const cluster = await RealCluster.start({ dirOf });
     try {
       await run(cluster);
@@ -111,6 +113,7 @@ if (canMount()) {
     } finally {
       for (const one of cluster.sheep) await one.kill();
       if (mounted !== undefined) execFileSync('umount', [mounted]);
+      mounted = undefined;
       await cluster.stop();
     }
   });

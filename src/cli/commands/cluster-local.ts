@@ -5,7 +5,7 @@ import { Exit, exitCodes } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
 import { bringDown } from '../local/down.js';
 import { type ClusterConfig, ClusterHome, clusterDirectory } from '../local/home.js';
-import { bringUp, type UpResult } from '../local/up.js';
+import { bringUp, checkPorts, type UpResult } from '../local/up.js';
 import { confirm } from '../prompt.js';
 
 /** A cluster on this machine, in one directory: up, down, destroy. */
@@ -76,6 +76,13 @@ async function up(context: Context, _operands: string[], options: UpOptions): Pr
   const known = home.read();
   const config = known ?? home.create(newConfig(context, options));
   if (known !== undefined) checkSame(context, home, known, options);
+  try {
+    await checkPorts(home, config);
+  } catch (error) {
+    // Nothing has started: what was made now would only refuse the other ports of the next try.
+    if (known === undefined) home.remove(config);
+    throw error;
+  }
   const result = await bringUp(home, config, context.io.env);
   if (context.json) return context.printJson(summary(context, home, config, result));
   await context.print(await report(context, home, config, result));
@@ -192,7 +199,7 @@ async function destroy(
   const config = existing(home);
   if (options.yes !== true) {
     const text = `This removes the cluster in ${home.directory} and every volume in it.`;
-    await confirm(context, `${text}\nAre you sure you want to continue? [yes/no]: `);
+    await confirm(context, `${text}\nAre you sure you want to continue? [yes/no]: `, 'Scripts say --yes.');
   }
   await bringDown(home, config);
   home.remove(config);

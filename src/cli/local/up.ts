@@ -26,7 +26,6 @@ export async function bringUp(
 ): Promise<UpResult> {
   const sheep = sheepOf(home, config);
   const started = sheep.filter((one) => one.pid() === undefined);
-  for (const one of started) await checkPorts(one);
   for (const one of started) one.start(env);
   for (const one of sheep) await waitForAnswer(one);
   const formatted = await formatIfNew(sheep, config);
@@ -35,7 +34,11 @@ export async function bringUp(
 }
 
 /** A port that somebody else holds is found before a sheep fails on it, with a better message. */
-async function checkPorts(sheep: SheepProcess): Promise<void> {
+export async function checkPorts(home: ClusterHome, config: ClusterConfig): Promise<void> {
+  for (const one of sheepOf(home, config)) if (one.pid() === undefined) await checkPortsOf(one);
+}
+
+async function checkPortsOf(sheep: SheepProcess): Promise<void> {
   const ports = { '--port': sheep.port, '--nbd-port': sheep.nbdPort, '--http-port': sheep.httpPort };
   for (const [option, port] of Object.entries(ports)) {
     // A sheep that was just killed vanishes from the list of processes a moment before its sockets do.

@@ -134,6 +134,16 @@ test('a port that somebody else holds is found before anything starts', async (b
   assert.equal(pids(bench), []);
 });
 
+test('a first start that found a port in use leaves nothing, so that the next may choose others', async (bench) => {
+  const taken = await tryListen(Number(bench.ports[3]) + 1);
+  const others = [...bench.ports, '--sheep', '1'];
+  await bench.run(['cluster', 'up', ...bench.ports]);
+  assert.not.ok(existsSync(bench.directory));
+  const result = await bench.run(['cluster', 'up', ...others]);
+  taken?.close();
+  assert.is(result.exit, 0, result.stderr);
+});
+
 test('options that differ from those of the cluster are refused', async (bench) => {
   await bench.run(['cluster', 'up', ...bench.ports, '--sheep', '1']);
   const result = await bench.run(['cluster', 'up', '--sheep', '3']);
