@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
 import { forEachLimit } from '../base/signal.js';
-import { isInode } from '../wire/oid.js';
+import { formatOid, isInode } from '../wire/oid.js';
 import { emptyMessage, PeerType } from '../wire/peer-message.js';
 import type { ObjectAddress } from './address.js';
 import { addressed } from './mutation.js';
@@ -11,6 +11,9 @@ import { MISSED_PAGE_ENTRIES } from './replica.js';
 /** Objects made equal at the same time. */
 const PARALLEL = 4;
 const RETRY_MS = 50;
+/** Before objects that could not be settled are tried once more. */
+const SETTLE_AGAIN_MS = 1000;
+const SETTLE_PARALLEL = 16;
 
 /**
  * A node that was away takes every write from the moment it is up, and meanwhile has each object that was touched
@@ -54,15 +57,31 @@ export class CatchUp {
     await Promise.race([context.peered.promise, context.view.ended.promise]);
     while (context === node.context && !node.stopped) {
       try {
-        for (const oid of [...node.unsettled.pending]) await this.settleOne(context, oid);
-        await Promise.all(context.view.peers.map((id) => this.announceSettled(context, id)));
-        return;
+        if (await this.settleAll(context)) {
+          await Promise.all(context.view.peers.map((id) => this.announceSettled(context, id)));
+          return;
+        }
       } catch (error) {
         if (error instanceof EpochEnded) return;
         node.options.log.warn({ err: AppError.from(error).message }, 'settling was interrupted, going on');
       }
-      await node.pauseInEpoch(context, RETRY_MS);
+      await node.pauseInEpoch(context, SETTLE_AGAIN_MS);
     }
+  }
+
+  /** False when some object could not be settled: it stands in nobody's way but its own. */
+  private async settleAll(context: EpochContext): Promise<boolean> {
+    let all = true;
+    await forEachLimit([...this.node.unsettled.pending], SETTLE_PARALLEL, async (oid) => {
+      try {
+        await this.settleOne(context, oid);
+      } catch (error) {
+        if (error instanceof EpochEnded) throw error;
+        all = false;
+        this.node.options.log.warn({ err: AppError.from(error).message, oid: formatOid(oid) }, 'an object cannot be settled');
+      }
+    });
+    return all;
   }
 
   private async announceSettled(context: EpochContext, nodeId: string): Promise<void> {

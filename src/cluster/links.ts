@@ -7,6 +7,8 @@ import { emptyMessage, PEER_PROTOCOL_VERSION, type PeerMessage, PeerType } from 
 
 /** A reconnect is tried this long after a failure, while requests for the node keep failing at once. */
 const RECONNECT_DELAY_MS = 30;
+/** A peer says hello at once; whoever does not is no peer. */
+const HELLO_DEADLINE_MS = 10_000;
 /** Requests waiting for an answer from one node; past it new ones fail with 'again'. */
 const PENDING_MAX = 65536;
 
@@ -236,8 +238,15 @@ export class Links {
 
   private accept(channel: Channel): void {
     this.helloing.add(channel);
-    channel.onClose = () => this.helloing.delete(channel);
+    const timer = this.options.clock.after(HELLO_DEADLINE_MS, () => {
+      if (this.helloing.has(channel)) channel.close(new AppError('network', 'no hello in time'));
+    });
+    channel.onClose = () => {
+      timer.cancel();
+      this.helloing.delete(channel);
+    };
     channel.onMessage = (message) => {
+      timer.cancel();
       this.helloing.delete(channel);
       const hello = message.type === PeerType.hello ? parseHello(message.payload) : undefined;
       const refusal = this.refusalOf(hello);

@@ -11,6 +11,8 @@ export const NODE_PREFIX = 'node/';
 export const EPOCH_PREFIX = 'epoch/';
 /** Epoch records older than the last healthy one are kept for people to look at, this many. */
 const EPOCHS_KEPT = 200;
+/** In one transaction. */
+const EPOCHS_DROPPED_MAX = 20;
 const REGISTER_RETRY_MS = 50;
 
 export interface MembershipOptions {
@@ -218,7 +220,8 @@ export class Membership {
     this.proposing = true;
     try {
       const compares = [...compareFor(record, next), ...this.stillSaid(record, next)];
-      await this.options.coordinator.txn(compares, operationsFor(next));
+      const known = [...this.epochMirror.entries.keys()].map((key) => Number(key.slice(EPOCH_PREFIX.length)));
+      await this.options.coordinator.txn(compares, operationsFor(next, known));
     } catch (error) {
       this.options.log.warn({ err: AppError.from(error).message }, 'proposing an epoch failed');
       await sleep(this.options.clock, REGISTER_RETRY_MS);
@@ -251,10 +254,11 @@ function compareFor(record: EpochRecord, next: EpochRecord): Compare[] {
   ];
 }
 
-function operationsFor(next: EpochRecord): Op[] {
+/** `known`: the epochs that are kept now. */
+function operationsFor(next: EpochRecord, known: readonly number[]): Op[] {
   const ops: Op[] = [{ type: 'put', key: epochKey(next.epoch), value: JSON.stringify(next) }];
-  const old = next.epoch - EPOCHS_KEPT;
-  if (old > 0 && old < next.base) ops.push({ type: 'delete', key: epochKey(old) });
+  const old = known.filter((epoch) => epoch < next.base && epoch <= next.epoch - EPOCHS_KEPT);
+  for (const epoch of old.slice(0, EPOCHS_DROPPED_MAX)) ops.push({ type: 'delete', key: epochKey(epoch) });
   return ops;
 }
 

@@ -4,7 +4,6 @@ import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { Signal } from '../base/signal.js';
-import { defaultMinCopies } from '../cluster/authority.js';
 import { ClusterNode } from '../cluster/cluster-node.js';
 import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
@@ -12,7 +11,7 @@ import { Mirror } from '../cluster/mirror.js';
 import type { ClusterView } from '../cluster/view.js';
 import type { Mutants } from '../cluster/object-node.js';
 import type { ClusterInfo, ControlHandler, ControlProgress } from '../control/api.js';
-import { ClusterCalls, type ClusterConfig, CONFIG_KEY, SHUTDOWN_KEY } from '../control/cluster-calls.js';
+import { ClusterCalls, type ClusterConfig, CONFIG_KEY, minCopiesOf, SHUTDOWN_KEY } from '../control/cluster-calls.js';
 import { VolumeCalls } from '../control/volume-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
@@ -90,7 +89,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
         },
       },
       leaseTtlMs: options.leaseTtlMs,
-      minCopiesOf: (copies) => Math.min(this.config?.minCopies ?? copies, defaultMinCopies(copies)),
+      minCopiesOf: (copies) => minCopiesOf(this.config, copies),
       newIncarnation: () => random.bytes(8).toString('hex'),
     });
     this.membership.onView((view) => this.noteStanding(view));
@@ -202,6 +201,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   /** A loss is told once: when the epoch knows of it, and for good when this node has caught up. */
   private noteStanding(view: ClusterView): void {
+    this.forgetTouched(view);
     const { self } = view;
     if (!this.lossy && !this.store?.lossy) return;
     if (self === undefined || !self.up || self.incarnation !== this.membership.incarnation) return;
@@ -209,6 +209,16 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     if (self.behindSince !== undefined) return;
     this.store?.clearLossy().catch((error) => {
       this.options.log.warn({ err: AppError.from(error).message }, 'the store could not be marked as made up for');
+    });
+  }
+
+  /** When everybody has everything, only what a power cut could still take away has to be remembered (D-5). */
+  private forgetTouched(view: ClusterView): void {
+    const { epoch, base, nodes } = view.history.current;
+    if (base !== epoch) return;
+    const sure = Math.min(epoch, ...nodes.map((n) => n.sureEpoch ?? 1));
+    this.store?.forgetTouchedBefore(sure).catch((error) => {
+      this.options.log.warn({ err: AppError.from(error).message }, 'old records of touched objects stay');
     });
   }
 
@@ -274,7 +284,17 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       },
     });
     garbage = new Garbage({ cluster, coordinator, directory, clock, log, manager: () => manager });
-    const service = new VolumeService({ cluster, membership, coordinator, directory, manager, garbage, clock, random });
+    const service = new VolumeService({
+      cluster,
+      membership,
+      coordinator,
+      directory,
+      manager,
+      garbage,
+      clock,
+      random,
+      log,
+    });
     const calls = new VolumeCalls({
       cluster,
       coordinator,

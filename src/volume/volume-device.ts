@@ -32,6 +32,8 @@ export interface VolumeDeviceOptions {
   readonly index: VolumeIndex;
   /** Snapshots never change. */
   readonly readOnly: boolean;
+  /** An object that the index names is missing: throws when the version itself has been deleted. */
+  readonly confirmLive?: () => Promise<void>;
   /** After a write or discard stopped referring to an inherited object, which may now be nobody's. */
   readonly onReleased: (index: number, owner: number) => void;
 }
@@ -207,7 +209,10 @@ export class VolumeDevice implements BlockDevice {
       } catch (error) {
         if (!AppError.isCode(error, 'no-object')) throw error;
         // An entry is set before its first write is done: until then, and if that never happened, it is a hole.
-        if (this.index.entries[part.index] === owner) return new Uint8Array(part.length);
+        if (this.index.entries[part.index] !== owner) continue;
+        // Or the whole version has been deleted meanwhile, and this object with it: that must not pass for zeros.
+        await this.options.confirmLive?.();
+        return new Uint8Array(part.length);
       }
     }
   }

@@ -335,7 +335,14 @@ export class VolumeManager implements DeviceProvider {
       record,
       index,
       readOnly,
+      confirmLive: () => this.confirmLive(record.vid),
       onReleased,
     });
+  }
+
+  private async confirmLive(vid: number): Promise<void> {
+    const kv = await this.options.coordinator.get(keys.vdi(vid));
+    const record = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
+    if (record?.state !== 'live') throw new AppError('no-vdi', 'the snapshot has been deleted');
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { forEachLimit } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
@@ -28,6 +29,7 @@ export interface VolumeServiceOptions {
   readonly garbage: Garbage;
   readonly clock: Clock;
   readonly random: Random;
+  readonly log: Logger;
 }
 
 export interface CreateOptions {
@@ -133,7 +135,7 @@ export class VolumeService {
           [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
         );
         device.continueAs(working);
-        await writeHeader(cluster.client, owned.session, snapshot, name);
+        await this.repeatInHeader(owned, snapshot, name);
         return { working, snapshot };
       }),
     );
@@ -180,7 +182,7 @@ export class VolumeService {
       const grown: VdiRecord = { ...current, sizeBytes };
       await this.commits.must([same(current)], [put(grown)]);
       device.continueAs(grown);
-      await writeHeader(cluster.client, owned.session, grown, name);
+      await this.repeatInHeader(owned, grown, name);
       return grown;
     });
   }
@@ -326,6 +328,15 @@ export class VolumeService {
       snapshotMs: 0,
       state: 'pending',
     };
+  }
+
+  /** What is committed stays so: the header only repeats the record, for clients that read inodes. */
+  private async repeatInHeader(owned: OwnedVolume, record: VdiRecord, name: string): Promise<void> {
+    try {
+      await writeHeader(this.options.cluster.client, owned.session, record, name);
+    } catch (error) {
+      this.options.log.warn({ vid: record.vid, err: AppError.from(error).message }, 'an inode keeps its old header');
+    }
   }
 
   private nextVersion(base: VdiRecord, vid: number, lastSnapId: number): VdiRecord {
