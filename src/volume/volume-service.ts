@@ -173,7 +173,6 @@ export class VolumeService {
 
   /** On the owner only. */
   async resize(owned: OwnedVolume, sizeBytes: number): Promise<VdiRecord> {
-    const { cluster } = this.options;
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
     return device.still(async () => {
