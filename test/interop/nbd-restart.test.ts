@@ -1,3 +1,4 @@
+// run: quick
 /** A gateway that restarts is a pause for QEMU, never an I/O error (D-13). */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+// run: quick
 /** TLS with the GnuTLS clients that people use: libnbd's tools and QEMU's, with certificates and pre-shared keys. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';

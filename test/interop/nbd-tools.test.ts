@@ -1,3 +1,4 @@
+// run: quick
 /** Real NBD clients against the door, with memory behind it: libnbd's tools, QEMU's tools, fio. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
