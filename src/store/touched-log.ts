@@ -16,6 +16,8 @@ interface EpochFile {
   readonly file: DiskFile;
   end: number;
   readonly recent: Set<bigint>;
+  /** Syncs under way: a file is closed only after them. */
+  syncs: number;
 }
 
 export class TouchedLog {
@@ -37,7 +39,7 @@ export class TouchedLog {
     const files: Promise<void>[] = [];
     for (const epoch of epochs) {
       // A file that was closed meanwhile still has entries to sync; one that was forgotten has none.
-      if (this.disk.exists(touchedPath(epoch))) files.push(this.open(epoch).file.sync());
+      if (this.disk.exists(touchedPath(epoch))) files.push(this.syncOne(this.open(epoch)));
     }
     await Promise.all(files);
     if (files.length === 0) return;
@@ -63,8 +65,7 @@ export class TouchedLog {
   forgetBefore(epoch: number): void {
     for (const each of this.epochs()) {
       if (each >= epoch) continue;
-      this.files.get(each)?.file.close();
-      this.files.delete(each);
+      this.closeFile(each);
       this.disk.unlink(touchedPath(each));
     }
   }
@@ -77,17 +78,31 @@ export class TouchedLog {
   }
 
   close(): void {
-    for (const { file } of this.files.values()) file.close();
-    this.files.clear();
+    for (const epoch of [...this.files.keys()]) this.closeFile(epoch);
   }
 
   /** Only the newest epochs are written in practice: files of older ones are closed again. */
   private closeOld(): void {
     const old = [...this.files.keys()].sort((a, b) => b - a).slice(4);
     for (const epoch of old) {
-      this.files.get(epoch)!.file.close();
-      this.files.delete(epoch);
+      this.closeFile(epoch);
     }
+  }
+
+  private async syncOne(open: EpochFile): Promise<void> {
+    open.syncs++;
+    try {
+      await open.file.sync();
+    } finally {
+      open.syncs--;
+      if (open.syncs === 0 && ![...this.files.values()].includes(open)) open.file.close();
+    }
+  }
+
+  private closeFile(epoch: number): void {
+    const open = this.files.get(epoch);
+    this.files.delete(epoch);
+    if (open !== undefined && open.syncs === 0) open.file.close();
   }
 
   private open(epoch: number): EpochFile {
@@ -98,7 +113,7 @@ export class TouchedLog {
     if (this.disk.exists(path)) this.readInto(epoch, recent);
     const file = this.disk.open(path, { create: true });
     // A torn last entry is overwritten.
-    const opened: EpochFile = { file, end: alignDown(file.size(), ENTRY_BYTES), recent };
+    const opened: EpochFile = { file, end: alignDown(file.size(), ENTRY_BYTES), recent, syncs: 0 };
     this.files.set(epoch, opened);
     return opened;
   }

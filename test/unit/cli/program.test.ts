@@ -65,7 +65,10 @@ test('every option of every command is in its help, with a description, and ever
       assert.ok(stdout.includes(option.flags), `${words.join(' ')} --help lacks ${option.flags}`);
     }
     assert.match(stdout, /Examples:\n {2}\S/);
-    assert.ok(stdout.replace(/\s+/g, ' ').toLowerCase().includes(leaf.summary().toLowerCase()), words.join(' '));
+    assert.ok(
+      stdout.replace(/\s+/g, ' ').toLowerCase().includes(leaf.summary().toLowerCase()),
+      words.join(' '),
+    );
   }
 });
 
