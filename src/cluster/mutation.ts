@@ -62,8 +62,13 @@ export function applyTo(
   const { mode, offset, sync } = mutation;
   if (mutation.kind === 'remove') return store.remove(oid, epoch, sync);
   const objectBytes = objectBytesOf(address);
+  // Written out for the hot path: spreads cost more than the rest of this function.
+  if (mutation.kind === 'write') {
+    const { data } = mutation;
+    if (mode !== 'cow') return store.write({ oid, objectBytes, mode, epoch, offset, sync, data });
+    return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, parent: mutation.parent });
+  }
   const common = { oid, objectBytes, mode, epoch, offset, sync, ...(mode === 'cow' && { parent: mutation.parent }) };
-  if (mutation.kind === 'write') return store.write({ ...common, data: mutation.data });
   return store.zero({ ...common, length: mutation.length, allocate: mutation.allocate });
 }
 

@@ -276,6 +276,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       coordinator,
       directory,
       clock,
+      random,
       log: options.log.child('volumes'),
       onReleased: (record, index, owner) => {
         garbage!.released(record, index, owner).catch((error) => {
@@ -305,6 +306,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       defaults: config,
       nodes: () => this.clusterCalls.nodes(),
     });
+    membership.onView((view) => manager.enter(view));
     assert(this.inner === undefined, 'a sheep opens its store once');
     this.inner = { config, store, cluster, directory, manager, garbage, calls };
   }

@@ -37,7 +37,8 @@ export function decodeRequest(bytes: Buffer, at: number, extended: boolean): Nbd
   const length = extended
     ? bytes.readUInt32BE(at + 24) * 4294967296 + bytes.readUInt32BE(at + 28)
     : bytes.readUInt32BE(at + 24);
-  const hasPayload = extended ? (flags & CommandFlag.PAYLOAD_LEN) !== 0 : command === Command.WRITE;
+  // A WRITE always has one: QEMU leaves the flag out, against the specification, and QEMU's own server takes it too.
+  const hasPayload = command === Command.WRITE || (extended && (flags & CommandFlag.PAYLOAD_LEN) !== 0);
   return {
     flags,
     command,
@@ -105,8 +106,6 @@ export function refusalOf(request: NbdRequest, terms: Terms): Refusal | undefine
       if (length > terms.payloadBytesMax) return invalid('read longer than the maximum');
       return rangeRefusal(request, terms, NbdError.EINVAL);
     case Command.WRITE:
-      if (terms.extended && request.payloadBytes === 0 && length > 0)
-        return invalid('WRITE without a payload');
       return writeRefusal(request, terms, NbdError.ENOSPC);
     case Command.WRITE_ZEROES:
       return writeRefusal(request, terms, NbdError.ENOSPC);

@@ -80,6 +80,7 @@ export class BatchBuilder {
   recordCount = 0;
   imageBytes = 0;
   private buffer = Buffer.alloc(64 << 10);
+  private view = viewOf(this.buffer);
   private end = BATCH_HEADER_BYTES;
   private readonly images: Uint8Array[] = [];
 
@@ -97,7 +98,7 @@ export class BatchBuilder {
     const count = Math.min(uncommitted.length, limit);
     this.room(8 * count);
     for (let index = 0; index < count; index++) {
-      this.buffer.writeBigUInt64LE(uncommitted[index]!, this.end);
+      this.view.setBigUint64(this.end, uncommitted[index]!, true);
       this.end += 8;
     }
     return count;
@@ -105,7 +106,7 @@ export class BatchBuilder {
 
   add(record: JournalRecord, images?: readonly Uint8Array[]): void {
     this.room(RECORD_BYTES + 4 * record.checksums.length);
-    this.end = encodeRecord(this.buffer, this.end, record);
+    this.end = encodeRecord(this.view, this.end, record);
     this.recordCount++;
     if (!images) return;
     for (const image of images) {
@@ -150,20 +151,29 @@ export class BatchBuilder {
     const larger = Buffer.alloc(alignUp(Math.max(this.buffer.length * 2, this.end + bytes), BLOCK_SIZE));
     this.buffer.copy(larger, 0, 0, this.end);
     this.buffer = larger;
+    this.view = viewOf(larger);
   }
 }
 
-function encodeRecord(out: Buffer, at: number, record: JournalRecord): number {
-  out.writeUInt32LE(record.type, at);
-  out.writeUInt32LE(record.epoch, at + 4);
-  out.writeBigUInt64LE(record.oid, at + 8);
-  writeU64(out, record.objectBytes, at + 16);
-  writeU64(out, record.instance, at + 24);
-  out.writeUInt32LE(record.firstBlock, at + 32);
-  out.writeUInt32LE(record.blockCount, at + 36);
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
+/** Through a DataView: Buffer writes a bigint with several of them as scratch, which shows on each write. */
+function encodeRecord(out: DataView, at: number, record: JournalRecord): number {
+  const { type, epoch, oid, objectBytes, instance, firstBlock, blockCount, checksums } = record;
+  out.setUint32(at, type, true);
+  out.setUint32(at + 4, epoch, true);
+  out.setBigUint64(at + 8, oid, true);
+  out.setUint32(at + 16, objectBytes >>> 0, true);
+  out.setUint32(at + 20, Math.floor(objectBytes / 0x1_0000_0000), true);
+  out.setUint32(at + 24, instance >>> 0, true);
+  out.setUint32(at + 28, Math.floor(instance / 0x1_0000_0000), true);
+  out.setUint32(at + 32, firstBlock, true);
+  out.setUint32(at + 36, blockCount, true);
   let end = at + RECORD_BYTES;
-  for (let index = 0; index < record.checksums.length; index++) {
-    out.writeUInt32LE(record.checksums[index]!, end);
+  for (let index = 0; index < checksums.length; index++) {
+    out.setUint32(end, checksums[index]!, true);
     end += 4;
   }
   return end;

@@ -135,8 +135,10 @@ export class Store implements ObjectStore {
   // Changing ----------------------------------------------------------------------------------------------------
 
   write(request: StoreWrite): Promise<void> {
-    const { data } = request;
-    return this.submit({ ...request, kind: 'write', length: data.length, data, allocate: false });
+    // Field by field: this runs for each write, and a spread would cost as much as the rest of it.
+    const { oid, objectBytes, mode, parent, epoch, offset, data, sync } = request;
+    const { length } = data;
+    return this.submit({ kind: 'write', oid, objectBytes, mode, parent, epoch, offset, length, data, sync });
   }
 
   zero(request: StoreZero): Promise<void> {
@@ -275,7 +277,7 @@ export class Store implements ObjectStore {
     epoch: number;
     objectBytes?: number;
     mode?: Operation['mode'];
-    parent?: bigint;
+    parent?: bigint | undefined;
     offset?: number;
     length?: number;
     data?: Uint8Array | undefined;

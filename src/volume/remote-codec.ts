@@ -1,12 +1,22 @@
 import { AppError } from '../base/errors.js';
-import { emptyMessage, PeerFlag, type PeerMessage, PeerType } from '../wire/peer-message.js';
-import type { BlockDevice, Extent } from './device.js';
+import type { Release } from '../base/range-lock.js';
+import { emptyMessage, PEER_PAYLOAD_BYTES_MAX, PeerFlag, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import type { VolumeDevice } from './volume-device.js';
 
-/** Operations on a volume that another gateway owns; in the message's `sequence`. `oid` is the line's id. */
-export const DeviceOp = { info: 1, read: 2, write: 3, zero: 4, discard: 5, flush: 6, status: 7 } as const;
+/**
+ * Operations on a volume that another gateway owns; in the message's `sequence`. `oid` is the line's id. Changes carry
+ * their number in `parent` and in `root` a number that tells this start of the gateway from others.
+ */
+export const DeviceOp = { info: 1, read: 2, write: 3, zero: 4, discard: 5, flush: 6, status: 7, confirm: 8 } as const;
 
 export function deviceRequest(line: string, op: number, fields: Partial<PeerMessage> = {}): PeerMessage {
   return Object.assign(emptyMessage(PeerType.device), { oid: BigInt(`0x${line}`), sequence: op }, fields);
+}
+
+/** Changes can be asked for twice: see forwarded.ts. */
+export function isChange(message: PeerMessage): boolean {
+  const { sequence } = message;
+  return sequence === DeviceOp.write || sequence === DeviceOp.zero || sequence === DeviceOp.discard;
 }
 
 export function lineOfMessage(message: PeerMessage): string {
@@ -14,25 +24,31 @@ export function lineOfMessage(message: PeerMessage): string {
 }
 
 /** The owner's side: does what the message says on its device. */
-export async function serveDevice(device: BlockDevice, message: PeerMessage): Promise<PeerMessage> {
+export async function serveDevice(
+  device: VolumeDevice,
+  message: PeerMessage,
+  keep?: (release: Release) => void,
+): Promise<PeerMessage> {
   const answer = emptyMessage(PeerType.device + 1);
   const { offset, length } = message;
   const fua = (message.flags & PeerFlag.sync) !== 0;
+  const how = { fua, ...(keep && { keep }) };
   switch (message.sequence) {
     case DeviceOp.info:
       answer.payload = Buffer.from(JSON.stringify(device.info()));
       break;
     case DeviceOp.read:
+      if (length > PEER_PAYLOAD_BYTES_MAX) throw new AppError('invalid', 'too much for one message');
       answer.payload = await device.read(offset, length);
       break;
     case DeviceOp.write:
-      await device.write(offset, message.payload, { fua });
+      await device.write(offset, message.payload, how);
       break;
     case DeviceOp.zero:
-      await device.writeZeroes(offset, length, { fua, mayUnmap: (message.flags & PeerFlag.allocate) === 0 });
+      await device.writeZeroes(offset, length, { ...how, mayUnmap: (message.flags & PeerFlag.allocate) === 0 });
       break;
     case DeviceOp.discard:
-      await device.discard(offset, length, { fua });
+      await device.discard(offset, length, how);
       break;
     case DeviceOp.flush:
       await device.flush();
@@ -49,5 +65,3 @@ export async function serveDevice(device: BlockDevice, message: PeerMessage): Pr
 export function decodeJson<T>(payload: Uint8Array): T {
   return JSON.parse(Buffer.from(payload).toString()) as T;
 }
-
-export type ExtentList = Extent[];

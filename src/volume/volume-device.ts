@@ -24,6 +24,11 @@ interface Part {
   readonly at: number;
 }
 
+export interface OwnerWriteOptions extends WriteOptions {
+  /** Takes over the lock of the range when the change is done, instead of its release. */
+  readonly keep?: (release: Release) => void;
+}
+
 export interface VolumeDeviceOptions {
   readonly client: ObjectClient;
   readonly session: Session;
@@ -79,21 +84,22 @@ export class VolumeDevice implements BlockDevice {
     return out;
   }
 
-  async write(offset: number, data: Uint8Array, options: WriteOptions = {}): Promise<void> {
+  async write(offset: number, data: Uint8Array, options: OwnerWriteOptions = {}): Promise<void> {
     const sync = options.fua ?? false;
-    await this.change(offset, data.length, PART_BYTES_MAX, (part) =>
-      this.writePart(part, (mode) =>
-        writeOf(part.offset, data.subarray(part.at, part.at + part.length), { ...mode, sync }), sync),
-    );
+    const build = (part: Part) => (how: { mode: Mutation['mode']; parent?: bigint }) =>
+      writeOf(part.offset, data.subarray(part.at, part.at + part.length), { ...how, sync });
+    const work = (part: Part) => this.writePart(part, build(part), sync);
+    await this.change(offset, data.length, PART_BYTES_MAX, work, options.keep);
   }
 
-  async writeZeroes(offset: number, length: number, options: ZeroOptions): Promise<void> {
-    const sync = options.fua ?? false;
-    await this.change(offset, length, Number.MAX_SAFE_INTEGER, (part) => this.zeroPart(part, !options.mayUnmap, sync));
+  async writeZeroes(offset: number, length: number, options: ZeroOptions & OwnerWriteOptions): Promise<void> {
+    const work = (part: Part) => this.zeroPart(part, !options.mayUnmap, options.fua ?? false);
+    await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options.keep);
   }
 
-  async discard(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
-    await this.change(offset, length, Number.MAX_SAFE_INTEGER, (part) => this.zeroPart(part, false, options.fua ?? false));
+  async discard(offset: number, length: number, options: OwnerWriteOptions = {}): Promise<void> {
+    const work = (part: Part) => this.zeroPart(part, false, options.fua ?? false);
+    await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options.keep);
   }
 
   async flush(): Promise<void> {
@@ -161,6 +167,7 @@ export class VolumeDevice implements BlockDevice {
     length: number,
     partMax: number,
     work: (part: Part) => Promise<void>,
+    keep?: (release: Release) => void,
   ): Promise<void> {
     if (this.options.readOnly) throw new AppError('read-only', 'a snapshot cannot be changed');
     this.checkRange(offset, length);
@@ -173,6 +180,10 @@ export class VolumeDevice implements BlockDevice {
       const parts = this.parts(offset, length, partMax);
       if (parts.length === 1) await work(parts[0]!);
       else await forParts(parts, work);
+      if (keep !== undefined) {
+        keep(release);
+        release = undefined;
+      }
     } finally {
       release?.();
       open();

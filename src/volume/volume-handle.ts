@@ -8,6 +8,12 @@ const RETRY_MS = 10;
 /** Largest part of a request that is sent to another gateway in one message. */
 const REMOTE_BYTES_MAX = 4 * 1024 * 1024;
 
+/** A change as it is asked of another gateway. */
+interface RemoteChange {
+  readonly op: number;
+  readonly fields: Partial<PeerMessage>;
+}
+
 /**
  * A door's handle on a volume, wherever it is served. Each request goes to the present owner; when the owner is gone
  * before it answers, the request is done again at the next one, which is right because requests are idempotent and
@@ -57,39 +63,25 @@ export class VolumeHandle implements BlockDevice {
   }
 
   async write(offset: number, data: Uint8Array, options: WriteOptions = {}): Promise<void> {
-    this.checkWritable();
     const flags = options.fua ? PeerFlag.sync : 0;
-    await this.run(
-      (device) => device.write(offset, data, options),
-      async (send) => {
-        for (let at = 0; at < data.length; at += REMOTE_BYTES_MAX) {
-          const payload = data.subarray(at, at + REMOTE_BYTES_MAX);
-          await send(deviceRequest(this.line, DeviceOp.write, { offset: offset + at, flags, payload }));
-        }
-      },
-    );
+    const parts: RemoteChange[] = [];
+    for (let at = 0; at < data.length; at += REMOTE_BYTES_MAX) {
+      const payload = data.subarray(at, at + REMOTE_BYTES_MAX);
+      parts.push({ op: DeviceOp.write, fields: { offset: offset + at, flags, payload } });
+    }
+    await this.change((device) => device.write(offset, data, options), parts);
   }
 
   async writeZeroes(offset: number, length: number, options: ZeroOptions): Promise<void> {
-    this.checkWritable();
     const flags = (options.fua ? PeerFlag.sync : 0) | (options.mayUnmap ? 0 : PeerFlag.allocate);
-    await this.run(
-      (device) => device.writeZeroes(offset, length, options),
-      async (send) => {
-        await send(deviceRequest(this.line, DeviceOp.zero, { offset, length, flags }));
-      },
-    );
+    const parts = [{ op: DeviceOp.zero, fields: { offset, length, flags } }];
+    await this.change((device) => device.writeZeroes(offset, length, options), parts);
   }
 
   async discard(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
-    this.checkWritable();
     const flags = options.fua ? PeerFlag.sync : 0;
-    await this.run(
-      (device) => device.discard(offset, length, options),
-      async (send) => {
-        await send(deviceRequest(this.line, DeviceOp.discard, { offset, length, flags }));
-      },
-    );
+    const parts = [{ op: DeviceOp.discard, fields: { offset, length, flags } }];
+    await this.change((device) => device.discard(offset, length, options), parts);
   }
 
   async flush(): Promise<void> {
@@ -125,9 +117,26 @@ export class VolumeHandle implements BlockDevice {
     if (this.readOnly) throw new AppError('read-only', 'this volume was opened for reading');
   }
 
+  /** A change may have been done before its answer got lost: it is asked for again under its number (forwarded.ts). */
+  private async change(local: (device: BlockDevice) => Promise<void>, parts: readonly RemoteChange[]): Promise<void> {
+    this.checkWritable();
+    const { confirmer, nonce } = this.manager;
+    const ids = parts.map(() => confirmer.begin());
+    try {
+      await this.run(local, async (send, nodeId) => {
+        for (const [i, { op, fields }] of parts.entries()) {
+          confirmer.ask(ids[i]!, this.line, nodeId);
+          await send(deviceRequest(this.line, op, { ...fields, parent: ids[i]!, root: nonce }));
+        }
+      });
+    } finally {
+      for (const id of ids) confirmer.end(id);
+    }
+  }
+
   private async run<T>(
     local: (device: BlockDevice) => Promise<T>,
-    remote: (send: (message: PeerMessage) => Promise<PeerMessage>) => Promise<T>,
+    remote: (send: (message: PeerMessage) => Promise<PeerMessage>, nodeId: string) => Promise<T>,
   ): Promise<T> {
     const { manager } = this;
     for (;;) {
@@ -139,7 +148,8 @@ export class VolumeHandle implements BlockDevice {
           return await manager.use(target.owned, local);
         }
         this.let();
-        return await remote((message) => manager.options.cluster.links.request(target.nodeId, message));
+        const send = (message: PeerMessage) => manager.options.cluster.links.request(target.nodeId, message);
+        return await remote(send, target.nodeId);
       } catch (error) {
         if (!AppError.isCode(error, 'again', 'network', 'old-epoch', 'new-epoch', 'shutdown', 'cluster-error')) throw error;
         if (this.closed) throw error;

@@ -1,16 +1,21 @@
 import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
+import type { Random } from '../base/random.js';
 import type { Compare, Coordinator } from '../coord/coordinator.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Origin } from '../cluster/links.js';
 import { epochKey, type Membership, NODE_PREFIX } from '../cluster/membership.js';
 import type { Session } from '../cluster/object-client.js';
-import type { PeerMessage } from '../wire/peer-message.js';
+import { decodeOids, encodeOids } from '../cluster/object-node.js';
+import type { ClusterView } from '../cluster/view.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { Confirmer } from './confirmer.js';
 import type { BlockDevice, DeviceProvider } from './device.js';
 import type { Directory } from './directory.js';
+import { Forwarded } from './forwarded.js';
 import { keys, type OwnerRecord, type VdiRecord } from './records.js';
-import { lineOfMessage, serveDevice } from './remote-codec.js';
+import { DeviceOp, deviceRequest, isChange, lineOfMessage, serveDevice } from './remote-codec.js';
 import { SnapshotHandle } from './snapshot-handle.js';
 import { VolumeDevice } from './volume-device.js';
 import { VolumeHandle } from './volume-handle.js';
@@ -25,6 +30,7 @@ export interface VolumeManagerOptions {
   readonly coordinator: Coordinator;
   readonly directory: Directory;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   /** An inherited object that a volume stopped referring to, which may now be nobody's. */
   readonly onReleased: (record: VdiRecord, index: number, owner: number) => void;
@@ -41,6 +47,8 @@ export interface OwnedVolume {
   /** Requests under way, local and from other gateways. */
   busy: number;
   releasing: boolean;
+  /** What other gateways asked for. */
+  readonly forwarded: Forwarded;
 }
 
 /** Where a volume is served now. */
@@ -55,9 +63,24 @@ export class VolumeManager implements DeviceProvider {
   private readonly owned = new Map<string, OwnedVolume>();
   private readonly claiming = new Map<string, Promise<OwnedVolume | undefined>>();
   private claims = 0;
+  /** Changes that this gateway asks of others. */
+  readonly confirmer: Confirmer;
+  /** Tells this start of the gateway from others of the same node. */
+  readonly nonce: number;
   stopped = false;
 
-  constructor(readonly options: VolumeManagerOptions) {}
+  constructor(readonly options: VolumeManagerOptions) {
+    const { clock, membership, cluster, random } = options;
+    this.nonce = random.bytes(4).readUInt32LE(0);
+    this.confirmer = new Confirmer({
+      clock,
+      isPresent: (nodeId) => membership.view?.nodes.get(nodeId)?.up === true,
+      send: async (nodeId, line, ids) => {
+        const fields = { root: this.nonce, payload: encodeOids(ids) };
+        await cluster.links.request(nodeId, deviceRequest(line, DeviceOp.confirm, fields));
+      },
+    });
+  }
 
   async open(exportName: string, options: { readOnly?: boolean } = {}): Promise<BlockDevice> {
     const at = exportName.lastIndexOf('@');
@@ -99,12 +122,27 @@ export class VolumeManager implements DeviceProvider {
   }
 
   /** A request of another gateway for a volume that this node owns. */
-  async serve(message: PeerMessage, _origin: Origin): Promise<PeerMessage> {
+  async serve(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
     const owned = this.owned.get(lineOfMessage(message));
+    const gateway = `${origin.nodeId}/${message.root}`;
+    if (message.sequence === DeviceOp.confirm) {
+      // The owner may be another one by now: what this one kept went with its ownership.
+      owned?.forwarded.confirm(gateway, decodeOids(message.payload));
+      return emptyMessage(PeerType.device + 1);
+    }
     if (owned === undefined || owned.releasing || !this.alive(owned)) {
       throw new AppError('again', 'this gateway does not own the volume');
     }
-    return this.use(owned, (device) => serveDevice(device, message));
+    if (!isChange(message)) return this.use(owned, (device) => serveDevice(device, message));
+    return owned.forwarded.run(gateway, message.parent, (keep) =>
+      this.use(owned, (device) => serveDevice(device, message, keep)),
+    );
+  }
+
+  /** A new epoch: gateways that are not in it ask for nothing again. */
+  enter(view: ClusterView): void {
+    const isPresent = (gateway: string) => view.nodes.get(gateway.slice(0, gateway.indexOf('/')))?.up === true;
+    for (const owned of this.owned.values()) owned.forwarded.keepOnly(isPresent);
   }
 
   /** Runs a request on an owned volume; it is not given up meanwhile. */
@@ -143,6 +181,7 @@ export class VolumeManager implements DeviceProvider {
   /** Gives up everything, with all requests done: other gateways go on at once. */
   async stop(): Promise<void> {
     this.stopped = true;
+    this.confirmer.stopped = true;
     await Promise.all([...this.owned.values()].map((owned) => this.giveUp(owned).catch(() => {})));
   }
 
@@ -252,7 +291,7 @@ export class VolumeManager implements DeviceProvider {
       readOnly: false,
       onReleased: (i, owner) => onReleased(device.record, i, owner),
     });
-    const owned: OwnedVolume = { line, claim, device, session, handles: 0, busy: 0, releasing: false };
+    const owned: OwnedVolume = { line, claim, device, session, handles: 0, busy: 0, releasing: false, forwarded: new Forwarded() };
     this.owned.set(line, owned);
     log.info({ volume: name, vid: record.vid }, 'took a volume');
     this.releaseLater(owned);
@@ -285,7 +324,7 @@ export class VolumeManager implements DeviceProvider {
   private releaseLater(owned: OwnedVolume): void {
     this.options.clock.after(RELEASE_DELAY_MS, () => {
       if (owned.handles > 0 || owned.releasing || this.stopped || this.owned.get(owned.line) !== owned) return;
-      if (owned.busy > 0) this.releaseLater(owned);
+      if (owned.busy > 0 || owned.forwarded.size > 0) this.releaseLater(owned);
       else {
         this.giveUp(owned).catch((error) => {
           this.options.log.warn({ err: AppError.from(error).message }, 'giving up a volume failed');

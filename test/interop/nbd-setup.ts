@@ -13,24 +13,26 @@ export const TOOL_TIMEOUT_MS = 30_000;
 
 export interface ToolResult {
   code: number;
+  stdout: string;
+  /** Standard output, then standard error. */
   output: string;
 }
 
-/** Runs a foreign tool with a deadline; standard output and error together. */
+/** Runs a foreign tool with a deadline. */
 export function tool(command: string, ...args: string[]): Promise<ToolResult> {
   return new Promise((resolve) => {
     const options = { timeout: TOOL_TIMEOUT_MS, maxBuffer: 64 * 1024 * 1024 };
     execFile(command, args, options, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code ?? -1), output: stdout + stderr });
+      resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, output: stdout + stderr });
     });
   });
 }
 
-/** The same, and throws with all output unless the tool succeeds. */
+/** Standard output (tools grumble beside it, as nbdinfo without `file`); throws with all output on failure. */
 export async function mustRun(command: string, ...args: string[]): Promise<string> {
-  const { code, output } = await tool(command, ...args);
+  const { code, stdout, output } = await tool(command, ...args);
   if (code !== 0) throw new Error(`${command} ${args.join(' ')}: exit ${code}\n${output}`);
-  return output;
+  return stdout;
 }
 
 /** A server in this process on a unix socket and on TCP, with memory behind it and a folder for files. */

@@ -90,6 +90,19 @@ test('the lock file and the configuration name no host of a registry', () => {
   );
 });
 
+test('the lock file lists the optional packages of every platform', () => {
+  // npm drops those it cannot look up, silently; `npm ci` then calls the file out of step with package.json.
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const names = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+  assert.ok(names.length > 0);
+  assert.equal(
+    names.filter((name) => !(`node_modules/${name}` in packages)),
+    [],
+  );
+});
+
 test('no file names a directory of the machine it was written on', () => {
   // Put together here, so that this file does not break its own rule.
   const machine = new RegExp(

@@ -130,10 +130,16 @@ test('closes on an extended payload longer than the maximum', async () => {
   assert.is((await client.rest()).length, 0);
 });
 
-test('refuses an extended WRITE without payload flag, and payloads where none belong', async () => {
+test('takes an extended WRITE without payload flag, as QEMU sends it', async () => {
   const client = await attach(setup().connect(), 'extended');
-  client.send(extendedRequest(WRITE, 0, 4096));
-  assert.is((await client.extendedChunk()).type, 0x8001);
+  client.send(Buffer.concat([extendedRequest(WRITE, 512, 2, { flags: 1 }), Buffer.from('hi')]));
+  assert.is((await client.extendedChunk()).type, 0);
+  client.send(extendedRequest(READ, 512, 2));
+  assert.is((await client.extendedChunk()).payload.subarray(-2).toString(), 'hi');
+});
+
+test('refuses payloads where none belong', async () => {
+  const client = await attach(setup().connect(), 'extended');
   client.send(extendedRequest(TRIM, 0, 5, { data: Buffer.from('12345') }));
   assert.is((await client.extendedChunk()).type, 0x8001);
   client.send(extendedRequest(FLUSH, 0, 0));
