@@ -78,7 +78,10 @@ export class CatchUp {
       } catch (error) {
         if (error instanceof EpochEnded) throw error;
         all = false;
-        this.node.options.log.warn({ err: AppError.from(error).message, oid: formatOid(oid) }, 'an object cannot be settled');
+        this.node.options.log.warn(
+          { err: AppError.from(error).message, oid: formatOid(oid) },
+          'an object cannot be settled',
+        );
       }
     });
     return all;

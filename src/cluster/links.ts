@@ -1,5 +1,5 @@
-import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { codeOfResult, resultOfCode } from '../net/peer-codec.js';
 import type { Channel, PeerAddress, Transport } from '../net/transport.js';
@@ -140,7 +140,12 @@ class Outbound {
   private async hello(channel: Channel): Promise<void> {
     const { selfId, incarnation, formatId } = this.options;
     const message = emptyMessage(PeerType.hello);
-    const hello: Hello = { version: PEER_PROTOCOL_VERSION, nodeId: selfId, incarnation: incarnation(), formatId };
+    const hello: Hello = {
+      version: PEER_PROTOCOL_VERSION,
+      nodeId: selfId,
+      incarnation: incarnation(),
+      formatId,
+    };
     message.payload = Buffer.from(JSON.stringify({ ...hello, to: this.nodeId }));
     await new Promise<PeerMessage>((resolve, reject) => {
       message.id = 0;
@@ -160,7 +165,9 @@ class Outbound {
     if (this.channel !== channel) return;
     this.channel = undefined;
     this.failedUntilMs = this.options.clock.nowMs() + (this.welcomed ? 0 : RECONNECT_DELAY_MS);
-    const error = new AppError('network', `the link to ${this.nodeId} broke: ${reason.message}`, { cause: reason });
+    const error = new AppError('network', `the link to ${this.nodeId} broke: ${reason.message}`, {
+      cause: reason,
+    });
     const waiting = [...this.pending.values()];
     this.pending.clear();
     for (const w of waiting) w.reject(error);

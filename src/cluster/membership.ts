@@ -1,9 +1,16 @@
-import { AppError } from '../base/errors.js';
 import { type Clock, sleep } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Compare, Coordinator, Lease, Op } from '../coord/coordinator.js';
 import { AuthorityHistory, defaultMinCopies } from './authority.js';
-import { type EpochRecord, firstEpoch, formatEpoch, nextEpoch, parseEpoch, type Registration } from './epoch.js';
+import {
+  type EpochRecord,
+  firstEpoch,
+  formatEpoch,
+  nextEpoch,
+  parseEpoch,
+  type Registration,
+} from './epoch.js';
 import { Mirror } from './mirror.js';
 import { ClusterView } from './view.js';
 
@@ -118,7 +125,8 @@ export class Membership {
   /** Writes the first epoch of a new format: all registered nodes are members. Throws 'again' before this one is. */
   async format(extra: { compares: Compare[]; ops: Op[] }): Promise<boolean> {
     // The doors open before this node has registered: a first epoch without members could never get any.
-    if (!this.registrations.has(this.options.self.id)) throw new AppError('again', 'this sheep has not joined yet');
+    if (!this.registrations.has(this.options.self.id))
+      throw new AppError('again', 'this sheep has not joined yet');
     const record = firstEpoch(this.registrations.values(), this.options.clock.wallMs());
     const result = await this.options.coordinator.txn(extra.compares, [
       ...extra.ops,
@@ -178,7 +186,9 @@ export class Membership {
   private async putRegistration(registration: Registration, compares: Compare[]): Promise<boolean> {
     const value = JSON.stringify(registration);
     const lease = this.lease!.id;
-    const result = await this.options.coordinator.txn(compares, [{ type: 'put', key: this.key, value, lease }]);
+    const result = await this.options.coordinator.txn(compares, [
+      { type: 'put', key: this.key, value, lease },
+    ]);
     return result.ok;
   }
 
@@ -238,7 +248,8 @@ export class Membership {
    */
   private stillSaid(record: EpochRecord, next: EpochRecord): Compare[] {
     const changed = next.nodes.filter(
-      (n, i) => n.up && (n.caughtUp || !record.nodes[i]!.up || n.incarnation !== record.nodes[i]!.incarnation),
+      (n, i) =>
+        n.up && (n.caughtUp || !record.nodes[i]!.up || n.incarnation !== record.nodes[i]!.incarnation),
     );
     return changed.map((n) => ({ key: `${NODE_PREFIX}${n.id}`, value: this.registrationText(n.id) ?? '' }));
   }

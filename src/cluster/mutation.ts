@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.js';
 import type { ObjectStore, WriteMode } from '../store/object-store.js';
 import { invalidOid } from '../wire/oid.js';
-import { emptyMessage, PeerFlag, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { emptyMessage, PeerFlag, type PeerMessage, type PeerType } from '../wire/peer-message.js';
 import { checkAddress, type ObjectAddress, objectBytesOf } from './address.js';
 
 /** One change of one object: what a gateway asks a primary for, and a primary its replicas. */
@@ -41,7 +41,16 @@ export function zeroOf(
 }
 
 export function removeOf(sync: boolean): Mutation {
-  return { kind: 'remove', mode: 'update', parent: 0n, offset: 0, length: 0, data: NO_DATA, allocate: false, sync };
+  return {
+    kind: 'remove',
+    mode: 'update',
+    parent: 0n,
+    offset: 0,
+    length: 0,
+    data: NO_DATA,
+    allocate: false,
+    sync,
+  };
 }
 
 /** The bytes it touches: the whole object when it may replace it. */
@@ -68,7 +77,15 @@ export function applyTo(
     if (mode !== 'cow') return store.write({ oid, objectBytes, mode, epoch, offset, sync, data });
     return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, parent: mutation.parent });
   }
-  const common = { oid, objectBytes, mode, epoch, offset, sync, ...(mode === 'cow' && { parent: mutation.parent }) };
+  const common = {
+    oid,
+    objectBytes,
+    mode,
+    epoch,
+    offset,
+    sync,
+    ...(mode === 'cow' && { parent: mutation.parent }),
+  };
   return store.zero({ ...common, length: mutation.length, allocate: mutation.allocate });
 }
 
@@ -90,7 +107,10 @@ export function encodeMutation(
   return message;
 }
 
-export function decodeMutation(base: number, message: PeerMessage): { address: ObjectAddress; mutation: Mutation } {
+export function decodeMutation(
+  base: number,
+  message: PeerMessage,
+): { address: ObjectAddress; mutation: Mutation } {
   const address = addressOf(message);
   const kind = (['write', 'zero', 'remove'] as const)[(message.type - base) / 2]!;
   if (kind === 'write' && message.payload.length !== message.length) {

@@ -100,7 +100,8 @@ export class ObjectClient {
 
   private async flushAll(context: EpochContext): Promise<boolean> {
     const { node } = this;
-    const local = context.view.self?.up && !node.options.mutants?.skipJournalSync ? node.store.flush() : undefined;
+    const local =
+      context.view.self?.up && !node.options.mutants?.skipJournalSync ? node.store.flush() : undefined;
     try {
       const remote = context.view.peers.map((id) => node.ask(context, id, emptyMessage(PeerType.flush)));
       await Promise.all([local, ...remote]);
@@ -150,7 +151,12 @@ export class ObjectClient {
     }
   }
 
-  private mayReadNear(context: EpochContext, address: ObjectAddress, offset: number, length: number): boolean {
+  private mayReadNear(
+    context: EpochContext,
+    address: ObjectAddress,
+    offset: number,
+    length: number,
+  ): boolean {
     const { node } = this;
     const { serving, targets } = context.view.locate(address);
     if (node.options.mutants?.serveStaleReplica && targets.includes(node.selfId)) return true;
@@ -158,7 +164,9 @@ export class ObjectClient {
     if (serving[0] !== node.selfId) {
       if (!context.settledPrimaries.has(serving[0]!)) return false;
     } else if (node.inFlight.has(address.oid) || !context.peered.fired) return false;
-    return !node.unsettled.overlaps(address.oid, offset, offset + length) && node.options.membership.leaseValid();
+    return (
+      !node.unsettled.overlaps(address.oid, offset, offset + length) && node.options.membership.leaseValid()
+    );
   }
 
   /** Does it at the primary, wherever that is, again and again until there is an outcome. */

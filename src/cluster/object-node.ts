@@ -1,5 +1,5 @@
-import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { RangeLocks, type Release } from '../base/range-lock.js';
 import { Signal } from '../base/signal.js';
@@ -153,7 +153,8 @@ export class ObjectNode {
     if (message.epoch > this.epoch) await this.reach(message.epoch);
     const context = this.context;
     if (context === undefined || this.stopped) throw new AppError('again', 'not in the cluster yet');
-    if (message.epoch !== context.view.epoch) throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
+    if (message.epoch !== context.view.epoch)
+      throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
     if (origin.closed) throw new AppError('network', 'the sender has gone');
     const sender = context.view.nodes.get(origin.nodeId);
     if (sender === undefined || !sender.up || sender.incarnation !== origin.incarnation) {
@@ -211,7 +212,10 @@ export class ObjectNode {
         return;
       } catch (error) {
         if (error instanceof EpochEnded) return;
-        this.options.log.debug({ node: nodeId, err: AppError.from(error).message }, 'peering failed, trying again');
+        this.options.log.debug(
+          { node: nodeId, err: AppError.from(error).message },
+          'peering failed, trying again',
+        );
         await this.pause(PEERING_RETRY_MS);
       }
     }
@@ -221,7 +225,8 @@ export class ObjectNode {
   private async noteUnsettled(context: EpochContext, oid: bigint): Promise<void> {
     const address = await this.options.resolve(oid);
     if (context !== this.context) throw new EpochEnded();
-    if (address !== undefined && context.view.locate(address).serving[0] === this.selfId) this.unsettled.add(oid);
+    if (address !== undefined && context.view.locate(address).serving[0] === this.selfId)
+      this.unsettled.add(oid);
   }
 
   pause(delayMs: number): Promise<void> {

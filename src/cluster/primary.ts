@@ -1,7 +1,7 @@
 import { alignDown, alignUp, BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import type { Release } from '../base/range-lock.js';
-import { type BlockRun, BadBlocksError } from '../store/object-store.js';
+import { BadBlocksError, type BlockRun } from '../store/object-store.js';
 import { formatOid } from '../wire/oid.js';
 import { PeerType } from '../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from './address.js';
@@ -108,7 +108,12 @@ export class Primary {
         await this.settler.settle(context, { ...address, oid: unsettled });
         continue;
       }
-      const taken = node.lock(oid, alignDown(range.start, BLOCK_SIZE), alignUp(range.end, BLOCK_SIZE), isChange);
+      const taken = node.lock(
+        oid,
+        alignDown(range.start, BLOCK_SIZE),
+        alignUp(range.end, BLOCK_SIZE),
+        isChange,
+      );
       const release: Release = taken instanceof Promise ? await taken : taken;
       try {
         if (context !== node.context || node.stopped) continue;
@@ -168,7 +173,8 @@ export class Primary {
   private checkSources(address: ObjectAddress, mutation: Mutation): void {
     const { store } = this.node;
     if (mutation.kind === 'remove') return;
-    const source = mutation.mode === 'cow' ? mutation.parent : mutation.mode === 'update' ? address.oid : undefined;
+    const source =
+      mutation.mode === 'cow' ? mutation.parent : mutation.mode === 'update' ? address.oid : undefined;
     if (source !== undefined && !store.has(source)) {
       throw new AppError('no-object', `object ${formatOid(source)} does not exist`);
     }
@@ -189,7 +195,9 @@ export class Primary {
     const failures = results.map((r, i) => ({ reason: r.status === 'rejected' ? r.reason : undefined, i }));
     const real = failures.filter((f) => f.reason !== undefined);
     if (real.length === 0) return;
-    const refused = real.find((f) => !(f.reason instanceof EpochEnded) && !(f.reason instanceof NeedsSettling));
+    const refused = real.find(
+      (f) => !(f.reason instanceof EpochEnded) && !(f.reason instanceof NeedsSettling),
+    );
     if (context === this.node.context) {
       this.node.unsettled.add(address.oid);
       if (refused !== undefined) context.sources.set(address.oid, nodes[refused.i]!);
@@ -199,7 +207,11 @@ export class Primary {
     throw (refused ?? real[0]!).reason;
   }
 
-  private async applyLocally(context: EpochContext, address: ObjectAddress, mutation: Mutation): Promise<void> {
+  private async applyLocally(
+    context: EpochContext,
+    address: ObjectAddress,
+    mutation: Mutation,
+  ): Promise<void> {
     const { node } = this;
     try {
       await applyTo(node.store, address, mutation, context.view.epoch);
@@ -258,7 +270,10 @@ export class Primary {
     } catch (error) {
       if (!AppError.isCode(error, 'checksum')) throw error;
       // Repair needs the object for itself, and this read holds a lock: it is done behind, then the read repeated.
-      node.options.log.warn({ err: error.message }, 'bad blocks found by a read: repairing from another replica');
+      node.options.log.warn(
+        { err: error.message },
+        'bad blocks found by a read: repairing from another replica',
+      );
       await this.settler.repair(node.context!, address, badBlocksOf(error));
       return node.store.read(address.oid, offset, length);
     }

@@ -74,7 +74,8 @@ export class Replica {
     for (const block of bad) if (table !== undefined) table[block] = ~table[block]! >>> 0 || 1;
     const answer = emptyMessage(PeerType.replicaSums + 1);
     answer.length = table === undefined ? 0 : 1;
-    if (table !== undefined) answer.payload = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
+    if (table !== undefined)
+      answer.payload = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
     return answer;
   }
 

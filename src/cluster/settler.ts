@@ -30,7 +30,10 @@ export class Settler {
   private async run(context: EpochContext, address: ObjectAddress): Promise<boolean> {
     const { node } = this;
     const placement = context.view.locate(address);
-    if (placement.serving.length < placement.needed && placement.serving.length < placement.authority.length) {
+    if (
+      placement.serving.length < placement.needed &&
+      placement.serving.length < placement.authority.length
+    ) {
       // Somebody who is away has as good a copy, perhaps with the other outcome, and could serve without this node
       // later: nothing may be shown before the outcome is on enough copies.
       await context.view.ended.promise;
@@ -49,7 +52,11 @@ export class Settler {
     }
   }
 
-  private async makeEqual(context: EpochContext, placement: Placement, address: ObjectAddress): Promise<void> {
+  private async makeEqual(
+    context: EpochContext,
+    placement: Placement,
+    address: ObjectAddress,
+  ): Promise<void> {
     const { node } = this;
     const { oid } = address;
     const source = context.sources.get(oid);
@@ -62,7 +69,9 @@ export class Settler {
     await Promise.all(others.map((id) => this.equalise(context, address, id, 0)));
     // Nodes that are away must find this object among those touched since.
     await node.applyWork(() => node.store.touch(oid, context.view.epoch));
-    await Promise.all(others.map((id) => this.ask(context, id, () => addressed(PeerType.replicaSettled, address))));
+    await Promise.all(
+      others.map((id) => this.ask(context, id, () => addressed(PeerType.replicaSettled, address))),
+    );
     if (context !== node.context) throw new EpochEnded();
     context.sources.delete(oid);
     node.unsettled.settle(oid);
@@ -72,7 +81,12 @@ export class Settler {
   }
 
   /** Gives a replica what differs from this node's content. `sequence`: of the change this is part of, or 0. */
-  async equalise(context: EpochContext, address: ObjectAddress, nodeId: string, sequence: number): Promise<void> {
+  async equalise(
+    context: EpochContext,
+    address: ObjectAddress,
+    nodeId: string,
+    sequence: number,
+  ): Promise<void> {
     const theirs = await this.checksumsOf(context, address, nodeId);
     const mine = this.node.store.checksums(address.oid);
     const runs = differences(mine, theirs, objectBytesOf(address));
@@ -127,7 +141,10 @@ export class Settler {
         // is as right as anything.
         await node.store.adopt(address.oid, [block]);
       } else {
-        throw new AppError('io', `block ${block} of object ${address.oid.toString(16)} is bad on every replica`);
+        throw new AppError(
+          'io',
+          `block ${block} of object ${address.oid.toString(16)} is bad on every replica`,
+        );
       }
       node.options.log.warn({ oid: address.oid.toString(16), block }, 'a bad block was repaired');
     }
@@ -152,7 +169,13 @@ export class Settler {
 
   private noteMoved(context: EpochContext, address: ObjectAddress, nodeId: string, runs: Difference[]): void {
     const moved = runs.map((r) => `${r.kind} ${r.offset}+${r.length}`).slice(0, 8);
-    const fields = { oid: formatOid(address.oid), to: nodeId, epoch: context.view.epoch, runs: runs.length, moved };
+    const fields = {
+      oid: formatOid(address.oid),
+      to: nodeId,
+      epoch: context.view.epoch,
+      runs: runs.length,
+      moved,
+    };
     this.node.options.log.debug(fields, 'a replica is made equal');
   }
 

@@ -1,5 +1,5 @@
-import { AppError } from '../base/errors.js';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { AppError } from '../base/errors.js';
 
 /** What a sheep is started with. Ports are TCP; 0 asks the system for any, -1 leaves the door out. */
 export interface SheepConfig {
@@ -25,7 +25,9 @@ export interface SheepConfig {
 
 export function parseSheepArguments(argv: readonly string[]): SheepConfig {
   const command = new Command('sheep')
-    .description('The storage daemon: keeps replicas of objects and serves volumes. `dog cluster up` starts it for you.')
+    .description(
+      'The storage daemon: keeps replicas of objects and serves volumes. `dog cluster up` starts it for you.',
+    )
     .requiredOption('--dir <path>', 'directory of this sheep: identity and store')
     .requiredOption('--coordinator <path>', 'directory that all sheep of this host share')
     .option('--host <address>', 'address of all TCP doors', '127.0.0.1')

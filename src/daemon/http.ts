@@ -14,18 +14,22 @@ export async function listenHttp(
   core: () => SheepCore,
   metrics: Metrics,
 ): Promise<Server> {
-  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
-    const path = (request.url ?? '/').split('?')[0];
-    if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'text/plain', 'only GET\n');
-    if (path === '/metrics') {
-      metrics.registry.metrics().then(
-        (text) => send(response, 200, metrics.registry.contentType, text),
-        () => send(response, 500, 'text/plain', 'metrics failed\n'),
-      );
-    } else if (path === '/health') sendHealth(response, core());
-    else if (path === '/live') send(response, 200, 'text/plain', 'ok\n');
-    else send(response, 404, 'text/plain', 'try /metrics, /health or /live\n');
-  });
+  const server = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
+    (request, response) => {
+      const path = (request.url ?? '/').split('?')[0];
+      if (request.method !== 'GET' && request.method !== 'HEAD')
+        return send(response, 405, 'text/plain', 'only GET\n');
+      if (path === '/metrics') {
+        metrics.registry.metrics().then(
+          (text) => send(response, 200, metrics.registry.contentType, text),
+          () => send(response, 500, 'text/plain', 'metrics failed\n'),
+        );
+      } else if (path === '/health') sendHealth(response, core());
+      else if (path === '/live') send(response, 200, 'text/plain', 'ok\n');
+      else send(response, 404, 'text/plain', 'try /metrics, /health or /live\n');
+    },
+  );
   server.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

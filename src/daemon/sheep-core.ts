@@ -8,10 +8,16 @@ import { ClusterNode } from '../cluster/cluster-node.js';
 import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
-import type { ClusterView } from '../cluster/view.js';
 import type { Mutants } from '../cluster/object-node.js';
+import type { ClusterView } from '../cluster/view.js';
 import type { ClusterInfo, ControlHandler, ControlProgress } from '../control/api.js';
-import { ClusterCalls, type ClusterConfig, CONFIG_KEY, minCopiesOf, SHUTDOWN_KEY } from '../control/cluster-calls.js';
+import {
+  ClusterCalls,
+  type ClusterConfig,
+  CONFIG_KEY,
+  minCopiesOf,
+  SHUTDOWN_KEY,
+} from '../control/cluster-calls.js';
 import { VolumeCalls } from '../control/volume-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
@@ -208,7 +214,10 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     this.lossy = false;
     if (self.behindSince !== undefined) return;
     this.store?.clearLossy().catch((error) => {
-      this.options.log.warn({ err: AppError.from(error).message }, 'the store could not be marked as made up for');
+      this.options.log.warn(
+        { err: AppError.from(error).message },
+        'the store could not be marked as made up for',
+      );
     });
   }
 
@@ -336,7 +345,10 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     if (store === undefined || this.membership.leaseId === '') return;
     const { totalBytes, usedBytes } = store.stats();
     // Free space moves with everything else on the disk: figures are published when they change visibly.
-    const rounded = JSON.stringify({ used: Math.round(usedBytes / 65536), total: Math.round(totalBytes / 2 ** 26) });
+    const rounded = JSON.stringify({
+      used: Math.round(usedBytes / 65536),
+      total: Math.round(totalBytes / 2 ** 26),
+    });
     if (rounded === this.publishedStats) return;
     this.publishedStats = rounded;
     const value = JSON.stringify({ totalBytes, usedBytes, freeBytes: store.stats().freeBytes });
@@ -346,7 +358,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   private allStats(): Map<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>> {
     const all = new Map<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>>();
-    for (const [key, text] of this.statsMirror.entries) all.set(key.slice(STATS_PREFIX.length), JSON.parse(text));
+    for (const [key, text] of this.statsMirror.entries)
+      all.set(key.slice(STATS_PREFIX.length), JSON.parse(text));
     const { store } = this;
     if (store !== undefined) all.set(this.options.self.id, store.stats());
     return all;
@@ -356,9 +369,12 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     const again = () => {
       if (this.stopping) return;
       work()
-        .catch((error) => this.options.log.warn({ err: AppError.from(error).message }, 'background work failed'))
+        .catch((error) =>
+          this.options.log.warn({ err: AppError.from(error).message }, 'background work failed'),
+        )
         .finally(() => {
-          if (!this.stopping) this.timers = [this.options.clock.after(intervalMs, again), ...this.timers.slice(0, 8)];
+          if (!this.stopping)
+            this.timers = [this.options.clock.after(intervalMs, again), ...this.timers.slice(0, 8)];
         });
     };
     this.timers.push(this.options.clock.after(intervalMs, again));

@@ -30,7 +30,15 @@ export interface Superblock {
 
 export function encodeSuperblock(block: Superblock): Buffer {
   const { clusterId, nodeId, bootId, clean, openCount, usedBytes, lossy } = block;
-  const fields = JSON.stringify({ clusterId, nodeId, bootId, clean, openCount, usedBytes, ...(lossy && { lossy }) });
+  const fields = JSON.stringify({
+    clusterId,
+    nodeId,
+    bootId,
+    clean,
+    openCount,
+    usedBytes,
+    ...(lossy && { lossy }),
+  });
   return sealText(`sheepfold-store ${STORE_VERSION}\n${fields}\n`);
 }
 

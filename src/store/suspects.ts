@@ -56,7 +56,9 @@ export class Suspects {
   save(): Promise<void> {
     const saved = this.saving
       .catch(() => {})
-      .then(() => replaceSmall(this.disk, SUSPECTS_PATH, encodeSuspects(new Set([...this.oids, ...this.inFlight]))));
+      .then(() =>
+        replaceSmall(this.disk, SUSPECTS_PATH, encodeSuspects(new Set([...this.oids, ...this.inFlight]))),
+      );
     this.saving = saved;
     return saved;
   }

@@ -1,9 +1,17 @@
 import { AppError } from '../base/errors.js';
-import type { Coordinator } from '../coord/coordinator.js';
-import { Mirror } from '../cluster/mirror.js';
 import type { ObjectAddress } from '../cluster/address.js';
+import { Mirror } from '../cluster/mirror.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import { inodeOid, vidOf } from '../wire/oid.js';
-import { keys, type LineRecord, type OwnerRecord, OWNER_PREFIX, type Usage, type VdiRecord, VOLUME_PREFIX } from './records.js';
+import {
+  keys,
+  type LineRecord,
+  OWNER_PREFIX,
+  type OwnerRecord,
+  type Usage,
+  type VdiRecord,
+  VOLUME_PREFIX,
+} from './records.js';
 
 /** A version of a volume as people name it. */
 export interface VersionName {
@@ -75,7 +83,11 @@ export class Directory {
 
   /** Every version of one family, deleted and pending ones too. */
   family(root: number): Map<number, VdiRecord> {
-    return new Map(this.vdis().filter((r) => r.root === root).map((r) => [r.vid, r]));
+    return new Map(
+      this.vdis()
+        .filter((r) => r.root === root)
+        .map((r) => [r.vid, r]),
+    );
   }
 
   /** The version people mean: 'no-vdi' when there is no such volume, 'no-tag' when it has no such snapshot. */

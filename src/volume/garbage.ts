@@ -1,18 +1,18 @@
-import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { forEachLimit } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Session } from '../cluster/object-client.js';
 import { removeOf } from '../cluster/mutation.js';
+import type { Session } from '../cluster/object-client.js';
 import type { ClusterView } from '../cluster/view.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
 import { dataOid, inodeOid } from '../wire/oid.js';
 import { addressIn, type Directory } from './directory.js';
 import { forgettable, neighboursOf } from './family.js';
 import { keys, type VdiRecord } from './records.js';
-import type { VolumeManager } from './volume-manager.js';
 import { readIndex } from './volume-index.js';
+import type { VolumeManager } from './volume-manager.js';
 
 const PARALLEL = 16;
 
@@ -68,7 +68,10 @@ export class Garbage {
         await this.tidy(record, view);
       } catch (error) {
         // One version whose objects must wait does not keep the others from being freed.
-        this.options.log.warn({ vid: record.vid, err: AppError.from(error).message }, 'tidying up a version failed');
+        this.options.log.warn(
+          { vid: record.vid, err: AppError.from(error).message },
+          'tidying up a version failed',
+        );
       }
     }
   }
@@ -127,7 +130,8 @@ export class Garbage {
     const family = directory.family(record.root);
     const mine = await this.indexLeft(session, record);
     const neighbours: Uint32Array[] = [];
-    for (const vid of neighboursOf(record.vid, family)) neighbours.push(await this.indexOf(session, family.get(vid)!));
+    for (const vid of neighboursOf(record.vid, family))
+      neighbours.push(await this.indexOf(session, family.get(vid)!));
     const doomed: bigint[] = [];
     mine.forEach((owner, index) => {
       if (owner === 0) return;
@@ -168,6 +172,7 @@ export class Garbage {
     }
     const result = await coordinator.txn(compares, ops);
     if (result.ok) await directory.seen(result.revision);
-    else if (directory.vdi(record.vid)?.state === 'deleted') throw new AppError('again', 'the family has changed');
+    else if (directory.vdi(record.vid)?.state === 'deleted')
+      throw new AppError('again', 'the family has changed');
   }
 }

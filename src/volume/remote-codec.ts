@@ -1,13 +1,28 @@
 import { AppError } from '../base/errors.js';
 import type { Release } from '../base/range-lock.js';
-import { emptyMessage, PEER_PAYLOAD_BYTES_MAX, PeerFlag, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import {
+  emptyMessage,
+  PEER_PAYLOAD_BYTES_MAX,
+  PeerFlag,
+  type PeerMessage,
+  PeerType,
+} from '../wire/peer-message.js';
 import type { VolumeDevice } from './volume-device.js';
 
 /**
  * Operations on a volume that another gateway owns; in the message's `sequence`. `oid` is the line's id. Changes carry
  * their number in `parent` and in `root` a number that tells this start of the gateway from others.
  */
-export const DeviceOp = { info: 1, read: 2, write: 3, zero: 4, discard: 5, flush: 6, status: 7, confirm: 8 } as const;
+export const DeviceOp = {
+  info: 1,
+  read: 2,
+  write: 3,
+  zero: 4,
+  discard: 5,
+  flush: 6,
+  status: 7,
+  confirm: 8,
+} as const;
 
 export function deviceRequest(line: string, op: number, fields: Partial<PeerMessage> = {}): PeerMessage {
   return Object.assign(emptyMessage(PeerType.device), { oid: BigInt(`0x${line}`), sequence: op }, fields);
@@ -45,7 +60,10 @@ export async function serveDevice(
       await device.write(offset, message.payload, how);
       break;
     case DeviceOp.zero:
-      await device.writeZeroes(offset, length, { ...how, mayUnmap: (message.flags & PeerFlag.allocate) === 0 });
+      await device.writeZeroes(offset, length, {
+        ...how,
+        mayUnmap: (message.flags & PeerFlag.allocate) === 0,
+      });
       break;
     case DeviceOp.discard:
       await device.discard(offset, length, how);

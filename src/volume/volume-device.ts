@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.js';
 import { RangeLocks, type Release } from '../base/range-lock.js';
-import type { ObjectClient, Session } from '../cluster/object-client.js';
 import { type Mutation, removeOf, writeOf, zeroOf } from '../cluster/mutation.js';
+import type { ObjectClient, Session } from '../cluster/object-client.js';
 import { dataOid } from '../wire/oid.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
 import { addressIn } from './directory.js';
@@ -158,7 +158,10 @@ export class VolumeDevice implements BlockDevice {
   private checkRange(offset: number, length: number): void {
     if (this.ended) throw new AppError('no-vdi', 'the volume has been deleted');
     if (offset < 0 || length < 0 || offset + length > this.record.sizeBytes) {
-      throw new AppError('invalid', `range ${offset}+${length} is outside the volume of ${this.record.sizeBytes} bytes`);
+      throw new AppError(
+        'invalid',
+        `range ${offset}+${length} is outside the volume of ${this.record.sizeBytes} bytes`,
+      );
     }
   }
 
@@ -298,7 +301,11 @@ export class VolumeDevice implements BlockDevice {
     await this.making.get(part.index)?.catch(() => {});
     const owner = this.index.entries[part.index]!;
     if (allocate) {
-      return this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }), sync);
+      return this.writePart(
+        part,
+        (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }),
+        sync,
+      );
     }
     if (owner === 0) {
       if (this.index.isUnsaved(part.index)) await this.index.set(part.index, 0, sync);
@@ -306,12 +313,17 @@ export class VolumeDevice implements BlockDevice {
       return;
     }
     if (part.length === this.objectSize(part.index)) {
-      if (owner === this.record.vid) await client.change(session, this.address(owner, part.index), removeOf(sync));
+      if (owner === this.record.vid)
+        await client.change(session, this.address(owner, part.index), removeOf(sync));
       await this.index.set(part.index, 0, sync);
       if (owner !== this.record.vid) onReleased(part.index, owner);
       return;
     }
-    await this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate: false }), sync);
+    await this.writePart(
+      part,
+      (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate: false }),
+      sync,
+    );
   }
 
   /** The last object ends with the volume. */

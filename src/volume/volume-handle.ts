@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.js';
 import { PeerFlag, type PeerMessage } from '../wire/peer-message.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
-import { decodeJson, DeviceOp, deviceRequest } from './remote-codec.js';
+import { DeviceOp, decodeJson, deviceRequest } from './remote-codec.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 const RETRY_MS = 10;
@@ -55,7 +55,11 @@ export class VolumeHandle implements BlockDevice {
         const out = Buffer.allocUnsafe(length);
         for (let at = 0; at < length; at += REMOTE_BYTES_MAX) {
           const size = Math.min(REMOTE_BYTES_MAX, length - at);
-          out.set((await send(deviceRequest(this.line, DeviceOp.read, { offset: offset + at, length: size }))).payload, at);
+          out.set(
+            (await send(deviceRequest(this.line, DeviceOp.read, { offset: offset + at, length: size })))
+              .payload,
+            at,
+          );
         }
         return out;
       },
@@ -118,7 +122,10 @@ export class VolumeHandle implements BlockDevice {
   }
 
   /** A change may have been done before its answer got lost: it is asked for again under its number (forwarded.ts). */
-  private async change(local: (device: BlockDevice) => Promise<void>, parts: readonly RemoteChange[]): Promise<void> {
+  private async change(
+    local: (device: BlockDevice) => Promise<void>,
+    parts: readonly RemoteChange[],
+  ): Promise<void> {
     this.checkWritable();
     const { confirmer, nonce } = this.manager;
     const ids = parts.map(() => confirmer.begin());
@@ -151,7 +158,10 @@ export class VolumeHandle implements BlockDevice {
         const send = (message: PeerMessage) => manager.options.cluster.links.request(target.nodeId, message);
         return await remote(send, target.nodeId);
       } catch (error) {
-        if (!AppError.isCode(error, 'again', 'network', 'old-epoch', 'new-epoch', 'shutdown', 'cluster-error')) throw error;
+        if (
+          !AppError.isCode(error, 'again', 'network', 'old-epoch', 'new-epoch', 'shutdown', 'cluster-error')
+        )
+          throw error;
         if (this.closed) throw error;
       }
       await new Promise<void>((resolve) => manager.options.clock.after(RETRY_MS, resolve));

@@ -1,8 +1,8 @@
 import { AppError } from '../base/errors.js';
 import { Signal } from '../base/signal.js';
-import type { ObjectClient, Session } from '../cluster/object-client.js';
 import { writeOf } from '../cluster/mutation.js';
-import { INODE_HEADER_BYTES, INODE_INDEX_OFFSET, encodeTime, inodeHeader } from '../wire/inode.js';
+import type { ObjectClient, Session } from '../cluster/object-client.js';
+import { encodeTime, INODE_HEADER_BYTES, INODE_INDEX_OFFSET, inodeHeader } from '../wire/inode.js';
 import { addressIn, inodeAddress } from './directory.js';
 import type { Usage, VdiRecord } from './records.js';
 
@@ -16,7 +16,11 @@ export function objectCount(record: { sizeBytes: number; blockSizeShift: number 
 }
 
 /** Reads the index of any version: for each object the vid that owns it, 0 for a hole. */
-export async function readIndex(client: ObjectClient, session: Session, record: VdiRecord): Promise<Uint32Array> {
+export async function readIndex(
+  client: ObjectClient,
+  session: Session,
+  record: VdiRecord,
+): Promise<Uint32Array> {
   const count = objectCount(record);
   const bytes = new Uint8Array(count * 4);
   const address = inodeAddress(record);
@@ -42,7 +46,11 @@ export async function writeInode(
   for (let at = 0; at < bytes.length; at += READ_BYTES_MAX) {
     const part = bytes.subarray(at, at + READ_BYTES_MAX);
     if (part.every((b) => b === 0)) continue;
-    await client.change(session, address, writeOf(INODE_INDEX_OFFSET + at, part, { mode: 'ensure', sync: true }));
+    await client.change(
+      session,
+      address,
+      writeOf(INODE_INDEX_OFFSET + at, part, { mode: 'ensure', sync: true }),
+    );
   }
 }
 
@@ -162,7 +170,10 @@ export class VolumeIndex {
       this.waiting = new Signal();
       this.syncWanted = false;
       try {
-        await this.write([...dirty].sort((a, b) => a - b), syncWanted);
+        await this.write(
+          [...dirty].sort((a, b) => a - b),
+          syncWanted,
+        );
         this.writes++;
         for (const index of dirty) {
           this.unsaved.delete(index);
@@ -184,7 +195,8 @@ export class VolumeIndex {
       const first = indexes[i]!;
       let last = first;
       // Entries that are near each other leave in one write; the ones in between are written as they are.
-      while (i < indexes.length && indexes[i]! - last < 64 && indexes[i]! - first < WRITE_ENTRIES_MAX) last = indexes[i++]!;
+      while (i < indexes.length && indexes[i]! - last < 64 && indexes[i]! - first < WRITE_ENTRIES_MAX)
+        last = indexes[i++]!;
       const data = new Uint8Array(this.entries.slice(first, last + 1).buffer);
       await this.client.change(
         this.session,

@@ -1,14 +1,14 @@
-import { AppError } from '../base/errors.js';
 import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
-import type { Compare, Coordinator } from '../coord/coordinator.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Origin } from '../cluster/links.js';
 import { epochKey, type Membership, NODE_PREFIX } from '../cluster/membership.js';
 import type { Session } from '../cluster/object-client.js';
 import { decodeOids, encodeOids } from '../cluster/object-node.js';
 import type { ClusterView } from '../cluster/view.js';
+import type { Compare, Coordinator } from '../coord/coordinator.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { Confirmer } from './confirmer.js';
 import type { BlockDevice, DeviceProvider } from './device.js';
@@ -141,7 +141,8 @@ export class VolumeManager implements DeviceProvider {
 
   /** A new epoch: gateways that are not in it ask for nothing again. */
   enter(view: ClusterView): void {
-    const isPresent = (gateway: string) => view.nodes.get(gateway.slice(0, gateway.indexOf('/')))?.up === true;
+    const isPresent = (gateway: string) =>
+      view.nodes.get(gateway.slice(0, gateway.indexOf('/')))?.up === true;
     for (const owned of this.owned.values()) owned.forwarded.keepOnly(isPresent);
   }
 
@@ -291,7 +292,16 @@ export class VolumeManager implements DeviceProvider {
       readOnly: false,
       onReleased: (i, owner) => onReleased(device.record, i, owner),
     });
-    const owned: OwnedVolume = { line, claim, device, session, handles: 0, busy: 0, releasing: false, forwarded: new Forwarded() };
+    const owned: OwnedVolume = {
+      line,
+      claim,
+      device,
+      session,
+      handles: 0,
+      busy: 0,
+      releasing: false,
+      forwarded: new Forwarded(),
+    };
     this.owned.set(line, owned);
     log.info({ volume: name, vid: record.vid }, 'took a volume');
     this.releaseLater(owned);
@@ -323,7 +333,8 @@ export class VolumeManager implements DeviceProvider {
 
   private releaseLater(owned: OwnedVolume): void {
     this.options.clock.after(RELEASE_DELAY_MS, () => {
-      if (owned.handles > 0 || owned.releasing || this.stopped || this.owned.get(owned.line) !== owned) return;
+      if (owned.handles > 0 || owned.releasing || this.stopped || this.owned.get(owned.line) !== owned)
+        return;
       if (owned.busy > 0 || owned.forwarded.size > 0) this.releaseLater(owned);
       else {
         this.giveUp(owned).catch((error) => {

@@ -334,7 +334,10 @@ export class VolumeService {
     try {
       await writeHeader(this.options.cluster.client, owned.session, record, name);
     } catch (error) {
-      this.options.log.warn({ vid: record.vid, err: AppError.from(error).message }, 'an inode keeps its old header');
+      this.options.log.warn(
+        { vid: record.vid, err: AppError.from(error).message },
+        'an inode keeps its old header',
+      );
     }
   }
 
