@@ -64,7 +64,7 @@ export class Membership {
   }
 
   async start(): Promise<void> {
-    await this.register();
+    await this.registerUntilDone();
     await this.nodesMirror.start();
     await this.epochMirror.start();
     this.refresh();
@@ -171,15 +171,21 @@ export class Membership {
   }
 
   private async reregister(lost: Lease): Promise<void> {
+    if (this.stopped) return;
+    this.options.log.warn({ lease: lost.id }, 'the lease was lost: this node stops serving and registers anew');
+    await this.registerUntilDone();
+  }
+
+  /** A coordinator out of reach and a lease that ended on the way are waited out. */
+  private async registerUntilDone(): Promise<void> {
     const { log, clock } = this.options;
     while (!this.stopped) {
-      log.warn({ lease: lost.id }, 'the lease was lost: this node stops serving and registers anew');
       try {
         return await this.register();
       } catch (error) {
         log.warn({ err: AppError.from(error).message }, 'registering failed, trying again');
-        await sleep(clock, 10 * REGISTER_RETRY_MS);
       }
+      await sleep(clock, 10 * REGISTER_RETRY_MS);
     }
   }
 

@@ -25,9 +25,9 @@ export interface ClusterConfig {
 }
 
 /**
- * In-sync copies that a write needs (I-4): as set when the cluster was formatted, for volumes of at least so many copies
- * as were set then; the default for those of fewer. Fixed for the life of a format: the history of epochs is read
- * with it.
+ * In-sync copies that a write needs (I-4): as set when the cluster was formatted, for volumes of at least so many
+ * copies as were set then; the default for those of fewer. Fixed for the life of a format: the history of epochs is
+ * read with it.
  */
 export function minCopiesOf(config: ClusterConfig | undefined, copies: number): number {
   if (config === undefined || copies < config.copies) return defaultMinCopies(copies);

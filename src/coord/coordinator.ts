@@ -66,7 +66,10 @@ export interface Coordinator {
    */
   watch(prefix: string, afterRevision: number, onEvents: (events: WatchEvent[]) => void): Watch;
   grantLease(ttlMs: number): Promise<Lease>;
-  /** A hint that the holder of this lease seems dead (its address refuses): the driver checks and, if certain, expires it at once. */
+  /**
+   * A hint that the holder of this lease seems dead (its address refuses): the driver checks and, if certain, expires
+   * it at once.
+   */
   suspect(leaseId: string): void;
   close(): Promise<void>;
 }

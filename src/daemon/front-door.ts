@@ -9,7 +9,9 @@ import { looksLikePeer, type TcpTransport } from '../net/tcp-transport.js';
 const CONNECTIONS_MAX = 4096;
 /** Those of them that have not said who they are; past it the oldest is closed: a crowd of them keeps nobody out. */
 const SILENT_MAX = 1024;
-/** A connection that has not sent its first bytes by then is closed; `dog` and old clients may stay silent long after. */
+/**
+ * A connection that has not sent its first bytes by then is closed; `dog` and old clients may stay silent long after.
+ */
 const FIRST_BYTES_DEADLINE_MS = 30_000;
 
 export interface FrontDoorOptions {

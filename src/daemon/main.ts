@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { AppError, errorKinds } from '../base/errors.js';
 import { parseSheepArguments } from './config.js';
+import { allowHeapGrowth } from './heap-growth.js';
 import { runSheep } from './sheep-process.js';
 
 /** Only signals and exit codes live here. */
 async function main(): Promise<void> {
+  allowHeapGrowth();
   const sheep = await runSheep(parseSheepArguments(process.argv.slice(2)));
   const stop = () => void sheep.stop('a signal');
   process.on('SIGTERM', stop);

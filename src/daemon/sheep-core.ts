@@ -73,7 +73,9 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private readonly clusterCalls: ClusterCalls;
   private inner: Inner | undefined;
   private opening: Promise<void> | undefined;
-  /** The doors open before the store is replayed: whoever comes in between waits, and is not told of a missing format. */
+  /**
+   * The doors open before the store is replayed: whoever comes in between waits, and is not told of a missing format.
+   */
   private readonly started = new Signal();
   private stopping = false;
   private knownShutdown: string | undefined;

@@ -157,7 +157,9 @@ function tlsOptions(config: SheepConfig): { tls: NbdTlsOptions } | undefined {
   };
 }
 
-/** Each format of a cluster has a store of its own; those of earlier formats go, those of other clusters are refused. */
+/**
+ * Each format of a cluster has a store of its own; those of earlier formats go, those of other clusters are refused.
+ */
 async function openNodeStore(
   dir: string,
   nodeId: string,

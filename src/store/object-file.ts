@@ -73,7 +73,10 @@ export class StoredObject {
   closed = false;
   /** Written straight to the file since the file was last synced. */
   directDirty = false;
-  /** Per block the number of its last change that went through the journal; changes up to syncedChanges are in the file. */
+  /**
+   * Per block the number of its last change that went through the journal; changes up to syncedChanges are in the
+   * file.
+   */
   private journaled: Uint32Array | undefined;
   private journaledChanges = 0;
   private syncedChanges = 0;

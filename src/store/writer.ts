@@ -12,6 +12,7 @@
 
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
+import { Acknowledgements } from './acknowledgements.js';
 import { applyOperation } from './apply.js';
 import { type StoreContext, toStoreError } from './context.js';
 import { copyObject } from './copy-on-write.js';
@@ -19,7 +20,7 @@ import type { DirectFlusher } from './direct-flusher.js';
 import { DiskError } from './disk.js';
 import { Holds } from './holds.js';
 import type { Segment } from './journal.js';
-import { BatchBuilder, recordTypes } from './journal-record.js';
+import { BatchBuilder } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import type { Operation } from './operation.js';
 import { journalBytes, recordOperation } from './operation-records.js';
@@ -44,12 +45,15 @@ export class Writer {
   private scheduled = false;
   private readonly holds = new Holds();
   private readonly builder = new BatchBuilder();
+  private readonly acknowledgements: Acknowledgements;
   private idleWaiters: (() => void)[] = [];
 
   constructor(
     private readonly context: StoreContext,
     private readonly direct: DirectFlusher,
-  ) {}
+  ) {
+    this.acknowledgements = new Acknowledgements(context, direct);
+  }
 
   submit(op: Operation): void {
     const failure = this.context.failure();
@@ -233,7 +237,7 @@ export class Writer {
         this.finish(op, segment, durable);
       }
     }
-    if (durable.length > 0) this.whenSynced(sequence, durable);
+    if (durable.length > 0) this.acknowledgements.whenSynced(sequence, durable);
     if (waiting.length > 0) {
       segment.pending += waiting.length;
       journal.onSynced(sequence, (error) => this.applyWaiting(waiting, segment, error));
@@ -264,7 +268,7 @@ export class Writer {
       this.release(op.oid);
     }
     // The journal is on the platter: what is left is what went straight to the objects.
-    if (settled.length > 0) this.settle(settled);
+    if (settled.length > 0) this.acknowledgements.settle(settled);
     this.kick();
     this.checkIdle();
   }
@@ -287,28 +291,6 @@ export class Writer {
     else if (op.sync) durable.push(op);
     // Journal and object are in the page cache: no kill can lose the write (I-1).
     else op.resolve();
-  }
-
-  private whenSynced(sequence: number, operations: Operation[]): void {
-    this.context.journal.onSynced(sequence, (error) => {
-      if (!error) this.settle(operations);
-      else for (const op of operations) op.reject(error);
-    });
-  }
-
-  /** Acknowledges what is durable in the journal, after the objects' own files where bytes went straight there. */
-  private settle(operations: Operation[]): void {
-    const straight = operations.filter((op) => op.parts.some((part) => part.type === recordTypes.direct));
-    for (const op of operations) if (!straight.includes(op)) op.resolve();
-    if (straight.length === 0) return;
-    this.direct.flush().then(
-      () => {
-        for (const op of straight) op.resolve();
-      },
-      (error: Error) => {
-        for (const op of straight) op.reject(error);
-      },
-    );
   }
 
   private release(oid: bigint): void {

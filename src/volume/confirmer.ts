@@ -4,7 +4,10 @@ const CONFIRM_RETRY_MS = 50;
 
 export interface ConfirmerOptions {
   readonly clock: Clock;
-  /** Tells a node that this gateway has the answers to these changes of a volume (by line). Rejects when that did not arrive. */
+  /**
+   * Tells a node that this gateway has the answers to these changes of a volume (by line). Rejects when that did not
+   * arrive.
+   */
   readonly send: (nodeId: string, line: string, ids: readonly bigint[]) => Promise<void>;
   /** False: the node is gone, and what it kept for this gateway with it. */
   readonly isPresent: (nodeId: string) => boolean;

@@ -152,7 +152,9 @@ export class Garbage {
     }
   }
 
-  /** The index as it is now: in the owner's memory when that is here. What is stored is never older than acknowledged. */
+  /**
+   * The index as it is now: in the owner's memory when that is here. What is stored is never older than acknowledged.
+   */
   private async indexOf(session: Session, record: VdiRecord): Promise<Uint32Array> {
     const owned = this.options.manager().ownedBy(record.line);
     if (owned?.device.record.vid === record.vid) return owned.device.index.entries;

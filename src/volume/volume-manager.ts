@@ -113,7 +113,7 @@ export class VolumeManager implements DeviceProvider {
       if (!owned.releasing) return { kind: 'local', owned };
       throw new AppError('again', 'the volume is being handed over');
     }
-    if (owned !== undefined) this.owned.delete(line);
+    if (owned !== undefined) this.forget(owned);
     const owner = this.options.directory.owner(line);
     if (owner !== undefined && !this.isSelf(owner)) return { kind: 'remote', nodeId: owner.nodeId };
     const claimed = await this.claim(line);
@@ -143,7 +143,10 @@ export class VolumeManager implements DeviceProvider {
   enter(view: ClusterView): void {
     const isPresent = (gateway: string) =>
       view.nodes.get(gateway.slice(0, gateway.indexOf('/')))?.up === true;
-    for (const owned of this.owned.values()) owned.forwarded.keepOnly(isPresent);
+    for (const owned of [...this.owned.values()]) {
+      if (this.alive(owned)) owned.forwarded.keepOnly(isPresent);
+      else this.forget(owned);
+    }
   }
 
   /** Runs a request on an owned volume; it is not given up meanwhile. */
@@ -173,7 +176,7 @@ export class VolumeManager implements DeviceProvider {
 
   /** The volume has been deleted. */
   async drop(owned: OwnedVolume): Promise<void> {
-    if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
+    this.forget(owned);
     owned.releasing = true;
     owned.session.origin.closed = true;
     await this.disclaim(owned);
@@ -184,6 +187,12 @@ export class VolumeManager implements DeviceProvider {
     this.stopped = true;
     this.confirmer.stopped = true;
     await Promise.all([...this.owned.values()].map((owned) => this.giveUp(owned).catch(() => {})));
+  }
+
+  /** Requests that wait for what other gateways have locked go on: they find that the session is over. */
+  private forget(owned: OwnedVolume): void {
+    if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
+    owned.forwarded.keepOnly(() => false);
   }
 
   private alive(owned: OwnedVolume): boolean {
@@ -365,7 +374,7 @@ export class VolumeManager implements DeviceProvider {
       });
     } finally {
       // When the coordinator did not answer, the claim may still stand: the next request here claims it anew.
-      if (this.owned.get(owned.line) === owned) this.owned.delete(owned.line);
+      this.forget(owned);
     }
   }
 

@@ -50,9 +50,9 @@ export interface CloneOptions {
 export type Progress = (done: number, total: number) => void;
 
 /**
- * Creating and changing volumes. Each operation prepares everything nobody sees yet (a reserved vid, a written inode) and
- * then changes the records in one transaction, which either happens or does not (I-6). What a crash leaves prepared
- * is found by the sweep.
+ * Creating and changing volumes. Each operation prepares everything nobody sees yet (a reserved vid, a written inode)
+ * and then changes the records in one transaction, which either happens or does not (I-6). What a crash leaves
+ * prepared is found by the sweep.
  */
 export class VolumeService {
   private readonly commits: Commits;

@@ -9,7 +9,9 @@ import { assert } from '../base/assert.js';
 import { HEADER_BYTES } from './headers.js';
 import { Flag } from './sheepdog.js';
 
-/** Larger than a whole inode (12 587 576 bytes) and four default objects; the daemon may raise it for larger objects. */
+/**
+ * Larger than a whole inode (12 587 576 bytes) and four default objects; the daemon may raise it for larger objects.
+ */
 export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface Frame {

@@ -1,4 +1,6 @@
-/** Records that travel in payloads of the sheepdog protocol, and the attribute object (reference, 2.4 to 2.7, 5.5, 7). */
+/**
+ * Records that travel in payloads of the sheepdog protocol, and the attribute object (reference, 2.4 to 2.7, 5.5, 7).
+ */
 import { layout } from './layout.js';
 
 /** Identity of a node: address (IPv4 in the last four of 16 bytes, see address.ts) and port; plain LE integers. */

@@ -60,10 +60,13 @@ export function toJson(report: Report): string {
 function head({ machine, options, stolenShare, idleShare }: Report): string {
   const { processor, processors, memoryBytes, kernel, node, tools, loadAverage } = machine;
   const versions = Object.entries(tools).map(([name, version]) => `${name} ${version}`);
+  const memory = `${Math.round(memoryBytes / MIB / 1024)} GiB`;
+  const rounds = `${options.runs} rounds of ${options.secondsPerRun} s per cell`;
+  const shares = `${percent(stolenShare)} of the machine stolen, ${percent(idleShare)} idle`;
   return [
-    `${processors} x ${processor}, ${Math.round(memoryBytes / MIB / 1024)} GiB, Linux ${kernel}, Node ${node}; ${versions.join(', ')}.`,
-    `Volume ${options.sizeBytes / MIB} MiB, prefilled; ${options.runs} rounds of ${options.secondsPerRun} s per cell, targets in turn.`,
-    `Load average at the start ${loadAverage.join(' ')}; ${percent(stolenShare)} of the machine stolen, ${percent(idleShare)} idle.`,
+    `${processors} x ${processor}, ${memory}, Linux ${kernel}, Node ${node}; ${versions.join(', ')}.`,
+    `Volume ${options.sizeBytes / MIB} MiB, prefilled; ${rounds}, targets in turn.`,
+    `Load average at the start ${loadAverage.join(' ')}; ${shares}.`,
   ].join('\n');
 }
 
@@ -140,7 +143,8 @@ function table(title: string, columns: readonly string[], lines: readonly string
   const rows = [['', ...columns], ...lines];
   const widths = rows[0]!.map((_, column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
   const text = rows.map((row) => `| ${row.map((cell, i) => pad(cell, widths[i]!, i)).join(' | ')} |`);
-  const rule = `| ${widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`;
+  const dashes = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  const rule = `| ${dashes.join(' | ')} |`;
   return [`### ${title}`, '', text[0], rule, ...text.slice(1)].join('\n');
 }
 

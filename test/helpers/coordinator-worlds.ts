@@ -158,7 +158,9 @@ export class FakeLocalWorld extends SimWorld {
   }
 }
 
-/** One disk serves all processes; what a sync completes of a process that is frozen or dead waits as the process does. */
+/**
+ * One disk serves all processes; what a sync completes of a process that is frozen or dead waits as the process does.
+ */
 function diskOfProcess(disk: Disk, clock: Clock): Disk {
   const through = async (done: Promise<void>): Promise<void> => {
     await done;

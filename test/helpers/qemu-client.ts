@@ -1,4 +1,7 @@
-/** QEMU's NBD client, kept alive in a qemu-storage-daemon: it reconnects, as a guest's disk would, and is driven over NBD. */
+/**
+ * QEMU's NBD client, kept alive in a qemu-storage-daemon: it reconnects, as a guest's disk would, and is driven over
+ * NBD.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

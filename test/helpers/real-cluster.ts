@@ -1,4 +1,7 @@
-/** A cluster of real sheep: processes of their own on free loopback ports, in a temporary folder, killed as tests like. */
+/**
+ * A cluster of real sheep: processes of their own on free loopback ports, in a temporary folder, killed as tests
+ * like.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
   closeSync,
@@ -313,8 +316,8 @@ export function objectDiskBytes(dir: string): number {
 }
 
 /**
- * Runs a test body with a cluster: tails of all logs are part of a failure, and nothing is left behind. A body that takes
- * longer than `deadlineMs` fails.
+ * Runs a test body with a cluster: tails of all logs are part of a failure, and nothing is left behind. A body that
+ * takes longer than `deadlineMs` fails.
  */
 export async function withCluster(
   options: RealClusterOptions & { deadlineMs: number },

@@ -20,7 +20,8 @@ export function hasTool(tool: string): boolean {
 }
 
 /**
- * `test`, or `test.skip` when a foreign tool is absent: says which on standard error, and the runner counts it as skipped.
+ * `test`, or `test.skip` when a foreign tool is absent: says which on standard error, and is
+ * counted as skipped.
  * `const withQemu = requires(test, 'qemu-img', 'qemu-io');`
  */
 export function requires(test: Skippable, ...tools: string[]): Skippable {

@@ -48,10 +48,10 @@ async function makeCertificates(): Promise<{ dir: string; caPem: string; certPem
   mkdirSync(dir);
   const at = (name: string): string => join(dir, name);
   const sign = ['--load-ca-certificate', at('ca-cert.pem'), '--load-ca-privkey', at('ca-key.pem')];
+  const names = 'dns_name = localhost\nip_address = 127.0.0.1\n';
   const templates: Record<string, string> = {
     ca: 'cn = test authority\nca\ncert_signing_key\nexpiration_days = 30\n',
-    server:
-      'cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\ntls_www_server\nsigning_key\nexpiration_days = 30\n',
+    server: `cn = localhost\n${names}tls_www_server\nsigning_key\nexpiration_days = 30\n`,
     client: 'cn = client\ntls_www_client\nsigning_key\nexpiration_days = 30\n',
   };
   for (const [name, template] of Object.entries(templates)) {

@@ -245,7 +245,8 @@ withInfo('a stale socket file is replaced, a living door and other files are not
   await listenNbd(door.server, { path: file }).catch((error: Error) => (refusal = error.message));
   assert.match(refusal, 'not a socket');
   const stale = join(door.folder, 'stale.sock');
-  const script = `const s=require('net').createServer().listen(${JSON.stringify(stale)},()=>process.kill(process.pid,'SIGKILL'))`;
+  const kill = `() => process.kill(process.pid, 'SIGKILL')`;
+  const script = `require('net').createServer().listen(${JSON.stringify(stale)}, ${kill})`;
   await tool(process.execPath, '-e', script);
   const listener = await listenNbd(door.server, { path: stale });
   assert.is((await mustRun('nbdinfo', '--size', `nbd+unix:///disk?socket=${stale}`)).trim(), String(SIZE));

@@ -1,6 +1,8 @@
 // run: quick
 // deadline: 420 s
-/** Real disk images through foreign tools, into a volume of real sheep and out again; and a guest that boots from it. */
+/**
+ * Real disk images through foreign tools, into a volume of real sheep and out again; and a guest that boots from it.
+ */
 import { spawn } from 'node:child_process';
 import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -210,8 +212,10 @@ withImage(
 )('a guest boots from a volume, and from a clone of its snapshot', () =>
   withCluster({ deadlineMs: 2 * BOOT_DEADLINE_MS + 60_000 }, async (cluster) => {
     await importImage(cluster, 'boot', GRUB_ISO);
-    const drive = (index: number, name: string) =>
-      `driver=raw,if=virtio,file.driver=nbd,file.server.type=inet,file.server.host=127.0.0.1,file.server.port=${cluster.sheep[index]!.nbdPort},file.export=${name}`;
+    const drive = (index: number, name: string) => {
+      const server = `file.server.host=127.0.0.1,file.server.port=${cluster.sheep[index]!.nbdPort}`;
+      return `driver=raw,if=virtio,file.driver=nbd,file.server.type=inet,${server},file.export=${name}`;
+    };
     await boots(drive(1, 'boot'), GRUB_TEXT);
     await cluster.call('vdi.snapshot', { name: 'boot', tag: 'golden' });
     await cluster.call('vdi.clone', { source: { name: 'boot', tag: 'golden' }, name: 'vm1' });

@@ -1,5 +1,7 @@
 // deadline: 180 s
-/** A volume equals its mirror file after kills of single sheep, and no request of QEMU's client fails (I-1, I-2, I-5). */
+/**
+ * A volume equals its mirror file after kills of single sheep, and no request of QEMU's client fails (I-1, I-2, I-5).
+ */
 import { test } from 'uvu';
 import { withCluster } from '../helpers/real-cluster.js';
 import { requires } from '../helpers/requires.js';

@@ -120,7 +120,8 @@ class Campaign {
     const perSeed = (this.cpuMs / Math.max(1, this.done)).toFixed(0);
     const speed = (this.simulatedMs / 1000 / seconds).toFixed(0);
     const bad = this.failures.length;
-    return `${this.done} of ${this.options.count} seeds in ${seconds.toFixed(0)} s, ${perSeed} ms CPU each, ${speed} x real time, ${bad} violations`;
+    const seeds = `${this.done} of ${this.options.count} seeds in ${seconds.toFixed(0)} s`;
+    return `${seeds}, ${perSeed} ms CPU each, ${speed} x real time, ${bad} violations`;
   }
 
   private printFailure(failure: WorkerResult): void {

@@ -1,4 +1,6 @@
-/** What the model records: operations with the ticks of their call and answer, and clusters of a write and its reads. */
+/**
+ * What the model records: operations with the ticks of their call and answer, and clusters of a write and its reads.
+ */
 import { SECTOR_BYTES } from './pattern.js';
 
 export const NEVER = Number.POSITIVE_INFINITY;

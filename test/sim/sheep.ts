@@ -143,7 +143,8 @@ function stateOf(core: SheepCore): string {
     )
     .join(', ');
   const peered = objects?.context?.peered.fired === true;
-  return `epoch ${core.epoch} base ${record?.base} (${nodes}), lease ${core.membership.leaseValid()}, peered ${peered}, unsettled ${objects?.unsettled.pending.size}`;
+  const epoch = `epoch ${core.epoch} base ${record?.base} (${nodes}), lease ${core.membership.leaseValid()}`;
+  return `${epoch}, peered ${peered}, unsettled ${objects?.unsettled.pending.size}`;
 }
 
 function countersOf(store: ObjectStore | undefined): Record<string, number> {

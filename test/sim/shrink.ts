@@ -42,9 +42,8 @@ export async function shrink(options: ShrinkOptions): Promise<number> {
     }
   }
   print(failure);
-  print(
-    `replay: npm run sim -- --seed ${seed} --kind ${kind.name}${mutantText(mutants)} --config '${JSON.stringify(best)}' -v`,
-  );
+  const what = `--seed ${seed} --kind ${kind.name}${mutantText(mutants)}`;
+  print(`replay: npm run sim -- ${what} --config '${JSON.stringify(best)}' -v`);
   return 1;
 }
 

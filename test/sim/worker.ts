@@ -35,7 +35,8 @@ async function runAndRepeat(kind: ClusterKind, seed: number, mutants: Mutants): 
   if (seed % SEEDS_PER_REPETITION !== 0 || result.failure !== undefined) return result;
   const second = await runSeed({ kind, seed, mutants });
   if (second.traceHash === result.traceHash) return result;
-  const failure = `the seed does not repeat itself (${result.traceHash}, ${second.traceHash}): ${second.failure ?? 'good'}`;
+  const hashes = `${result.traceHash}, ${second.traceHash}`;
+  const failure = `the seed does not repeat itself (${hashes}): ${second.failure ?? 'good'}`;
   return { ...result, failure };
 }
 

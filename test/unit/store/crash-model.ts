@@ -151,7 +151,8 @@ export class Workload {
     const complaints: string[] = [];
     for (const [oid, object] of this.objects) {
       const from = powerCut ? object.durable : object.acked;
-      const name = `object ${oid.toString(16)} (${powerCut ? 'power cut' : 'kill'}, states ${from}..${object.states.length - 1})`;
+      const states = `states ${from}..${object.states.length - 1}`;
+      const name = `object ${oid.toString(16)} (${powerCut ? 'power cut' : 'kill'}, ${states})`;
       const suspect = store.suspects().has(oid);
       const problem = await this.checkObject(store, oid, powerCut, suspect);
       if (problem) complaints.push(`${name}: ${problem}`);

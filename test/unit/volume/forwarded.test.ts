@@ -63,7 +63,7 @@ test('a change that failed may be tried again', async () => {
   assert.is(runs, 2);
 });
 
-test('every node that was asked is told of the outcome, again when the link breaks, and not when it is gone', async () => {
+test('every node asked is told of the outcome, again when the link breaks, and not when it is gone', async () => {
   const sent: string[] = [];
   let broken = true;
   const deferred: (() => void)[] = [];
