@@ -51,6 +51,8 @@ export class VolumeDevice implements BlockDevice {
   record: VdiRecord;
   readonly index: VolumeIndex;
   private readonly ranges = new RangeLocks<'bytes'>();
+  /** Changes under way: reads of the same bytes wait, so that a change whose client is gone has its outcome (I-2). */
+  private readonly running = new RangeLocks<'bytes'>();
   /** Held shared by every change, alone by what needs a still volume. */
   private readonly gate = new RangeLocks<'gate'>();
   /** First writes into an object: others wait until it is there. */
@@ -75,6 +77,7 @@ export class VolumeDevice implements BlockDevice {
 
   async read(offset: number, length: number): Promise<Uint8Array> {
     this.checkRange(offset, length);
+    if (this.running.size > 0) await this.settled(offset, length);
     const parts = this.parts(offset, length, PART_BYTES_MAX);
     if (parts.length === 1) return this.readPart(parts[0]!);
     const out = Buffer.allocUnsafe(length);
@@ -181,8 +184,13 @@ export class VolumeDevice implements BlockDevice {
       release = await this.ranges.acquire('bytes', offset, offset + length, true);
       this.checkRange(offset, length);
       const parts = this.parts(offset, length, partMax);
-      if (parts.length === 1) await work(parts[0]!);
-      else await forParts(parts, work);
+      const done = await this.running.acquire('bytes', offset, offset + length, true);
+      try {
+        if (parts.length === 1) await work(parts[0]!);
+        else await forParts(parts, work);
+      } finally {
+        done();
+      }
       if (keep !== undefined) {
         keep(release);
         release = undefined;
@@ -208,6 +216,13 @@ export class VolumeDevice implements BlockDevice {
 
   private address(owner: number, index: number) {
     return addressIn(this.record, dataOid(owner, index));
+  }
+
+  /** Resolves when no change of these bytes is under way that was there before. */
+  private async settled(offset: number, length: number): Promise<void> {
+    if (this.running.size === 0) return;
+    const release = await this.running.acquire('bytes', offset, offset + length, false);
+    release();
   }
 
   private async readPart(part: Part): Promise<Uint8Array> {
