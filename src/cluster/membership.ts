@@ -172,7 +172,10 @@ export class Membership {
 
   private async reregister(lost: Lease): Promise<void> {
     if (this.stopped) return;
-    this.options.log.warn({ lease: lost.id }, 'the lease was lost: this node stops serving and registers anew');
+    this.options.log.warn(
+      { lease: lost.id },
+      'the lease was lost: this node stops serving and registers anew',
+    );
     await this.registerUntilDone();
   }
 

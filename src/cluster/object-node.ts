@@ -8,7 +8,7 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 import type { ObjectAddress } from './address.js';
 import type { Links, Origin } from './links.js';
 import type { Membership } from './membership.js';
-import { CommitStream, Unsettled } from './unsettled.js';
+import { type ByteRange, CommitStream, Unsettled } from './unsettled.js';
 import type { ClusterView, Placement } from './view.js';
 
 /** A deliberately broken build, which the simulator must catch. Never set outside of it. */
@@ -76,8 +76,8 @@ export class ObjectNode {
   links!: Links;
   readonly locks = new RangeLocks<bigint>();
   readonly unsettled: Unsettled;
-  /** Objects this node is changing as a primary, with the number of changes. */
-  readonly inFlight = new Map<bigint, number>();
+  /** Objects this node is changing as a primary, with the bytes of each change. */
+  readonly inFlight = new Map<bigint, Set<ByteRange>>();
   private applying = 0;
   private idle: Signal | undefined;
   private readonly waiters = new Set<() => void>();
@@ -104,7 +104,7 @@ export class ObjectNode {
   enter(view: ClusterView): void {
     const context = new EpochContext(view);
     this.context = context;
-    this.unsettled.endEpoch(this.inFlight.keys());
+    this.unsettled.endEpoch(this.inFlight);
     for (const wake of [...this.waiters]) wake();
     void this.settleIn(context);
   }

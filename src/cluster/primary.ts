@@ -103,8 +103,13 @@ export class Primary {
         await node.nextEpoch();
         continue;
       }
+      // With too few copies to settle, what is not in doubt can still be read (I-4).
+      const readable = () =>
+        !isChange &&
+        this.settler.mustWait(placement) &&
+        !node.unsettled.overlaps(oid, range.start, range.end);
       const unsettled = [oid, ...sources].find((o) => node.unsettled.hasObject(o));
-      if (unsettled !== undefined) {
+      if (unsettled !== undefined && !readable()) {
         await this.settler.settle(context, { ...address, oid: unsettled });
         continue;
       }
@@ -117,7 +122,7 @@ export class Primary {
       const release: Release = taken instanceof Promise ? await taken : taken;
       try {
         if (context !== node.context || node.stopped) continue;
-        if ([oid, ...sources].some((o) => node.unsettled.hasObject(o))) continue;
+        if ([oid, ...sources].some((o) => node.unsettled.hasObject(o)) && !readable()) continue;
         this.checkOrigin(context, origin);
         return await work(context, placement);
       } catch (error) {
@@ -138,7 +143,9 @@ export class Primary {
     const { node } = this;
     const { oid } = address;
     this.checkSources(address, mutation);
-    node.inFlight.set(oid, (node.inFlight.get(oid) ?? 0) + 1);
+    const range = rangeOf(mutation, address);
+    const changes = node.inFlight.get(oid) ?? new Set();
+    node.inFlight.set(oid, changes.add(range));
     const finish: (() => void)[] = [];
     try {
       const local = node.applyWork(() => this.applyLocally(context, address, mutation));
@@ -163,9 +170,8 @@ export class Primary {
       if (context !== node.context) throw new EpochEnded();
       for (const run of finish) run();
     } finally {
-      const left = node.inFlight.get(oid)! - 1;
-      if (left === 0) node.inFlight.delete(oid);
-      else node.inFlight.set(oid, left);
+      changes.delete(range);
+      if (changes.size === 0) node.inFlight.delete(oid);
     }
   }
 

@@ -27,15 +27,18 @@ export class Settler {
     return work;
   }
 
+  /**
+   * Somebody who is away has as good a copy, perhaps with the other outcome, and could serve without this node later:
+   * nothing in doubt may be shown before the outcome is on enough copies.
+   */
+  mustWait({ serving, needed, authority }: Placement): boolean {
+    return serving.length < needed && serving.length < authority.length;
+  }
+
   private async run(context: EpochContext, address: ObjectAddress): Promise<boolean> {
     const { node } = this;
     const placement = context.view.locate(address);
-    if (
-      placement.serving.length < placement.needed &&
-      placement.serving.length < placement.authority.length
-    ) {
-      // Somebody who is away has as good a copy, perhaps with the other outcome, and could serve without this node
-      // later: nothing may be shown before the outcome is on enough copies.
+    if (this.mustWait(placement)) {
       await context.view.ended.promise;
       return false;
     }

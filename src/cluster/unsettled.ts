@@ -4,10 +4,13 @@
  * an epoch ends, the objects with uncommitted writes become unsettled as a whole, until the primary of a later epoch
  * has made all replicas equal.
  */
-interface Uncommitted {
-  readonly oid: bigint;
+export interface ByteRange {
   readonly start: number;
   readonly end: number;
+}
+
+interface Uncommitted extends ByteRange {
+  readonly oid: bigint;
 }
 
 export class Unsettled {
@@ -15,6 +18,8 @@ export class Unsettled {
   private readonly streams = new Map<string, Map<number, Uncommitted>>();
   private readonly byObject = new Map<bigint, Uncommitted[]>();
   private readonly objects: Set<bigint>;
+  /** Of those, where only these bytes are in doubt as far as this node knows. */
+  private readonly doubted = new Map<bigint, ByteRange[]>();
 
   constructor(suspects: Iterable<bigint>) {
     this.objects = new Set(suspects);
@@ -48,10 +53,10 @@ export class Unsettled {
     }
   }
 
-  /** The epoch is over; `inFlight`: objects this node itself was changing as their primary. */
-  endEpoch(inFlight: Iterable<bigint>): void {
-    for (const oid of this.byObject.keys()) this.objects.add(oid);
-    for (const oid of inFlight) this.objects.add(oid);
+  /** The epoch is over; `inFlight`: what this node itself was changing as a primary. */
+  endEpoch(inFlight: Iterable<readonly [bigint, Iterable<ByteRange>]>): void {
+    for (const [oid, list] of this.byObject) this.doubt(oid, list);
+    for (const [oid, list] of inFlight) this.doubt(oid, list);
     this.byObject.clear();
     this.streams.clear();
   }
@@ -59,6 +64,7 @@ export class Unsettled {
   /** The object is the same on all replicas. */
   settle(oid: bigint): void {
     this.objects.delete(oid);
+    this.doubted.delete(oid);
     const list = this.byObject.get(oid);
     if (list === undefined) return;
     this.byObject.delete(oid);
@@ -72,15 +78,20 @@ export class Unsettled {
     return this.objects.has(oid);
   }
 
+  /** All of the object is in doubt. */
   add(oid: bigint): void {
     this.objects.add(oid);
+    this.doubted.delete(oid);
   }
 
   /** Some byte of the range may not be on all replicas. */
   overlaps(oid: bigint, start: number, end: number): boolean {
-    if (this.objects.has(oid)) return true;
-    const list = this.byObject.get(oid);
-    return list?.some((e) => e.start < end && start < e.end) ?? false;
+    const meets = (range: ByteRange) => range.start < end && start < range.end;
+    if (this.objects.has(oid)) {
+      const ranges = this.doubted.get(oid);
+      if (ranges === undefined || ranges.some(meets)) return true;
+    }
+    return this.byObject.get(oid)?.some(meets) ?? false;
   }
 
   /** Objects that wait to be settled. */
@@ -91,6 +102,13 @@ export class Unsettled {
   /** All objects with anything unsettled or uncommitted. */
   all(): bigint[] {
     return [...this.objects, ...this.byObject.keys()];
+  }
+
+  private doubt(oid: bigint, ranges: Iterable<ByteRange>): void {
+    // What is in doubt as a whole stays so.
+    if (this.objects.has(oid) && !this.doubted.has(oid)) return;
+    this.objects.add(oid);
+    this.doubted.set(oid, [...(this.doubted.get(oid) ?? []), ...ranges]);
   }
 }
 

@@ -4,12 +4,13 @@ import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Origin } from '../cluster/links.js';
-import { epochKey, type Membership, NODE_PREFIX } from '../cluster/membership.js';
+import type { Membership } from '../cluster/membership.js';
 import type { Session } from '../cluster/object-client.js';
 import { decodeOids, encodeOids } from '../cluster/object-node.js';
 import type { ClusterView } from '../cluster/view.js';
-import type { Compare, Coordinator } from '../coord/coordinator.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { epochIsSettled } from './claim-conditions.js';
 import { Confirmer } from './confirmer.js';
 import type { BlockDevice, DeviceProvider } from './device.js';
 import type { Directory } from './directory.js';
@@ -216,7 +217,7 @@ export class VolumeManager implements DeviceProvider {
     const { cluster, coordinator, membership, directory } = this.options;
     if (this.stopped) throw new AppError('shutdown', 'this sheep stops');
     const session = cluster.client.session();
-    const compares = this.epochIsSettled();
+    const compares = epochIsSettled(membership);
     if (compares === undefined || !membership.leaseValid()) return undefined;
     const lineRecord = directory.line(line);
     const record = lineRecord === undefined ? undefined : directory.vdi(lineRecord.vid);
@@ -315,29 +316,6 @@ export class VolumeManager implements DeviceProvider {
     log.info({ volume: name, vid: record.vid }, 'took a volume');
     this.releaseLater(owned);
     return owned;
-  }
-
-  /**
-   * What must hold for a claim: the epoch is this one, and every node that is up in it still has its registration. So
-   * a former owner that lost its lease is out of the epoch before a new one begins, and the replicas refuse it.
-   */
-  private epochIsSettled(): Compare[] | undefined {
-    const { membership } = this.options;
-    const { view } = membership;
-    if (view === undefined) return undefined;
-    const compares: Compare[] = [
-      { key: epochKey(view.epoch), exists: true },
-      { key: epochKey(view.epoch + 1), exists: false },
-    ];
-    for (const node of view.nodes.values()) {
-      if (!node.up) continue;
-      const text = membership.registrationText(node.id);
-      if (text === undefined || membership.registrations.get(node.id)?.incarnation !== node.incarnation) {
-        return undefined;
-      }
-      compares.push({ key: `${NODE_PREFIX}${node.id}`, value: text });
-    }
-    return compares;
   }
 
   private releaseLater(owned: OwnedVolume): void {

@@ -27,14 +27,8 @@ const MIB = 1024 * 1024;
 const YARDSTICK: TargetName = 'qemu-nbd';
 
 export function formatReport(report: Report): string {
-  return [
-    head(report),
-    throughput(report),
-    cpu(report),
-    latency(report),
-    memory(report),
-    volumes(report),
-  ].join('\n\n');
+  const sections = [throughput, cpu, latency, memory, volumes].map((section) => section(report));
+  return [head(report), ...sections.filter((section) => section !== '')].join('\n\n');
 }
 
 /** Raw samples, and the medians beside them. */
@@ -103,6 +97,7 @@ function cpu(report: Report): string {
 
 function latency(report: Report): string {
   const rows = report.rows.filter(({ samples }) => samples.sheepfold?.[0]?.latencyP99Us !== undefined);
+  if (rows.length === 0) return '';
   const names = present(report);
   const lines = rows.map(({ workload, samples }) => {
     const cells = names.map((name) => {

@@ -1,7 +1,7 @@
 // run: quick
 // deadline: 300 s
 /** Real disk images through foreign tools, into a volume of real sheep and out again. */
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -34,12 +34,16 @@ test('streams of two primaries commit apart', () => {
   assert.not(unsettled.overlaps(8n, 0, 10));
 });
 
-test('at the end of an epoch whatever was uncommitted or in flight is unsettled as a whole', () => {
+test('at the end of an epoch the bytes that were uncommitted or in flight are in doubt, and suspects as a whole', () => {
   const unsettled = new Unsettled([1n]);
   unsettled.begin('p', 1, 7n, 0, 10);
-  unsettled.endEpoch([9n]);
+  unsettled.endEpoch([[9n, [{ start: 0, end: 4096 }]]]);
   assert.equal([...unsettled.pending], [1n, 7n, 9n]);
-  assert.ok(unsettled.overlaps(7n, 1_000_000, 1_000_001));
+  assert.ok(unsettled.overlaps(7n, 5, 6));
+  assert.not(unsettled.overlaps(7n, 10, 11));
+  assert.ok(unsettled.overlaps(1n, 1_000_000, 1_000_001));
+  unsettled.add(7n);
+  assert.ok(unsettled.overlaps(7n, 10, 11), 'another node doubts all of it');
   unsettled.commit('p', 1);
   assert.ok(unsettled.hasObject(7n), 'a commit of the former epoch settles nothing');
 });
@@ -71,7 +75,7 @@ test('random writes and commits agree with a list that is searched from end to e
     const random = new SeededRandom(seed);
     const unsettled = new Unsettled([]);
     let slow: { primary: string; sequence: number; oid: bigint; start: number; end: number }[] = [];
-    let whole = new Set<bigint>();
+    let doubted: { oid: bigint; start: number; end: number }[] = [];
     const next = new Map<string, number>();
     for (let i = 0; i < 150; i++) {
       const primary = random.pick(['p', 'q']);
@@ -91,18 +95,18 @@ test('random writes and commits agree with a list that is searched from end to e
       } else if (action === 10) {
         unsettled.settle(oid);
         slow = slow.filter((w) => w.oid !== oid);
-        whole.delete(oid);
+        doubted = doubted.filter((d) => d.oid !== oid);
       } else if (random.chance(0.3)) {
-        unsettled.endEpoch([oid]);
-        whole = new Set([...whole, ...slow.map((w) => w.oid), oid]);
+        unsettled.endEpoch([[oid, [{ start: 3, end: 9 }]]]);
+        doubted.push(...slow, { oid, start: 3, end: 9 });
         slow = [];
         next.clear();
       }
       const at = random.below(25);
-      const expected = whole.has(oid) || slow.some((w) => w.oid === oid && w.start < at + 3 && at < w.end);
+      const expected = [...doubted, ...slow].some((w) => w.oid === oid && w.start < at + 3 && at < w.end);
       assert.is(unsettled.overlaps(oid, at, at + 3), expected, `seed ${seed}, step ${i}`);
     }
-    const all = new Set([...whole, ...slow.map((w) => w.oid)]);
+    const all = new Set([...doubted, ...slow].map((w) => w.oid));
     assert.equal(new Set(unsettled.all()), all);
   }
 });

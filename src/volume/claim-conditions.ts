@@ -1,0 +1,25 @@
+import { epochKey, type Membership, NODE_PREFIX } from '../cluster/membership.js';
+import type { Compare } from '../coord/coordinator.js';
+
+/**
+ * What must hold for a claim: the epoch is this one, and every node that is up in it still has its registration. So
+ * a former owner that lost its lease is out of the epoch before a new one begins, and the replicas refuse it.
+ * Undefined: it does not hold now.
+ */
+export function epochIsSettled(membership: Membership): Compare[] | undefined {
+  const { view } = membership;
+  if (view === undefined) return undefined;
+  const compares: Compare[] = [
+    { key: epochKey(view.epoch), exists: true },
+    { key: epochKey(view.epoch + 1), exists: false },
+  ];
+  for (const node of view.nodes.values()) {
+    if (!node.up) continue;
+    const text = membership.registrationText(node.id);
+    if (text === undefined || membership.registrations.get(node.id)?.incarnation !== node.incarnation) {
+      return undefined;
+    }
+    compares.push({ key: `${NODE_PREFIX}${node.id}`, value: text });
+  }
+  return compares;
+}
