@@ -54,6 +54,10 @@ export interface SimNode {
    * tables are equal on all of them, and none lacks one.
    */
   replicaTables?(): Promise<Map<string, { table: Uint32Array; holders: number }>>;
+  /** Tells this start of the node from others. */
+  readonly incarnation?: () => string;
+  /** This node takes nothing any more from that start of the other one. */
+  excludes?(name: string, incarnation: string): boolean;
   /** Named rare events, added up into the campaign's coverage. */
   counters?(): Record<string, number>;
   stop(): Promise<void>;
@@ -188,6 +192,16 @@ export class SimCluster {
     this.trace(`power cut ${machine.name} (idle)`);
     machine.boot++;
     machine.disk.crash({ powerCut: true, random: this.random });
+  }
+
+  /** Every running node takes nothing any more from a process that has died: only then can all be sure of it. */
+  deathIsNoticed(life: Life): boolean {
+    const incarnation = life.node?.incarnation?.();
+    if (incarnation === undefined) return true;
+    return this.machines.every((m) => {
+      const node = m.life?.node;
+      return m.life === life || !node || (node.excludes?.(life.machine.name, incarnation) ?? true);
+    });
   }
 
   freeze(machine: Machine): void {

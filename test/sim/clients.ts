@@ -28,6 +28,8 @@ export interface Load {
   readonly onCall: () => void;
   /** Writes under way whose gateway lives. */
   readonly inFlight: Set<WriteOp>;
+  /** The gateway of an unanswered write has died. */
+  readonly died: (op: WriteOp, life: Life) => void;
   /** Snapshots that exist. */
   readonly snapshots: SnapshotOp[];
   operationsLeft: number;
@@ -118,7 +120,7 @@ export class Client {
       model.endWrite(op);
       // The buffer is the caller's again: whoever still reads from it writes nonsense.
       data.fill(0xee);
-    } else if ('died' in outcome) model.died([op]);
+    } else if ('died' in outcome) this.load.died(op, life);
     else model.unknownWrite(op, String(outcome.error));
     this.after(name, outcome);
   }

@@ -76,6 +76,11 @@ function simNode(core: SheepCore): SimNode {
     health: () => ({ allSynced: isHealthy(core, addresses), reason: stateOf(core) }),
     replicaTables: () => replicaTables(core),
     counters: () => countersOf(core.store),
+    incarnation: () => core.membership.incarnation,
+    excludes: (name, incarnation) => {
+      const node = core.membership.view?.nodes.get(name);
+      return node === undefined || !node.up || node.incarnation !== incarnation;
+    },
     stop: () => core.stop(),
   };
 }

@@ -14,10 +14,11 @@ import {
 } from '../helpers/sim-cluster.js';
 import { Client, type Load, VOLUME } from './clients.js';
 import { Faults } from './faults.js';
-import type { SnapshotOp } from './history.js';
+import type { SnapshotOp, WriteOp } from './history.js';
 import { ModelViolation, VolumeModel } from './model.js';
 import { configFor, type SwarmConfig } from './swarm-config.js';
 
+const DEATH_POLL_MS = 2;
 const SETUP_DEADLINE_MS = 30_000;
 const SETTLE_MS = 500;
 const HEAL_DEADLINE_MS = 120_000;
@@ -104,6 +105,9 @@ class SeedRun {
     });
   }
 
+  /** Unanswered writes of dead gateways that not every node knows to be dead. */
+  private readonly dying = new Map<WriteOp, Life>();
+
   async all(): Promise<void> {
     await this.setUp();
     await this.breakUnderLoad();
@@ -136,6 +140,7 @@ class SeedRun {
       },
       onCall: () => this.faults.onCall(),
       inFlight: new Set(),
+      died: (op, life) => this.died(op, life),
       snapshots: [],
       operationsLeft: this.config.operations,
       stopping: false,
@@ -263,9 +268,32 @@ class SeedRun {
     throw new ModelViolation(`${what} on ${life.machine.name} failed: ${String(error)}`, { cause: error });
   }
 
+  /**
+   * What a dead process had sent may still arrive, until the others exclude it: so long its write may happen, as that of
+   * a process which is only slow. From then on it has happened or never will (I-2).
+   */
+  private died(op: WriteOp, life: Life): void {
+    this.dying.set(op, life);
+    this.tellDeaths();
+  }
+
+  private tellDeaths(): void {
+    const sure = [...this.dying].filter(([, life]) => this.cluster.deathIsNoticed(life)).map(([op]) => op);
+    this.tell(sure);
+    if (this.dying.size > 0) this.cluster.clock.after(DEATH_POLL_MS, () => this.tellDeaths());
+  }
+
+  private tell(ops: WriteOp[]): void {
+    if (ops.length > 0) this.model.died(ops);
+    for (const op of ops) this.dying.delete(op);
+  }
+
   /** After all that has died has been told to the model, and before anything else happens. */
   private lossyPowerCut(): void {
-    this.cluster.clock.after(0, () => this.model.powerCut(new Set(this.load.inFlight)));
+    this.cluster.clock.after(0, () => {
+      this.tell([...this.dying.keys()]);
+      this.model.powerCut(new Set(this.load.inFlight));
+    });
   }
 
   private async runUntil(condition: () => boolean, withinMs: number, what: string): Promise<void> {
