@@ -17,11 +17,14 @@ interface Entry {
 export class Forwarded {
   private readonly byGateway = new Map<string, Map<bigint, Entry>>();
 
-  /** `work` is given a place to put the lock that it would otherwise release when it is done. */
+  /**
+   * `work` is given a place to put the lock that it would otherwise release when it is done, and can ask whether its
+   * gateway is still there: what has not begun when it goes never happens (I-2).
+   */
   run(
     gateway: string,
     id: bigint,
-    work: (keep: (release: Release) => void) => Promise<PeerMessage>,
+    work: (keep: (release: Release) => void, isWanted: () => boolean) => Promise<PeerMessage>,
   ): Promise<PeerMessage> {
     let entries = this.byGateway.get(gateway);
     if (entries === undefined) {
@@ -31,15 +34,17 @@ export class Forwarded {
     const known = entries.get(id);
     if (known !== undefined) return known.answer;
     let kept: Release | undefined;
+    let entry: Entry | undefined;
+    const isPresent = () => entry === undefined || this.byGateway.get(gateway)?.get(id) === entry;
     const answer = work((release) => {
       kept = release;
-    });
-    const entry: Entry = { answer, release: undefined };
+    }, isPresent);
+    entry = { answer, release: undefined };
     entries.set(id, entry);
     answer.then(
       () => {
         // Confirmed, or its gateway gone, while it was under way.
-        if (this.byGateway.get(gateway)?.get(id) === entry) entry.release = kept;
+        if (isPresent()) entry!.release = kept;
         else kept?.();
       },
       () => {

@@ -1,5 +1,4 @@
 import { AppError } from '../base/errors.js';
-import type { Release } from '../base/range-lock.js';
 import {
   emptyMessage,
   PEER_PAYLOAD_BYTES_MAX,
@@ -7,7 +6,7 @@ import {
   type PeerMessage,
   PeerType,
 } from '../wire/peer-message.js';
-import type { VolumeDevice } from './volume-device.js';
+import type { OwnerWriteOptions, VolumeDevice } from './volume-device.js';
 
 /**
  * Operations on a volume that another gateway owns; in the message's `sequence`. `oid` is the line's id. Changes carry
@@ -42,12 +41,12 @@ export function lineOfMessage(message: PeerMessage): string {
 export async function serveDevice(
   device: VolumeDevice,
   message: PeerMessage,
-  keep?: (release: Release) => void,
+  owner: Pick<OwnerWriteOptions, 'keep' | 'isWanted'> = {},
 ): Promise<PeerMessage> {
   const answer = emptyMessage(PeerType.device + 1);
   const { offset, length } = message;
   const fua = (message.flags & PeerFlag.sync) !== 0;
-  const how = { fua, ...(keep && { keep }) };
+  const how = { ...owner, fua };
   switch (message.sequence) {
     case DeviceOp.info:
       answer.payload = Buffer.from(JSON.stringify(device.info()));

@@ -27,6 +27,8 @@ interface Part {
 export interface OwnerWriteOptions extends WriteOptions {
   /** Takes over the lock of the range when the change is done, instead of its release. */
   readonly keep?: (release: Release) => void;
+  /** Asked before the change begins: false when whoever wanted it is gone. */
+  readonly isWanted?: () => boolean;
 }
 
 export interface VolumeDeviceOptions {
@@ -92,17 +94,17 @@ export class VolumeDevice implements BlockDevice {
     const build = (part: Part) => (how: { mode: Mutation['mode']; parent?: bigint }) =>
       writeOf(part.offset, data.subarray(part.at, part.at + part.length), { ...how, sync });
     const work = (part: Part) => this.writePart(part, build(part), sync);
-    await this.change(offset, data.length, PART_BYTES_MAX, work, options.keep);
+    await this.change(offset, data.length, PART_BYTES_MAX, work, options);
   }
 
   async writeZeroes(offset: number, length: number, options: ZeroOptions & OwnerWriteOptions): Promise<void> {
     const work = (part: Part) => this.zeroPart(part, !options.mayUnmap, options.fua ?? false);
-    await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options.keep);
+    await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options);
   }
 
   async discard(offset: number, length: number, options: OwnerWriteOptions = {}): Promise<void> {
     const work = (part: Part) => this.zeroPart(part, false, options.fua ?? false);
-    await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options.keep);
+    await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options);
   }
 
   async flush(): Promise<void> {
@@ -173,7 +175,7 @@ export class VolumeDevice implements BlockDevice {
     length: number,
     partMax: number,
     work: (part: Part) => Promise<void>,
-    keep?: (release: Release) => void,
+    { keep, isWanted }: OwnerWriteOptions,
   ): Promise<void> {
     if (this.options.readOnly) throw new AppError('read-only', 'a snapshot cannot be changed');
     this.checkRange(offset, length);
@@ -182,6 +184,7 @@ export class VolumeDevice implements BlockDevice {
     let release: Release | undefined;
     try {
       release = await this.ranges.acquire('bytes', offset, offset + length, true);
+      if (isWanted?.() === false) throw new AppError('network', 'the gateway that asked for this is gone');
       this.checkRange(offset, length);
       const parts = this.parts(offset, length, partMax);
       const done = await this.running.acquire('bytes', offset, offset + length, true);

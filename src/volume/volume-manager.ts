@@ -135,8 +135,8 @@ export class VolumeManager implements DeviceProvider {
       throw new AppError('again', 'this gateway does not own the volume');
     }
     if (!isChange(message)) return this.use(owned, (device) => serveDevice(device, message));
-    return owned.forwarded.run(gateway, message.parent, (keep) =>
-      this.use(owned, (device) => serveDevice(device, message, keep)),
+    return owned.forwarded.run(gateway, message.parent, (keep, isWanted) =>
+      this.use(owned, (device) => serveDevice(device, message, { keep, isWanted })),
     );
   }
 
