@@ -60,8 +60,12 @@ export class Primary {
       const context = this.contextFor(address);
       await this.ready(context);
       if (context !== node.context) continue;
-      node.unsettled.add(address.oid);
-      if (await this.settler.settle(context, address)) return;
+      // With too few copies nothing is settled yet; but the node that asks can already be given what there is, and is
+      // then one copy more.
+      const mustWait = this.settler.mustWait(context.view.locate(address));
+      if (!mustWait) node.unsettled.add(address.oid);
+      const done = mustWait ? this.settler.share(context, address) : this.settler.settle(context, address);
+      if (await done) return;
     }
   }
 

@@ -55,6 +55,23 @@ export class Settler {
     }
   }
 
+  /** Gives all replicas that are up this node's content; the object stays unsettled. False: the epoch ended first. */
+  async share(context: EpochContext, address: ObjectAddress): Promise<boolean> {
+    const { node } = this;
+    const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, true);
+    try {
+      if (context !== node.context) return false;
+      const others = node.others(context.view.locate(address));
+      await Promise.all(others.map((id) => this.equalise(context, address, id, 0)));
+      return true;
+    } catch (error) {
+      if (error instanceof EpochEnded) return false;
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
   private async makeEqual(
     context: EpochContext,
     placement: Placement,

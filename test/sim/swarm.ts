@@ -269,8 +269,8 @@ class SeedRun {
   }
 
   /**
-   * What a dead process had sent may still arrive, until the others exclude it: so long its write may happen, as that of
-   * a process which is only slow. From then on it has happened or never will (I-2).
+   * What a dead process had sent may still arrive, until the others exclude it: so long its write may happen, as
+   * that of a process which is only slow. From then on it has happened or never will (I-2).
    */
   private died(op: WriteOp, life: Life): void {
     this.dying.set(op, life);

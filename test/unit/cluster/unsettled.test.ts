@@ -34,7 +34,7 @@ test('streams of two primaries commit apart', () => {
   assert.not(unsettled.overlaps(8n, 0, 10));
 });
 
-test('at the end of an epoch the bytes that were uncommitted or in flight are in doubt, and suspects as a whole', () => {
+test('at the end of an epoch bytes uncommitted or in flight are in doubt, and suspects as a whole', () => {
   const unsettled = new Unsettled([1n]);
   unsettled.begin('p', 1, 7n, 0, 10);
   unsettled.endEpoch([[9n, [{ start: 0, end: 4096 }]]]);
