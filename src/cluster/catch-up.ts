@@ -118,7 +118,7 @@ export class CatchUp {
         this.remaining = missed.length;
         await forEachLimit(missed, PARALLEL, (oid) => this.makeRight(context, oid));
         if (context !== node.context) return;
-        if (context.view.everySetServed()) {
+        if (context.view.everySetServed(node.options.copiesInUse())) {
           await node.store.flush();
           if (context !== node.context) return;
           node.options.log.info({ objects: missed.length, since }, 'caught up');

@@ -26,6 +26,8 @@ export interface ObjectNodeOptions {
   readonly log: Logger;
   /** Placement of an object known by its id alone; undefined when no volume has it any more. */
   readonly resolve: (oid: bigint) => Promise<ObjectAddress | undefined>;
+  /** Numbers of copies that volumes have: others need not be served by anybody. */
+  readonly copiesInUse: () => Iterable<number>;
   readonly mutants?: Mutants;
 }
 

@@ -72,9 +72,11 @@ export class ClusterView {
    * For every set of holders that the ring can make with this node in it, for any number of copies, somebody with the
    * newest content is up: what a node that catches up needs before it can be sure that nothing is missing.
    */
-  everySetServed(): boolean {
+  everySetServed(copiesInUse?: Iterable<number>): boolean {
     const copiesMax = Math.min(COPIES_MAX, this.ring.holderCount);
-    for (let copies = 1; copies <= copiesMax; copies++) {
+    const all = Array.from({ length: copiesMax }, (_, i) => i + 1);
+    const counts = new Set([...(copiesInUse ?? all)].map((copies) => Math.min(copies, copiesMax)));
+    for (const copies of counts) {
       for (let point = 0; point < this.ring.size; point++) {
         const holders = placementAt(this.ring, point, copies).map((i) => this.ring.nodes[i]!.id);
         if (!holders.includes(this.selfId)) continue;

@@ -176,8 +176,8 @@ export class ClusterCalls {
 
   /** Volumes can be used: every set of holders has somebody with the newest content. */
   private isServed(): boolean {
-    const view = this.options.cluster()?.objects.context?.view;
-    return view?.everySetServed() ?? false;
+    const objects = this.options.cluster()?.objects;
+    return objects?.context?.view.everySetServed(objects.options.copiesInUse()) ?? false;
   }
 
   private waiting(): string[] {

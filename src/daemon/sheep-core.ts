@@ -276,6 +276,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       clock,
       log,
       resolve: (oid) => directory.resolve(oid),
+      copiesInUse: () => new Set([config.copies, ...directory.vdis().map((record) => record.copies)]),
       transport,
       formatId: config.formatId,
       onOther: (message, origin) => this.serveOther(message, origin.nodeId),
