@@ -1,6 +1,8 @@
 import { AppError } from '../base/errors.js';
 import { INODE_BYTES } from '../wire/inode.js';
 import { invalidOid, isAttr, isInode } from '../wire/oid.js';
+import { attribute } from '../wire/records.js';
+import { BLOCK_SIZE_SHIFT_MAX, BLOCK_SIZE_SHIFT_MIN, COPIES_MAX } from '../wire/sheepdog.js';
 
 /** What is needed to place an object and to create a replica of it (D-16). */
 export interface ObjectAddress {
@@ -12,14 +14,9 @@ export interface ObjectAddress {
   readonly objectShift: number;
 }
 
-export const OBJECT_SHIFT_MIN = 20;
-export const OBJECT_SHIFT_MAX = 31;
-export const COPIES_MAX = 31;
-const ATTRIBUTE_BYTES = 66320;
-
 export function objectBytesOf(address: ObjectAddress): number {
   if (isInode(address.oid)) return INODE_BYTES;
-  if (isAttr(address.oid)) return ATTRIBUTE_BYTES;
+  if (isAttr(address.oid)) return attribute.sizeBytes;
   return 2 ** address.objectShift;
 }
 
@@ -28,7 +25,7 @@ export function checkAddress(address: ObjectAddress, offset: number, length: num
   const problem = invalidOid(address.oid);
   if (problem !== undefined) throw new AppError('invalid', problem);
   if (address.copies < 1 || address.copies > COPIES_MAX) throw new AppError('invalid', 'copies out of range');
-  if (address.objectShift < OBJECT_SHIFT_MIN || address.objectShift > OBJECT_SHIFT_MAX) {
+  if (address.objectShift < BLOCK_SIZE_SHIFT_MIN || address.objectShift > BLOCK_SIZE_SHIFT_MAX) {
     throw new AppError('invalid', 'object size out of range');
   }
   if (address.root < 0 || address.root > 0xffffff) throw new AppError('invalid', 'family root out of range');

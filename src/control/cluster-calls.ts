@@ -142,7 +142,7 @@ export class ClusterCalls {
   }
 
   private async format(fields: check.Fields): Promise<ClusterInfo> {
-    const { config, membership, random, clock, coordinator } = this.options;
+    const { config, membership, random, clock } = this.options;
     const present = config();
     const force = check.checkOptionalBoolean(fields.force, 'force');
     if (present !== undefined && !force) throw new AppError('exists', 'the cluster is formatted already');
@@ -167,7 +167,6 @@ export class ClusterCalls {
       ops: [...wiped, { type: 'put', key: CONFIG_KEY, value: JSON.stringify(made) }],
     });
     if (!ok) throw new AppError('exists', 'somebody else has just formatted the cluster');
-    void coordinator;
     while (config()?.formatId !== made.formatId || !this.isServed()) {
       await new Promise<void>((resolve) => clock.after(20, resolve));
     }

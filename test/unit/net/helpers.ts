@@ -1,25 +1,8 @@
 import type { SeededRandom } from '../../../src/base/random.js';
-import type { PeerMessage } from '../../../src/wire/peer-message.js';
+import { emptyMessage, type PeerMessage, PeerType } from '../../../src/wire/peer-message.js';
 
 export function message(fields: Partial<PeerMessage> = {}): PeerMessage {
-  return {
-    type: 4,
-    flags: 0,
-    id: 0,
-    result: 0,
-    epoch: 0,
-    oid: 0n,
-    parent: 0n,
-    root: 0,
-    copies: 0,
-    objectShift: 0,
-    offset: 0,
-    length: 0,
-    sequence: 0,
-    commit: 0,
-    payload: new Uint8Array(0),
-    ...fields,
-  };
+  return { ...emptyMessage(PeerType.ping), ...fields };
 }
 
 /** Random values in every field, up to the largest each can hold. */
