@@ -2,12 +2,15 @@
 # Installs what is missing, and says what it did.
 #   scripts/setup.sh run    what the daemon and dog need: node modules
 #   scripts/setup.sh test   that, and the foreign programs that tests drive (tests skip by name without them)
+#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, the old QEMU (built, minutes)
 # On a terminal it asks first; without one, or with CI=true, it goes ahead. Only Debian's packages are known by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 group=${1:-run}
 test_packages=(qemu-utils libnbd-bin fio nbdkit gnutls-bin qemu-system-x86 grub-rescue-pc ipxe)
+# The iSCSI target with a sheepdog backing store, and its clients.
+all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -69,10 +72,10 @@ as_root() {
 install_packages() {
   local missing=() package
   if ! command -v dpkg-query >/dev/null; then
-    say "not Debian: install these by your own means for all tests to run: ${test_packages[*]}"
+    say "not Debian: install these by your own means for all tests to run: $*"
     return
   fi
-  for package in "${test_packages[@]}"; do
+  for package in "$@"; do
     [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) == ii* ]] || missing+=("$package")
   done
   if [[ ${#missing[@]} == 0 ]]; then
@@ -95,8 +98,20 @@ install_packages() {
   fi
 }
 
+# A client for tests alone: they do without it.
+build_old_qemu() {
+  if scripts/old-qemu.sh --where >/dev/null 2>&1; then
+    say "the old QEMU is built"
+    return
+  fi
+  agreed "build the old QEMU (some 7 minutes of CPU time)?" ||
+    { say "left out; tests that need it are skipped"; return; }
+  scripts/old-qemu.sh >/dev/null || say "no old QEMU; tests that need it are skipped"
+}
+
 case $group in
   run) check_node; install_modules ;;
-  test) check_node; install_modules; install_packages ;;
-  *) echo "usage: scripts/setup.sh [run|test]" >&2; exit 64 ;;
+  test) check_node; install_modules; install_packages "${test_packages[@]}" ;;
+  all) check_node; install_modules; install_packages "${all_packages[@]}"; build_old_qemu ;;
+  *) echo "usage: scripts/setup.sh [run|test|all]" >&2; exit 64 ;;
 esac

@@ -6,9 +6,10 @@ cd "$(dirname "$0")/.."
 
 selection=${1:-quick}
 case $selection in
-  quick | all) ;;
+  quick) programs=test ;;
+  all) programs=all ;;
   *) echo "usage: scripts/test.sh [quick|all]" >&2; exit 64 ;;
 esac
-scripts/setup.sh test
+scripts/setup.sh "$programs"
 npm run --silent build
 exec node scripts/run-tests.mjs "$selection"

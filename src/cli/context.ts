@@ -34,6 +34,8 @@ export class Context {
   readonly json: boolean;
   readonly host: string;
   readonly port: number;
+  /** Volume lists as old libvirt needs them (README.md, "Old libvirt"). */
+  readonly libvirtLists: boolean;
   /** True when somebody chose the port, by option or environment. */
   readonly portGiven: boolean;
   private connected: ControlClient | undefined;
@@ -45,6 +47,7 @@ export class Context {
     this.raw = options.raw ?? false;
     this.verbose = options.verbose ?? false;
     this.json = options.json ?? false;
+    this.libvirtLists = io.env.SHEEPFOLD_DOG_COMPAT === 'libvirt';
     this.host = options.address ?? io.env.SHEEPDOG_DOG_ADDR ?? '127.0.0.1';
     const port = options.port ?? io.env.SHEEPDOG_DOG_PORT;
     this.portGiven = port !== undefined;
@@ -67,6 +70,12 @@ export class Context {
   /** Something for people to notice: standard error, so that it never mixes with data. */
   note(text: string): void {
     this.io.stderr.write(`${text}\n`);
+  }
+
+  /** Something to notice that programs do not expect there: for terminals, and for who asks with -v. */
+  remark(lines: readonly string[]): void {
+    if (!this.io.stderrIsTerminal && !this.verbose) return;
+    for (const line of lines) this.note(line);
   }
 
   /**
@@ -93,7 +102,7 @@ export class Context {
     } catch (error) {
       const { message, hint } = exitOf(error);
       const text = nodeList ? `${message}\nFailed to get node list` : message;
-      throw new Exit(exitCodes.system, text, { hint, cause: error });
+      throw new Exit(exitCodes.system, text, { hint, quietHint: true, cause: error });
     }
   }
 

@@ -15,8 +15,8 @@ export const exitCodes = {
 } as const;
 
 /**
- * Ends the command: lines for standard error, an exit code, and a hint that names the next step. Some programs match
- * the *end* of what the original prints, so after such texts the hint is for terminals only (`quietHint`).
+ * Ends the command: lines for standard error, an exit code, and a hint that names the next step. Programs know
+ * what the original prints to the letter, so after its texts the hint is for terminals only (`quietHint`).
  */
 export class Exit extends Error {
   override readonly name = 'Exit';
@@ -94,5 +94,5 @@ export function exitOf(error: unknown): Exit {
   if (error instanceof Exit) return error;
   const known = AppError.from(error);
   const code = known.code === 'invalid' ? exitCodes.failure : errorKinds[known.code].exit;
-  return new Exit(code, textOf(known), { hint: hintOf(known), cause: error });
+  return new Exit(code, textOf(known), { hint: hintOf(known), quietHint: true, cause: error });
 }

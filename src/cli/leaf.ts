@@ -16,12 +16,14 @@ export interface LeafSpec<O> {
   readonly summary: string;
   readonly details?: string;
   readonly examples: readonly string[];
+  /** Runs when its group is named without a command. */
+  readonly isDefault?: boolean;
   readonly options?: readonly (readonly [flags: string, description: string])[];
   readonly run: Run<O>;
 }
 
 export function addLeaf<O>(parent: Command, runner: Runner, spec: LeafSpec<O>): Command {
-  const command = parent.command(spec.usage).summary(spec.summary);
+  const command = parent.command(spec.usage, { isDefault: spec.isDefault ?? false }).summary(spec.summary);
   command.description([sentence(spec.summary), paragraphs(spec.details ?? '')].join('\n\n').trimEnd());
   for (const [flags, description] of spec.options ?? []) command.option(flags, description);
   command.addHelpText('after', `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join('\n')}`);

@@ -31,14 +31,23 @@ export function vdiListRow(vdi: VdiInfo): string {
   return `${left} ${formatMinute(vdi.createdMs)}  ${vdi.vid.toString(16).padStart(7)} ${right}`;
 }
 
+/**
+ * What old libvirt can read of a list: it takes each name for a volume of its own, wants each once, and does not
+ * undo escapes.
+ */
+export function readableByLibvirt(vdi: VdiInfo): boolean {
+  return !vdi.snapshot && !/[\s\\]/.test(vdi.name);
+}
+
 /** `FLAG NAME SNAPID SIZE USED SHARED CTIME VID COPIES TAG SHIFT`; white space in names is escaped. */
-export function vdiListRaw(vdi: VdiInfo): string {
+export function vdiListRaw(vdi: VdiInfo, options: { clonesAsVolumes?: boolean } = {}): string {
   const name = vdi.name.replace(/[\s\\]/g, '\\$&');
   const { sizeBytes, usedBytes, sharedBytes, tag, blockSizeShift } = vdi;
   const seconds = Math.floor(vdi.createdMs / 1000);
   const sizes = `${sizeBytes} ${usedBytes} ${sharedBytes}`;
   const id = vdi.vid.toString(16);
-  return `${flagOf(vdi, '=')} ${name} ${vdi.snapId} ${sizes} ${seconds} ${id} ${vdi.copies} ${tag} ${blockSizeShift}`;
+  const flag = options.clonesAsVolumes === true && !vdi.snapshot ? '=' : flagOf(vdi, '=');
+  return `${flag} ${name} ${vdi.snapId} ${sizes} ${seconds} ${id} ${vdi.copies} ${tag} ${blockSizeShift}`;
 }
 
 interface Tree {

@@ -1,13 +1,27 @@
 import { Command, CommanderError } from 'commander';
 import { clusterCommands } from './commands/cluster.js';
 import { localClusterCommands } from './commands/cluster-local.js';
+import { clusterManageCommands } from './commands/cluster-manage.js';
+import { clusterSnapshotCommands } from './commands/cluster-snapshot.js';
 import { completionCommands } from './commands/completion.js';
+import { imageCommands } from './commands/image.js';
 import { nodeCommands } from './commands/node.js';
+import { nodeManageCommands } from './commands/node-manage.js';
+import { nodeMdCommands } from './commands/node-md.js';
+import { nodeRecoveryCommands } from './commands/node-recovery.js';
+import { clusterUpgradeCommands, nodeUpgradeCommands } from './commands/node-upgrade.js';
+import { toolsCommands } from './commands/tools.js';
+import { vdiAlterCommands } from './commands/vdi-alter.js';
 import { vdiAttributeCommands } from './commands/vdi-attributes.js';
+import { vdiBackupCommands } from './commands/vdi-backup.js';
 import { vdiChangeCommands } from './commands/vdi-change.js';
+import { vdiCheckCommands } from './commands/vdi-check.js';
 import { vdiDataCommands } from './commands/vdi-data.js';
+import { vdiGraphCommands } from './commands/vdi-graph.js';
 import { vdiListCommands } from './commands/vdi-list.js';
+import { vdiLockCommands } from './commands/vdi-lock.js';
 import { vdiObjectCommands } from './commands/vdi-object.js';
+import { vdiTrackCommands } from './commands/vdi-track.js';
 import { Context, type GlobalOptions, type Io } from './context.js';
 import { exitCodes, exitOf } from './exit.js';
 import type { Run, Runner } from './leaf.js';
@@ -25,6 +39,7 @@ First steps:
   dog COMMAND SUBCOMMAND --help  what a command does, with examples
 
 Environment: SHEEPDOG_DOG_ADDR and SHEEPDOG_DOG_PORT replace the defaults of -a and -p; SHEEPFOLD_HOME that of --dir.
+SHEEPFOLD_DOG_COMPAT=libvirt makes 'vdi list -r' list what old libvirt can read.
 Exit codes: 0 done, 1 failed, 2 cluster not reachable or system failure, 3 exists, 4 full, 5 missing, 64 wrong usage.`;
 
 /** Builds the tree of commands; `runner` is called for each leaf. */
@@ -49,8 +64,15 @@ export function buildProgram(runner: Runner): Command {
     .description('Commands for the whole cluster.');
   localClusterCommands(cluster, runner);
   clusterCommands(cluster, runner);
+  clusterManageCommands(cluster, runner);
+  clusterUpgradeCommands(cluster, runner);
+  clusterSnapshotCommands(cluster, runner);
   const node = program.command('node').summary('look at the sheep').description('Commands for the sheep.');
   nodeCommands(node, runner);
+  nodeRecoveryCommands(node, runner);
+  nodeMdCommands(node, runner);
+  nodeManageCommands(node, runner);
+  nodeUpgradeCommands(node, runner);
   const vdi = program
     .command('vdi')
     .summary('volumes, snapshots, their data')
@@ -60,6 +82,18 @@ export function buildProgram(runner: Runner): Command {
   vdiDataCommands(vdi, runner);
   vdiAttributeCommands(vdi, runner);
   vdiObjectCommands(vdi, runner);
+  vdiTrackCommands(vdi, runner);
+  vdiGraphCommands(vdi, runner);
+  vdiCheckCommands(vdi, runner);
+  vdiBackupCommands(vdi, runner);
+  vdiLockCommands(vdi, runner);
+  vdiAlterCommands(vdi, runner);
+  const image = program
+    .command('image')
+    .summary('installation CDs and other files kept as volumes')
+    .description('Commands for images: files kept as volumes that nobody can change.');
+  imageCommands(image, runner);
+  toolsCommands(program, runner);
   completionCommands(program, runner);
   return program;
 }

@@ -18,7 +18,6 @@ export async function confirm(context: Context, question: string, hint?: string)
   await context.print(question);
   const line = await readLine(context);
   if (/^yes/i.test(line)) return;
-  if (!context.io.stdinIsTerminal) await context.print('\n');
   throw new Exit(exitCodes.failure, 'Nothing was done.', {
     hint: context.io.stdinIsTerminal ? undefined : hint,
   });

@@ -31,6 +31,11 @@ export class CatchUp {
     private readonly primary: Primary,
   ) {}
 
+  /** Objects compared since this node came up; for people. */
+  get compared(): number {
+    return this.done.size;
+  }
+
   /** Called with every epoch this node enters. */
   enter(context: EpochContext): void {
     const self = context.view.self;

@@ -3,6 +3,7 @@ import { RequestCounters, type RequestKind } from '../base/request-counters.js';
 import type { Transport } from '../net/transport.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { CatchUp } from './catch-up.js';
+import { Checker } from './checker.js';
 import { Links, type Origin } from './links.js';
 import { addressOf, decodeMutation } from './mutation.js';
 import { encodeRuns, ObjectClient } from './object-client.js';
@@ -37,6 +38,7 @@ export class ClusterNode {
   readonly primary: Primary;
   readonly client: ObjectClient;
   readonly catchUp: CatchUp;
+  readonly checker: Checker;
   readonly links: Links;
   readonly requests = new RequestCounters();
   activeRequests = 0;
@@ -48,7 +50,8 @@ export class ClusterNode {
     this.objects = new ObjectNode(options);
     this.primary = new Primary(this.objects);
     this.replica = new Replica(this.objects);
-    this.client = new ObjectClient(this.objects, this.primary);
+    this.checker = new Checker(this.objects, this.primary.settler);
+    this.client = new ObjectClient(this.objects, this.primary, this.checker);
     this.catchUp = new CatchUp(this.objects, this.primary);
     this.links = new Links(
       {
@@ -111,6 +114,7 @@ export class ClusterNode {
       case PeerType.remove:
       case PeerType.status:
       case PeerType.reconcile:
+      case PeerType.check:
         await this.objects.checkPeer(message, origin);
         return this.serveGateway(message, origin);
       case PeerType.device:
@@ -136,6 +140,11 @@ export class ClusterNode {
       case PeerType.reconcile:
         await this.primary.reconcile(addressOf(message));
         return answer;
+      case PeerType.check: {
+        const check = await this.checker.check(addressOf(message), message.length);
+        answer.payload = Buffer.from(JSON.stringify(check));
+        return answer;
+      }
       case PeerType.write:
       case PeerType.zero:
       case PeerType.remove: {

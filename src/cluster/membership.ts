@@ -136,6 +136,28 @@ export class Membership {
     return result.ok;
   }
 
+  /** The cluster was formatted anew: what follows is another history, for other listeners. */
+  async reset(): Promise<void> {
+    await this.epochMirror.catchUp();
+    const former = this.view;
+    this.view = undefined;
+    this.listeners = [];
+    former?.ended.fire();
+    await this.forgetCaughtUp();
+    this.refresh();
+  }
+
+  /** What this node had caught up with belongs to the former history. */
+  private async forgetCaughtUp(): Promise<void> {
+    const { registration } = this;
+    if (registration?.caughtUp === undefined) return;
+    const { caughtUp: _, ...fresh } = registration;
+    const same: Compare[] = [{ key: this.key, value: JSON.stringify(registration) }];
+    const done = await this.putRegistration(fresh, same).catch(() => false);
+    // Otherwise it is being registered anew, which says nothing of the past.
+    if (done && this.registration === registration) this.registration = fresh;
+  }
+
   /** All epoch records that are kept, newest first. */
   epochs(): EpochRecord[] {
     return [...this.epochMirror.entries.keys()]

@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.js';
 import type { BlockRun } from '../store/object-store.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { checkAddress, type ObjectAddress } from './address.js';
+import type { Checker, ObjectCheck } from './checker.js';
 import type { Origin } from './links.js';
 import { addressed, encodeMutation, type Mutation } from './mutation.js';
 import type { EpochContext, ObjectNode } from './object-node.js';
@@ -23,6 +24,7 @@ export class ObjectClient {
   constructor(
     private readonly node: ObjectNode,
     private readonly primary: Primary,
+    private readonly checker: Checker,
   ) {}
 
   /** A session of this node as it is now. It ends by itself when the node is excluded or registers anew. */
@@ -73,6 +75,17 @@ export class ObjectClient {
       () => addressed(PeerType.status, address),
     );
     return isMessage(answer) ? decodeRuns(answer) : answer;
+  }
+
+  /** Compares all in-sync replicas, and makes them right if the mode (CheckMode) says so. */
+  async check(session: Session, address: ObjectAddress, mode: number): Promise<ObjectCheck> {
+    const answer = await this.run<ObjectCheck>(
+      session,
+      address,
+      () => this.checker.check(address, mode),
+      () => Object.assign(addressed(PeerType.check, address), { length: mode }),
+    );
+    return isMessage(answer) ? (JSON.parse(Buffer.from(answer.payload).toString()) as ObjectCheck) : answer;
   }
 
   /**

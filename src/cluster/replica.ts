@@ -1,5 +1,6 @@
 import { AppError } from '../base/errors.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { answerCheck } from './checker.js';
 import type { Origin } from './links.js';
 import { addressOf, applyTo, decodeMutation, rangeOf } from './mutation.js';
 import { encodeOids, type ObjectNode } from './object-node.js';
@@ -33,6 +34,8 @@ export class Replica {
         return this.read(message);
       case PeerType.replicaSums:
         return this.checksums(message);
+      case PeerType.replicaCheck:
+        return answerCheck(this.node, message);
       case PeerType.replicaSettled:
         return this.settled(message, origin);
       case PeerType.flush:

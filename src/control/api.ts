@@ -1,3 +1,5 @@
+import type { LogLevel } from '../base/log-level.js';
+
 /**
  * The control interface that `dog` (and later pool-backend) speaks to any sheep: one call = a method, JSON
  * parameters, an optional blob; the answer is JSON and an optional blob, after any number of progress messages.
@@ -42,6 +44,37 @@ export interface VdiInfo {
   blockSizeShift: number;
   createdMs: number;
   snapshotMs: number;
+  /** Of an image, which nobody can change: the exact length of its file, and the SHA-256 of that, hexadecimal. */
+  image?: { contentBytes: number; sha256: string };
+}
+
+/** A version that somebody has open for writing (I-9). */
+export interface LockInfo {
+  name: string;
+  vid: number;
+  /** 0 for a working volume. */
+  snapId: number;
+  tag: string;
+  /** The gateways; `state` is that of a shared lock. */
+  owners: { host: string; port: number; state?: 'modified' | 'shared' | 'invalidated' }[];
+  /** Several owners at a time, as tgt opens volumes. */
+  shared: boolean;
+}
+
+export type ReplicaState = 'good' | 'missing' | 'bad';
+
+/** An object that is not the same on all its sheep. */
+export interface CheckFinding {
+  oid: string;
+  /** -1: the inode. */
+  index: number;
+  /**
+   * differ: some replicas lack it or have another content than the others; repaired: these are right again; waiting:
+   * they cannot be put right while sheep are down; unclear: no replica's content can be told to be the right one; lost:
+   * no replica that is up has it; unreachable: no sheep that has its newest content is up.
+   */
+  outcome: 'differ' | 'repaired' | 'waiting' | 'unclear' | 'lost' | 'unreachable';
+  replicas: { host: string; port: number; state: ReplicaState }[];
 }
 
 export interface NodeInfo {
@@ -63,6 +96,16 @@ export interface NodeInfo {
   usedBytes: number;
   freeBytes: number;
   pid: number;
+}
+
+/** Where else one sheep can be reached. */
+export interface NodeDoors {
+  /** NBD over TCP; 0: none. */
+  nbdPort: number;
+  /** NBD on a unix socket of the sheep's host. */
+  nbdSocket?: string;
+  /** Of both. */
+  nbdTls: 'off' | 'optional' | 'require';
 }
 
 export interface ClusterInfo {
@@ -88,10 +131,33 @@ export interface ControlMethods {
     { copies: number; blockSizeShift?: number; minCopies?: number; force?: boolean },
     ClusterInfo,
   ];
+  /** Copies of volumes that are made from now on without saying how many. */
+  'cluster.alter-copy': [{ copies: number }, ClusterInfo];
   /** Asks every sheep to stop cleanly. */
   'cluster.shutdown': [Record<string, never>, Record<string, never>];
   'node.list': [Record<string, never>, NodeInfo[]];
+  /** Of the sheep that is asked. */
+  'node.doors': [Record<string, never>, NodeDoors];
   'node.stat': [Record<string, never>, { counters: Record<string, number> }];
+  /**
+   * The sheep that is asked is replaced by a new process of the program on disk, which inherits its listening sockets.
+   * Without `pid`: begins, and answers with the new process's id; refused unless the caller is on the same machine.
+   * With it: whether that process serves; rejects when the old one has taken everything back.
+   */
+  'node.upgrade': [{ pid?: number }, { pid: number; done: boolean }];
+  /** The sheep that is asked stops cleanly. */
+  'node.kill': [Record<string, never>, Record<string, never>];
+  /** The disks of the sheep that is asked. */
+  'node.disks': [
+    Record<string, never>,
+    {
+      disks: { index: number; path: string; totalBytes: number; usedBytes: number; freeBytes: number }[];
+    },
+  ];
+  /** Objects compared, of those the sheep that is asked has to compare before it has caught up. */
+  'node.recovery': [Record<string, never>, { recovering: boolean; done: number; total: number }];
+  /** Sets the level of the log when one is given; by name (base/log-level.ts). */
+  'node.loglevel': [{ level?: string }, { level: LogLevel }];
   'vdi.list': [{ name?: string }, VdiInfo[]];
   'vdi.info': [VdiRef, VdiInfo];
   'vdi.create': [
@@ -128,6 +194,46 @@ export interface ControlMethods {
   ];
   /** [index, owner vid] of every allocated object. */
   'vdi.map': [VdiRef, { entries: [number, number][] }];
+  /**
+   * Compares all replicas of every object of a version. repair: what differs is made right. existence: only whether
+   * they are there. At most 10,000 findings are listed; `findings` counts all. `unchecked`: objects of which a copy is
+   * on a sheep that is not up or still catching up. Progress in objects.
+   */
+  'vdi.check': [
+    VdiRef & { mode: 'compare' | 'repair' | 'existence' },
+    { objects: number; findings: number; unchecked: number; found: CheckFinding[] },
+  ];
+  /** Where an object lay in each epoch, newest first; by its index (-1: the inode), or by its id alone. */
+  'vdi.track': [
+    (VdiRef & { index: number }) | { oid: string },
+    {
+      oid: string;
+      vid: number;
+      copies: number;
+      epochs: { epoch: number; holders: { host: string; port: number }[] }[];
+    },
+  ];
+  'vdi.locks': [Record<string, never>, LockInfo[]];
+  /** Takes a lock from its owners. 'missing': it is not locked. */
+  'vdi.unlock': [VdiRef, Record<string, never>];
+  /**
+   * Versions that arrive in many calls, to one sheep, and appear when they are complete; `id` names one in
+   * `stage.write` and the calls that end it. Given up after a minute without a call.
+   */
+  'image.begin': [
+    { name: string; sizeBytes?: number; copies?: number; blockSizeShift?: number },
+    { id: string },
+  ];
+  'image.commit': [{ id: string; contentBytes: number; sha256: string }, VdiInfo];
+  /** Starts from a snapshot; the result becomes the newest snapshot of its volume. */
+  'restore.begin': [
+    VdiRef & { sizeBytes?: number },
+    { id: string; sizeBytes: number; blockSizeShift: number },
+  ];
+  'restore.commit': [{ id: string; sizeBytes: number }, VdiInfo];
+  /** Request blob: the bytes; at most 4 MiB a call. None: only says that the client is still there. */
+  'stage.write': [{ id: string; offset: number }, Record<string, never>];
+  'stage.abort': [{ id: string }, Record<string, never>];
 }
 
 export type ControlMethod = keyof ControlMethods;
@@ -140,6 +246,12 @@ export interface ControlProgress {
   unit: string;
 }
 
+/** Who calls. */
+export interface ControlCaller {
+  /** By a unix socket, or from an address of this machine only. */
+  readonly local: boolean;
+}
+
 /** What the server side implements: checks its parameters itself (they come from the network). */
 export interface ControlHandler {
   call(
@@ -147,5 +259,6 @@ export interface ControlHandler {
     params: unknown,
     blob: Uint8Array,
     onProgress: (progress: ControlProgress) => void,
+    caller?: ControlCaller,
   ): Promise<{ result: unknown; blob?: Uint8Array }>;
 }

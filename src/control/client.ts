@@ -1,9 +1,10 @@
 import { connect as connectSocket, type Socket } from 'node:net';
+import { ByteQueue } from '../base/byte-queue.js';
 import { AppError, isErrorCode } from '../base/errors.js';
 import { Flag, Result } from '../wire/sheepdog.js';
 import type { ControlMethod, ControlParams, ControlProgress, ControlResult } from './api.js';
 import { CONTROL_MORE_FLAG, CONTROL_OPCODE } from './api.js';
-import { ByteQueue, decodePayload, encodePayloadHead } from './frame.js';
+import { decodePayload, encodePayloadHead } from './frame.js';
 import {
   CONTROL_PROTO_VERSION,
   decodeResponseHeader,

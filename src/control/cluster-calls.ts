@@ -7,10 +7,13 @@ import type { Registration } from '../cluster/epoch.js';
 import type { Membership } from '../cluster/membership.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
 import type { StoreStats } from '../store/object-store.js';
-import type { ClusterInfo, NodeInfo } from './api.js';
+import type { ClusterInfo, NodeDoors, NodeInfo } from './api.js';
 import * as check from './params.js';
 
 export const CONFIG_KEY = 'cluster/config';
+
+/** How long a change of settings may take until this sheep itself has seen it. */
+const ALTER_SEEN_MS = 5000;
 
 /** Cluster-wide settings, made by format. */
 export interface ClusterConfig {
@@ -22,6 +25,8 @@ export interface ClusterConfig {
   readonly copies: number;
   readonly minCopies: number;
   readonly blockSizeShift: number;
+  /** A volume that a client of the sheepdog protocol has open is refused to others. */
+  readonly useLock?: boolean;
 }
 
 /**
@@ -39,15 +44,20 @@ export interface ClusterCallsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly config: () => ClusterConfig | undefined;
+  /** Copies of a volume that is made without saying how many; 0 before the format. */
+  readonly defaultCopies: () => number;
   readonly membership: () => Membership;
   readonly cluster: () => ClusterNode | undefined;
   /** Figures that each sheep publishes about its store, by node id. */
   readonly storeStats: () => ReadonlyMap<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>>;
   readonly counters: () => Promise<Record<string, number>>;
+  readonly doors: NodeDoors;
   readonly stopping: () => boolean;
 }
 
 export const SHUTDOWN_KEY = 'cluster/shutdown';
+/** Copies of new volumes, when they were altered after the format; the format's own are in the history of epochs. */
+export const DEFAULT_COPIES_KEY = 'cluster/default-copies';
 
 /** The control calls about the cluster and its nodes. */
 export class ClusterCalls {
@@ -59,6 +69,8 @@ export class ClusterCalls {
         return { result: this.info() };
       case 'cluster.format':
         return { result: await this.format(check.checkFields(params)) };
+      case 'cluster.alter-copy':
+        return { result: await this.alterCopies(check.checkFields(params)) };
       case 'cluster.shutdown':
         await this.options.coordinator.txn(
           [],
@@ -67,6 +79,8 @@ export class ClusterCalls {
         return { result: {} };
       case 'node.list':
         return { result: this.nodes() };
+      case 'node.doors':
+        return { result: this.options.doors };
       case 'node.stat':
         return { result: { counters: await this.options.counters() } };
       default:
@@ -88,7 +102,7 @@ export class ClusterCalls {
             : 'wait-for-join',
       clusterId: present?.formatId ?? '',
       createdMs: present?.createdMs ?? 0,
-      copies: present?.copies ?? 0,
+      copies: this.options.defaultCopies(),
       minCopies: present?.minCopies ?? 0,
       blockSizeShift: present?.blockSizeShift ?? 0,
       epoch: view?.epoch ?? 0,
@@ -155,8 +169,9 @@ export class ClusterCalls {
       minCopies:
         check.checkOptionalInteger(fields.minCopies, 'minCopies', 1, copies) ?? defaultMinCopies(copies),
       blockSizeShift: check.checkBlockSizeShift(fields.blockSizeShift) ?? check.DEFAULT_BLOCK_SIZE_SHIFT,
+      ...(check.checkOptionalBoolean(fields.useLock, 'useLock') && { useLock: true }),
     };
-    const wiped = ['v/', 'owner/', 'attr/', 'stats/'].map(
+    const wiped = ['v/', 'owner/', 'attr/', 'stats/', 'lock/'].map(
       (prefix): Op => ({ type: 'delete-prefix', prefix }),
     );
     const before = present === undefined ? undefined : JSON.stringify(present);
@@ -164,10 +179,32 @@ export class ClusterCalls {
       compares: [
         before === undefined ? { key: CONFIG_KEY, exists: false } : { key: CONFIG_KEY, value: before },
       ],
-      ops: [...wiped, { type: 'put', key: CONFIG_KEY, value: JSON.stringify(made) }],
+      ops: [
+        ...wiped,
+        { type: 'delete', key: DEFAULT_COPIES_KEY },
+        { type: 'put', key: CONFIG_KEY, value: JSON.stringify(made) },
+      ],
     });
     if (!ok) throw new AppError('exists', 'somebody else has just formatted the cluster');
     while (config()?.formatId !== made.formatId || !this.isServed()) {
+      await new Promise<void>((resolve) => clock.after(20, resolve));
+    }
+    return this.info();
+  }
+
+  private async alterCopies(fields: check.Fields): Promise<ClusterInfo> {
+    const { coordinator, config, clock, defaultCopies } = this.options;
+    const copies = check.checkCopies(fields.copies);
+    const present = config();
+    if (present === undefined) throw new AppError('wait-for-format', 'Waiting for cluster to be formatted');
+    const result = await coordinator.txn(
+      [{ key: CONFIG_KEY, value: JSON.stringify(present) }],
+      [{ type: 'put', key: DEFAULT_COPIES_KEY, value: String(copies) }],
+    );
+    if (!result.ok) throw new AppError('again', 'the cluster is being formatted');
+    // Who is asked next must know: the watch tells this sheep as it tells the others.
+    const endMs = clock.nowMs() + ALTER_SEEN_MS;
+    while (defaultCopies() !== copies && clock.nowMs() < endMs) {
       await new Promise<void>((resolve) => clock.after(20, resolve));
     }
     return this.info();

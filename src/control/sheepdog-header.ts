@@ -1,15 +1,8 @@
 import { commonHeader, HEADER_BYTES, plainResponse } from '../wire/headers.js';
-import {
-  CLIENT_VERSION_MAX,
-  operationOf,
-  Result,
-  SHEEP_OPCODE_MIN,
-  SHEEP_VERSION,
-} from '../wire/sheepdog.js';
 
 /**
  * The header that carries CONTROL frames is the ordinary one of the sheepdog protocol (wire/headers.ts); this file
- * says what CONTROL puts into it, and how requests of the protocol are answered that nobody here serves.
+ * says what CONTROL puts into it.
  */
 export { HEADER_BYTES };
 
@@ -55,15 +48,4 @@ export function encodeResponseHeader(header: ResponseHeader): Buffer {
 export function decodeResponseHeader(data: Buffer): ResponseHeader {
   const { opcode, flags, epoch, id, dataLength, result } = plainResponse.decode(data);
   return { opcode, flags, epoch, id, dataLength, result };
-}
-
-/** The answer to a request that is not served here, in the original's order of checks: version, then opcode. */
-export function resultOfUnserved(header: RequestHeader): number {
-  const versionOk =
-    header.opcode < SHEEP_OPCODE_MIN
-      ? header.version <= CLIENT_VERSION_MAX
-      : header.version === SHEEP_VERSION;
-  if (!versionOk) return Result.VER_MISMATCH;
-  const operation = operationOf(header.opcode);
-  return operation === undefined || operation.class === 'gone' ? Result.INVALID_PARMS : Result.NO_SUPPORT;
 }

@@ -5,13 +5,19 @@ import type { Coordinator } from '../coord/coordinator.js';
 import { addressIn, type Directory } from '../volume/directory.js';
 import { keys, type Usage, type VdiRecord } from '../volume/records.js';
 import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
+import type { Locks } from '../volume/locks.js';
+import type { Staging } from '../volume/staging.js';
 import type { OwnedVolume, VolumeManager } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
 import { emptyMessage, PeerType } from '../wire/peer-message.js';
 import type { ControlProgress, NodeInfo, VdiInfo } from './api.js';
+import { CheckCalls, type CheckCallsOptions } from './check-calls.js';
 import { decodePayload, encodePayloadHead } from './frame.js';
+import { LockCalls } from './lock-calls.js';
 import * as check from './params.js';
+import { StagedCalls } from './staged-calls.js';
+import { VersionCalls } from './version-calls.js';
 import { describeVdi } from './volume-info.js';
 
 export interface VolumeCallsOptions {
@@ -23,6 +29,9 @@ export interface VolumeCallsOptions {
   readonly clock: Clock;
   readonly defaults: { copies: number; blockSizeShift: number };
   readonly nodes: () => NodeInfo[];
+  readonly locks: Locks;
+  readonly staging: Staging;
+  readonly epochs: CheckCallsOptions['epochs'];
 }
 
 export interface CallResult {
@@ -38,7 +47,22 @@ const JSON_BYTES_MAX = 1024 * 1024;
 
 /** The control calls about volumes. Those that change a volume are carried to its owner. */
 export class VolumeCalls {
-  constructor(private readonly options: VolumeCallsOptions) {}
+  private readonly checks: CheckCalls;
+  private readonly stagedCalls: StagedCalls;
+  private readonly versionCalls: VersionCalls;
+  private readonly lockCalls: LockCalls;
+
+  constructor(private readonly options: VolumeCallsOptions) {
+    this.checks = new CheckCalls(options);
+    this.lockCalls = new LockCalls(options);
+    this.versionCalls = new VersionCalls(options.service, options.directory);
+    this.stagedCalls = new StagedCalls({
+      staging: options.staging,
+      defaults: () => options.defaults,
+      describe: (record) => this.describe(record),
+      onOwner: (name, method, params, work) => this.onOwner(name, method, params, work),
+    });
+  }
 
   async call(
     method: string,
@@ -47,6 +71,11 @@ export class VolumeCalls {
     onProgress: OnProgress,
   ): Promise<CallResult | undefined> {
     const fields = check.checkFields(params);
+    if (method === 'version.forgetSnapshot') return this.versionCalls.forgetSnapshot(fields);
+    if (VersionCalls.handles(method)) {
+      const name = check.checkText(fields.name, 'name', check.NAME_BYTES_MAX);
+      return this.onOwner(name, method, params, (owned) => this.versionCalls.call(method, owned, fields));
+    }
     switch (method) {
       case 'vdi.list':
         return {
@@ -90,10 +119,16 @@ export class VolumeCalls {
         return { result: await this.locateObject(fields) };
       case 'vdi.map':
         return { result: await this.map(fields) };
+      case 'vdi.locks':
+        return { result: this.lockCalls.list() };
+      case 'vdi.unlock':
+        return { result: await this.lockCalls.unlock(fields) };
       case 'internal.usage':
         return { result: this.ownUsage(check.checkName(fields.line, 'line')) };
       default:
-        return undefined;
+        return (
+          (await this.checks.call(method, fields, onProgress)) ?? this.stagedCalls.call(method, fields, blob)
+        );
     }
   }
 
@@ -155,10 +190,13 @@ export class VolumeCalls {
     const source = check.checkVdiRef(check.checkFields(fields.source));
     const preallocate = check.checkOptionalBoolean(fields.preallocate, 'preallocate');
     const share = fields.share === undefined || check.checkOptionalBoolean(fields.share, 'share');
+    const { blockSizeShift } = await this.options.directory.findNow(source);
+    const sizeBytes =
+      fields.sizeBytes === undefined ? undefined : check.checkSizeBytes(fields.sizeBytes, blockSizeShift);
     const record = await this.options.service.clone(
       source,
       check.checkName(fields.name),
-      { preallocate, share },
+      { preallocate, share, ...(sizeBytes !== undefined && { sizeBytes }) },
       (done, total) => onProgress({ done, total, unit: 'objects' }),
     );
     return this.describe(record);
@@ -184,7 +222,10 @@ export class VolumeCalls {
     if (ref.tag !== undefined || ref.snapId !== undefined) {
       return { result: { freedObjects: await service.remove(ref, undefined, progress) } };
     }
-    await this.options.directory.findNow(ref);
+    const record = await this.options.directory.findNow(ref);
+    if (record.image !== undefined) {
+      return { result: { freedObjects: await service.remove(ref, undefined, progress) } };
+    }
     return this.onOwner(ref.name, 'vdi.delete', params, async (owned) => ({
       result: { freedObjects: await service.remove(ref, owned, progress) },
     }));
@@ -319,6 +360,7 @@ export class VolumeCalls {
     const { method, params } = json as { method: string; params: unknown };
     const done = await this.call(method, params, blob, () => {});
     if (done === undefined) throw new AppError('not-supported', `control method ${method}`);
-    return encodePayloadHead({ result: done.result ?? null });
+    const head = encodePayloadHead({ result: done.result ?? null });
+    return done.blob === undefined ? head : Buffer.concat([head, done.blob]);
   }
 }

@@ -23,5 +23,6 @@ export function describeVdi(directory: Directory, record: VdiRecord, usage: Usag
     blockSizeShift: record.blockSizeShift,
     createdMs: record.createdMs,
     snapshotMs: record.snapshotMs,
+    ...(record.image !== undefined && { image: record.image }),
   };
 }

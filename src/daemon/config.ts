@@ -1,11 +1,15 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { AppError } from '../base/errors.js';
+import type { LogLevel } from '../base/log-level.js';
+import { isOriginalCommandLine, type OriginalStart, parseOriginalArguments } from './original-options.js';
 
 /** What a sheep is started with. Ports are TCP; 0 asks the system for any, -1 leaves the door out. */
 export interface SheepConfig {
   readonly dir: string;
   readonly coordinator: string;
+  /** Address of the TCP doors, and the one told to others unless `advertise` names another. */
   readonly host: string;
+  readonly advertise?: string;
   readonly port: number;
   readonly nbdPort: number;
   readonly httpPort: number;
@@ -14,6 +18,7 @@ export interface SheepConfig {
   readonly zone: number;
   readonly vnodes: number;
   readonly log?: string;
+  readonly logLevel?: LogLevel;
   readonly pidFile?: string;
   readonly tlsMode: 'off' | 'optional' | 'require';
   readonly tlsCert?: string;
@@ -21,9 +26,16 @@ export interface SheepConfig {
   readonly tlsClientCa?: string;
   readonly tlsPsk?: string;
   readonly leaseTtlMs: number;
+  /** Set when the command line was one of the original's. */
+  readonly original?: OriginalStart;
 }
 
+/** Our own options, or those of the original when neither --dir nor --coordinator is among them. */
 export function parseSheepArguments(argv: readonly string[]): SheepConfig {
+  return isOriginalCommandLine(argv) ? parseOriginalArguments(argv, process.env) : parseOwnArguments(argv);
+}
+
+function parseOwnArguments(argv: readonly string[]): SheepConfig {
   const command = new Command('sheep')
     .description(
       'The storage daemon: keeps replicas of objects and serves volumes. `dog cluster up` starts it for you.',
@@ -31,13 +43,19 @@ export function parseSheepArguments(argv: readonly string[]): SheepConfig {
     .requiredOption('--dir <path>', 'directory of this sheep: identity and store')
     .requiredOption('--coordinator <path>', 'directory that all sheep of this host share')
     .option('--host <address>', 'address of all TCP doors', '127.0.0.1')
+    .option('--advertise <address>', 'address told to the others (default: that of --host)')
     .option('--port <port>', 'clients, dog and other sheep', port, 7000)
     .option('--nbd-port <port>', 'NBD over TCP; -1: none', port, 10809)
     .option('--http-port <port>', 'metrics and health; -1: none', port, 7080)
     .option('--unix-socket <path>', 'clients and dog on a unix socket')
     .option('--nbd-socket <path>', 'NBD on a unix socket')
     .option('--zone <number>', 'nodes of one zone fail together', integer(0, 0xffffffff), 0)
-    .option('--vnodes <number>', 'weight in the placement of objects', integer(1, 65535), 128)
+    .option(
+      '--vnodes <number>',
+      'weight in the placement of objects; 0: a gateway, holds none',
+      integer(0, 65535),
+      128,
+    )
     .option('--log <file>', 'log file (standard error without)')
     .option('--pid-file <file>', 'where to write the process id')
     .option('--tls-mode <mode>', 'TLS for NBD: off, optional or require', tlsMode, 'off')

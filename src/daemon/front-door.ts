@@ -1,23 +1,20 @@
 import { existsSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from '../base/log.js';
-import type { ControlHandler } from '../control/api.js';
-import { serveControl } from '../control/server.js';
+import { addressOf } from '../control/caller.js';
 import { looksLikePeer, type TcpTransport } from '../net/tcp-transport.js';
+import type { SheepdogServer } from '../sheepdog/server.js';
 
 /** Connections in all; past it new ones are closed at once (I-11). */
 const CONNECTIONS_MAX = 4096;
 /** Those of them that have not said who they are; past it the oldest is closed: a crowd of them keeps nobody out. */
 const SILENT_MAX = 1024;
-/**
- * A connection that has not sent its first bytes by then is closed; `dog` and old clients may stay silent long after.
- */
-const FIRST_BYTES_DEADLINE_MS = 30_000;
+/** QEMU keeps a connection for I/O without a word while its guest does nothing: only dead hosts are closed. */
+const KEEP_ALIVE_MS = 60_000;
 
 export interface FrontDoorOptions {
   readonly transport: TcpTransport;
-  readonly handler: ControlHandler;
-  readonly epoch: () => number;
+  readonly server: SheepdogServer;
   readonly log: Logger;
 }
 
@@ -30,7 +27,8 @@ export class FrontDoor {
 
   constructor(private readonly options: FrontDoorOptions) {}
 
-  async listen(address: { host: string; port: number } | { path: string }): Promise<number> {
+  /** On an address, or on a descriptor that listens already and becomes this door's. Returns the port. */
+  async listen(address: { host: string; port: number } | { path: string } | { fd: number }): Promise<number> {
     if ('path' in address && existsSync(address.path)) unlinkSync(address.path);
     const server = createServer({ noDelay: true }, (socket) => this.accept(socket));
     await new Promise<void>((resolve, reject) => {
@@ -42,8 +40,13 @@ export class FrontDoor {
     return typeof bound === 'object' && bound !== null ? bound.port : 0;
   }
 
+  /** Whoever comes now waits for the next server of the socket. Connections stay. */
+  stopAccepting(): void {
+    for (const server of this.servers.splice(0)) server.close();
+  }
+
   close(): void {
-    for (const server of this.servers) server.close();
+    this.stopAccepting();
     for (const socket of this.sockets) socket.destroy();
   }
 
@@ -57,7 +60,9 @@ export class FrontDoor {
     this.silent.add(socket);
     socket.on('close', () => this.forget(socket));
     socket.on('error', (error) => this.options.log.debug({ err: error.message }, 'a connection broke'));
-    socket.setTimeout(FIRST_BYTES_DEADLINE_MS, () => socket.destroy());
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    const { server, transport } = this.options;
+    const client = server.accept(socket, addressOf(socket));
     let seen: Buffer = Buffer.alloc(0);
     const onData = (chunk: Buffer) => {
       seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
@@ -66,11 +71,11 @@ export class FrontDoor {
       socket.pause();
       socket.off('data', onData);
       this.silent.delete(socket);
-      socket.setTimeout(0);
-      if (peer) this.options.transport.accept(socket, seen);
-      else {
-        const { handler, epoch, log } = this.options;
-        serveControl(socket, seen, handler, { epoch, log });
+      if (peer) {
+        server.forget(client);
+        transport.accept(socket, seen);
+      } else {
+        client.start(seen);
         socket.resume();
       }
     };

@@ -1,4 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { ListenAt } from './handover-sockets.js';
 import type { Metrics } from './metrics.js';
 import type { SheepCore } from './sheep-core.js';
 
@@ -10,7 +11,7 @@ const CONNECTIONS_MAX = 256;
  * the reasons as JSON), /live (200 while the process answers).
  */
 export async function listenHttp(
-  address: { host: string; port: number },
+  address: ListenAt,
   core: () => SheepCore,
   metrics: Metrics,
 ): Promise<Server> {
@@ -33,7 +34,7 @@ export async function listenHttp(
   server.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address.port, address.host, resolve);
+    server.listen(address, resolve);
   });
   return server;
 }

@@ -4,9 +4,9 @@ import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
 import { DiskError } from '../store/disk.js';
-import { openFileDisk } from '../store/file-disk.js';
+import { lockDirectory } from '../store/file-disk.js';
 
-const IDENTITY_FILE = 'node.json';
+export const IDENTITY_FILE = 'node.json';
 /** A killed process takes a moment to give back its lock. */
 const CLAIM_RETRIES = 30;
 const CLAIM_RETRY_MS = 100;
@@ -54,14 +54,14 @@ function saveIdentity(dir: string, identity: Identity): void {
 }
 
 /**
- * Makes the directory this process's alone until it ends: two sheep on one store would destroy it. Rejects with
- * AppError 'system' when another one keeps it.
+ * Makes the directory this process's alone until it ends: two sheep on one store would destroy it. Returns the
+ * descriptor that holds the lock, which a successor may inherit. Rejects with AppError 'system' when another one
+ * keeps it.
  */
-export async function claimDirectory(dir: string): Promise<void> {
+export async function claimDirectory(dir: string): Promise<number> {
   for (let retries = CLAIM_RETRIES; ; retries--) {
     try {
-      openFileDisk(dir, { lock: true });
-      return;
+      return lockDirectory(dir);
     } catch (error) {
       const held = error instanceof DiskError && error.code === 'exists';
       if (!held || retries === 0)

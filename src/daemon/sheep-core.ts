@@ -10,14 +10,16 @@ import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
 import type { Mutants } from '../cluster/object-node.js';
 import type { ClusterView } from '../cluster/view.js';
-import type { ClusterInfo, ControlHandler, ControlProgress } from '../control/api.js';
+import type { ClusterInfo, ControlHandler, ControlProgress, NodeDoors } from '../control/api.js';
 import {
   ClusterCalls,
   type ClusterConfig,
   CONFIG_KEY,
+  DEFAULT_COPIES_KEY,
   minCopiesOf,
   SHUTDOWN_KEY,
 } from '../control/cluster-calls.js';
+import { NodeCalls, type NodeHost } from '../control/node-calls.js';
 import { VolumeCalls } from '../control/volume-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
@@ -25,6 +27,8 @@ import type { ObjectStore, StoreStats } from '../store/object-store.js';
 import type { BlockDevice, DeviceProvider } from '../volume/device.js';
 import { Directory } from '../volume/directory.js';
 import { Garbage } from '../volume/garbage.js';
+import { Locks } from '../volume/locks.js';
+import { Staging } from '../volume/staging.js';
 import { VolumeManager } from '../volume/volume-manager.js';
 import { VolumeService } from '../volume/volume-service.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
@@ -47,18 +51,22 @@ export interface SheepOptions {
   readonly openStore: (formatId: string, former: readonly string[]) => Promise<ObjectStore>;
   /** The sheep cannot go on (its store failed) or was asked to stop: the process should call stop and exit. */
   readonly onEnd: (reason: { kind: 'shutdown' | 'failed'; message: string }) => void;
+  /** Absent in the simulator, where a sheep has no process of its own. */
+  readonly host?: NodeHost;
   readonly counters?: () => Promise<Record<string, number>>;
+  readonly doors?: NodeDoors;
   readonly mutants?: Mutants;
 }
 
 /** Everything that exists only once the cluster is formatted. */
-interface Inner {
+export interface Inner {
   readonly config: ClusterConfig;
   readonly store: ObjectStore;
   readonly cluster: ClusterNode;
   readonly directory: Directory;
   readonly manager: VolumeManager;
   readonly garbage: Garbage;
+  readonly locks: Locks;
   readonly calls: VolumeCalls;
 }
 
@@ -71,6 +79,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private readonly settings: Mirror;
   private readonly statsMirror: Mirror;
   private readonly clusterCalls: ClusterCalls;
+  private readonly nodeCalls: NodeCalls;
   private inner: Inner | undefined;
   private opening: Promise<void> | undefined;
   /**
@@ -108,11 +117,21 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       clock,
       random,
       config: () => this.inner?.config,
+      defaultCopies: () => this.defaultCopies,
       membership: () => this.membership,
       cluster: () => this.inner?.cluster,
       storeStats: () => this.allStats(),
       counters: options.counters ?? (async () => ({})),
+      doors: options.doors ?? { nbdPort: self.nbdPort, nbdTls: 'off' },
       stopping: () => this.stopping,
+    });
+    this.nodeCalls = new NodeCalls({
+      clock,
+      host: options.host,
+      cluster: () => this.inner?.cluster,
+      formatId: () => this.inner?.config.formatId,
+      storeStats: () => this.store?.stats(),
+      end: () => options.onEnd({ kind: 'shutdown', message: 'somebody asked this sheep to stop' }),
     });
   }
 
@@ -121,7 +140,11 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     await this.statsMirror.start();
     this.knownShutdown = this.settings.entries.get(SHUTDOWN_KEY);
     // The store is opened before this node registers: only then is it known whether it lost anything.
-    if (this.config !== undefined) await this.openInner(this.config);
+    if (this.config !== undefined) {
+      this.opening = this.openInner(this.config);
+      await this.opening;
+      this.opening = undefined;
+    }
     await this.membership.start();
     this.every(SWEEP_INTERVAL_MS, () => this.sweep());
     this.every(STATS_INTERVAL_MS, () => this.publishStats());
@@ -137,15 +160,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     for (const timer of this.timers) timer.cancel();
     await this.opening?.catch(() => {});
     const { inner } = this;
-    if (inner !== undefined) {
-      // A change that waits for copies (I-4) may wait for ever: it is not acknowledged, its client goes on elsewhere.
-      await Promise.race([inner.manager.stop(), sleep(this.options.clock, STOP_GRACE_MS)]);
-      inner.cluster.stop();
-      inner.directory.stop();
-      await inner.store.close().catch((error) => {
-        this.options.log.error({ err: AppError.from(error).message }, 'the store did not close cleanly');
-      });
-    }
+    if (inner !== undefined) await this.closeInner(inner);
     this.settings.stop();
     this.statsMirror.stop();
     await this.membership.stop();
@@ -153,6 +168,19 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   get store(): ObjectStore | undefined {
     return this.inner?.store;
+  }
+
+  /** What the sheepdog door works with; undefined before the format. */
+  get parts(): Inner | undefined {
+    return this.inner;
+  }
+
+  get coordinator(): Coordinator {
+    return this.options.coordinator;
+  }
+
+  get isStopping(): boolean {
+    return this.stopping;
   }
 
   get cluster(): ClusterNode | undefined {
@@ -178,12 +206,12 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   }
 
   async open(exportName: string, options?: { readOnly?: boolean }): Promise<BlockDevice> {
-    await this.started.promise;
+    await this.opened();
     return this.ready().manager.open(exportName, options);
   }
 
   async list(): Promise<string[]> {
-    await this.started.promise;
+    await this.opened();
     return this.inner === undefined ? [] : this.inner.manager.list();
   }
 
@@ -193,18 +221,30 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     blob: Uint8Array,
     onProgress: (progress: ControlProgress) => void,
   ): Promise<{ result: unknown; blob?: Uint8Array }> {
-    await this.started.promise;
+    await this.opened();
     if (this.stopping) throw new AppError('shutdown', 'System is shutting down');
     const done =
       (await this.clusterCalls.call(method, params)) ??
+      this.nodeCalls.call(method, params) ??
       (await this.ready().calls.call(method, params, blob, onProgress));
     if (done === undefined) throw new AppError('not-supported', `control method ${method} is not known here`);
     return done;
   }
 
+  /** Whoever comes while the store is opened waits, and is not told of a missing format. */
+  private async opened(): Promise<void> {
+    await this.started.promise;
+    await this.opening;
+  }
+
   private get config(): ClusterConfig | undefined {
     const text = this.settings.entries.get(CONFIG_KEY);
     return text === undefined ? undefined : (JSON.parse(text) as ClusterConfig);
+  }
+
+  /** Copies of a volume that is made without saying how many; 0 before the format. */
+  get defaultCopies(): number {
+    return Number(this.settings.entries.get(DEFAULT_COPIES_KEY) ?? this.inner?.config.copies ?? 0);
   }
 
   /** A loss is told once: when the epoch knows of it, and for good when this node has caught up. */
@@ -246,19 +286,46 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       this.options.onEnd({ kind: 'shutdown', message: 'the cluster is shut down' });
       return;
     }
-    const { config } = this;
-    if (config === undefined) return;
-    if (this.inner !== undefined && this.inner.config.formatId !== config.formatId) {
-      this.options.onEnd({ kind: 'failed', message: 'the cluster has been formatted anew: start again' });
-    } else if (this.inner === undefined && this.opening === undefined) {
-      this.opening = this.openInner(config).catch((error) => {
-        this.options.onEnd({ kind: 'failed', message: AppError.from(error).message });
-      });
-    }
+    const { config, inner } = this;
+    // While a format is being opened another one may come: this is called again when that is done.
+    if (config === undefined || this.opening !== undefined) return;
+    if (inner?.config.formatId === config.formatId) return;
+    const opened = inner === undefined ? this.openInner(config) : this.openAnew(inner, config);
+    this.opening = opened.then(
+      () => {
+        this.opening = undefined;
+        this.settingsChanged();
+      },
+      (error) => this.options.onEnd({ kind: 'failed', message: AppError.from(error).message }),
+    );
+  }
+
+  /** The cluster was formatted again: its volumes are gone, and nobody has to start anything for the new one. */
+  private async openAnew(former: Inner, config: ClusterConfig): Promise<void> {
+    this.options.log.info({ formatId: config.formatId }, 'the cluster has been formatted anew');
+    await this.closeInner(former);
+    this.inner = undefined;
+    this.lossy = false;
+    this.publishedStats = '';
+    await this.membership.reset();
+    this.membership.onView((view) => this.noteStanding(view));
+    await this.openInner(config);
+  }
+
+  private async closeInner(inner: Inner): Promise<void> {
+    // A change that waits for copies (I-4) may wait for ever: it is not acknowledged, its client goes on elsewhere.
+    await Promise.race([inner.manager.stop(), sleep(this.options.clock, STOP_GRACE_MS)]);
+    inner.cluster.stop();
+    inner.directory.stop();
+    inner.locks.stop();
+    await inner.store.close().catch((error) => {
+      this.options.log.error({ err: AppError.from(error).message }, 'the store did not close cleanly');
+    });
   }
 
   private async openInner(config: ClusterConfig): Promise<void> {
     const { options, membership } = this;
+    const core = this;
     const { coordinator, clock, random, transport, mutants } = options;
     const store = await options.openStore(config.formatId, config.former);
     this.lossy = store.lossy;
@@ -296,6 +363,13 @@ export class SheepCore implements ControlHandler, DeviceProvider {
         });
       },
     });
+    const locks = new Locks({
+      coordinator,
+      membership,
+      selfId: options.self.id,
+      exclusive: config.useLock === true,
+    });
+    await locks.start();
     garbage = new Garbage({ cluster, coordinator, directory, clock, log, manager: () => manager });
     const service = new VolumeService({
       cluster,
@@ -315,12 +389,20 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       manager,
       service,
       clock,
-      defaults: config,
+      defaults: {
+        get copies() {
+          return core.defaultCopies;
+        },
+        blockSizeShift: config.blockSizeShift,
+      },
       nodes: () => this.clusterCalls.nodes(),
+      locks,
+      staging: new Staging({ cluster, membership, coordinator, directory, garbage, clock, random, log }),
+      epochs: () => membership.epochs(),
     });
     membership.onView((view) => manager.enter(view));
     assert(this.inner === undefined, 'a sheep opens its store once');
-    this.inner = { config, store, cluster, directory, manager, garbage, calls };
+    this.inner = { config, store, cluster, directory, manager, garbage, locks, calls };
   }
 
   private async serveOther(message: PeerMessage, fromNodeId: string): Promise<PeerMessage> {

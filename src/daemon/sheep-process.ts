@@ -1,198 +1,195 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { systemClock } from '../base/clock.js';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
-import { createLogger, type Logger } from '../base/log.js';
-import { systemRandom } from '../base/random.js';
-import { openHostCoordinator } from '../coord/local/local-defaults.js';
-import { listenNbd } from '../nbd/listen.js';
-import { parsePskFile } from '../nbd/psk-file.js';
-import { createNbdServer } from '../nbd/server.js';
-import type { NbdTlsOptions } from '../nbd/tls.js';
-import { TcpTransport } from '../net/tcp-transport.js';
-import { openFileDisk } from '../store/file-disk.js';
-import type { ObjectStore } from '../store/object-store.js';
-import { openStore } from '../store/open-store.js';
-import { SUPERBLOCK_PATH } from '../store/superblock.js';
+import { type LogControl, type Logger, openLog } from '../base/log.js';
 import type { SheepConfig } from './config.js';
-import { FrontDoor } from './front-door.js';
-import { listenHttp } from './http.js';
-import { claimDirectory, loadIdentity, noteStore, readBootId, readHostId } from './identity.js';
-import { Metrics } from './metrics.js';
-import { SheepCore } from './sheep-core.js';
+import type { Heir } from './handover-heir.js';
+import { ListeningSockets } from './handover-sockets.js';
+import { Successor } from './handover-successor.js';
+import { claimDirectory, loadIdentity } from './identity.js';
+import { assembleParts, openCoordinator, type SheepParts } from './sheep-parts.js';
+import { tlsOptions } from './tls-options.js';
+import { UpgradeCall } from './upgrade-call.js';
+
+/** The answer to the call that began the handover leaves before the doors close. */
+const ANSWER_LEAVES_MS = 20;
 
 export interface RunningSheep {
   /** Stops cleanly; `ended` resolves afterwards. */
   stop(reason: string): Promise<void>;
   /** The process's exit code. */
   readonly ended: Promise<number>;
-}
-
-/** Joins the real parts (disk, network, clock) and opens the doors: the single place where that happens. */
-export async function runSheep(config: SheepConfig): Promise<RunningSheep> {
-  const debugAreas = (process.env.SHEEPFOLD_DEBUG ?? '').split(',').filter((area) => area !== '');
-  const log = createLogger({ ...(config.log && { file: config.log }), debugAreas });
-  const { nodeId } = loadIdentity(config.dir);
-  await claimDirectory(config.dir);
-  const bootId = readBootId();
-  mkdirSync(dirname(config.coordinator), { recursive: true });
-  const coordinator = await openHostCoordinator({
-    path: config.coordinator,
-    log: log.child('coordinator'),
-    create: true,
-  });
-  const transport = new TcpTransport();
-  let end: (code: number) => void = () => {};
-  const ended = new Promise<number>((resolve) => {
-    end = resolve;
-  });
-  let metrics: Metrics | undefined;
-  const ports = { port: config.port, nbdPort: config.nbdPort, httpPort: config.httpPort };
-  const core: SheepCore = new SheepCore({
-    self: {
-      id: nodeId,
-      host: config.host,
-      ...ports,
-      zone: config.zone,
-      vnodes: config.vnodes,
-      hostId: readHostId(),
-      bootId,
-      pid: process.pid,
-    },
-    coordinator,
-    transport,
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    leaseTtlMs: config.leaseTtlMs,
-    openStore: (formatId, former) => openNodeStore(config.dir, nodeId, bootId, formatId, former, log),
-    onEnd: ({ kind, message }) => {
-      log.info({ reason: message }, 'this sheep ends');
-      void stop(message, kind === 'shutdown' ? 0 : 1);
-    },
-    counters: async () => metrics?.counters() ?? {},
-  });
-  const nbd = createNbdServer({
-    provider: core,
-    clock: systemClock,
-    log: log.child('nbd'),
-    observer: {
-      requestDone: (command, durationMs, bytes, error) =>
-        metrics?.requestDone(command, durationMs, bytes, error),
-    },
-    ...tlsOptions(config),
-  });
-  metrics = new Metrics(
-    () => core,
-    () => nbd.stats(),
-  );
-  const door = new FrontDoor({ transport, handler: core, epoch: () => core.epoch, log: log.child('door') });
-  let stopping: Promise<void> | undefined;
-  const stop = (reason: string, code = 0): Promise<void> => {
-    stopping ??= (async () => {
-      log.info({ reason }, 'stopping');
-      await nbd.close();
-      await core.stop();
-      door.close();
-      await transport.close();
-      await coordinator.close();
-      if (config.pidFile) rmSync(config.pidFile, { force: true });
-      end(code);
-    })();
-    return stopping;
-  };
-  await openDoors(config, door, nbd, () => core, metrics);
-  await core.start();
-  if (config.pidFile) writeFileSync(config.pidFile, `${process.pid}\n`);
-  log.info({ nodeId, ...ports }, 'a sheep is up');
-  return { stop, ended };
-}
-
-async function openDoors(
-  config: SheepConfig,
-  door: FrontDoor,
-  nbd: ReturnType<typeof createNbdServer>,
-  core: () => SheepCore,
-  metrics: Metrics,
-): Promise<void> {
-  const { host } = config;
-  try {
-    await door.listen({ host, port: config.port });
-    if (config.unixSocket) await door.listen({ path: config.unixSocket });
-    if (config.nbdPort >= 0) await listenNbd(nbd, { host, port: config.nbdPort });
-    if (config.nbdSocket) await listenNbd(nbd, { path: config.nbdSocket });
-    if (config.httpPort >= 0) await listenHttp({ host, port: config.httpPort }, core, metrics);
-  } catch (error) {
-    const cause = error as NodeJS.ErrnoException & { port?: number };
-    if (cause.code !== 'EADDRINUSE') throw error;
-    throw new AppError(
-      'system',
-      `port ${cause.port ?? ''} is in use: choose others, or stop what listens there`,
-    );
-  }
-}
-
-function tlsOptions(config: SheepConfig): { tls: NbdTlsOptions } | undefined {
-  const mode = config.tlsMode;
-  if (mode === 'off') return undefined;
-  if (config.tlsPsk !== undefined) {
-    return {
-      tls: { mode, credentials: { type: 'psk', keys: parsePskFile(readFileSync(config.tlsPsk, 'utf8')) } },
-    };
-  }
-  if (config.tlsCert === undefined || config.tlsKey === undefined) {
-    throw new AppError('usage', 'TLS needs --tls-cert and --tls-key, or --tls-psk');
-  }
-  const clientCa = config.tlsClientCa;
-  return {
-    tls: {
-      mode,
-      credentials: {
-        type: 'certificate',
-        certPem: readFileSync(config.tlsCert, 'utf8'),
-        keyPem: readFileSync(config.tlsKey, 'utf8'),
-        ...(clientCa !== undefined && { clientCaPem: readFileSync(clientCa, 'utf8') }),
-      },
-    },
-  };
+  /** Opens the log file anew, after it was renamed. */
+  reopenLog(): void;
 }
 
 /**
- * Each format of a cluster has a store of its own; those of earlier formats go, those of other clusters are refused.
+ * Starts a sheep; with an heir, as the successor of a process that still runs. Resolves when it serves, rejects when
+ * it cannot.
  */
-async function openNodeStore(
-  dir: string,
-  nodeId: string,
-  bootId: string,
-  formatId: string,
-  former: readonly string[],
-  log: Logger,
-): Promise<ObjectStore> {
-  const stores = join(dir, 'store');
-  for (const name of existsSync(stores) ? readdirSync(stores) : []) {
-    if (name === formatId) continue;
-    if (!former.includes(name)) {
-      throw new AppError(
-        'system',
-        `${join(stores, name)} belongs to another cluster: choose another directory`,
-      );
+export async function runSheep(config: SheepConfig, heir?: Heir): Promise<RunningSheep> {
+  const sheep = new SheepProcess(config);
+  await sheep.start(heir);
+  return sheep;
+}
+
+/** One process of a sheep: from the start, or the takeover, to the end, or the handover. */
+class SheepProcess implements RunningSheep {
+  readonly ended: Promise<number>;
+  private end: (code: number) => void = () => {};
+  private readonly logControl: LogControl;
+  private readonly nodeId: string;
+  private lock = -1;
+  private sockets!: ListeningSockets;
+  private parts: SheepParts | undefined;
+  private stopping: Promise<void> | undefined;
+  private handingOver: Promise<void> | undefined;
+  private readonly upgradeCall = new UpgradeCall(() => this.upgrade());
+
+  constructor(private readonly config: SheepConfig) {
+    const debugAreas = (process.env.SHEEPFOLD_DEBUG ?? '').split(',').filter((area) => area !== '');
+    this.logControl = openLog({
+      debugAreas,
+      ...(config.log && { file: config.log }),
+      ...(config.logLevel && { level: config.logLevel }),
+    });
+    this.nodeId = loadIdentity(config.dir).nodeId;
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
+    });
+  }
+
+  async start(heir: Heir | undefined): Promise<void> {
+    const { config } = this;
+    if (heir === undefined) {
+      this.lock = await claimDirectory(config.dir);
+      this.sockets = await ListeningSockets.bind(config);
+      await this.open();
+    } else {
+      // Whatever can fail in the new program is done while the old one still serves.
+      this.lock = heir.lock;
+      this.sockets = await ListeningSockets.adopt(config, heir.sockets);
+      const parts = await this.assemble();
+      await heir.waitForGo();
+      await this.open(parts);
+      await heir.serving();
     }
-    log.info({ store: name }, 'removing the store of an earlier format');
-    rmSync(join(stores, name), { recursive: true, force: true });
+    this.upgradeCall.serving = true;
+    const { port, nbdPort, httpPort } = config;
+    this.log.info({ nodeId: this.nodeId, port, nbdPort, httpPort }, 'a sheep is up');
   }
-  const path = join(stores, formatId);
-  // An empty store would answer "no such object" for everything this node is known to hold.
-  if (loadIdentity(dir).formatId === formatId && !existsSync(join(path, SUPERBLOCK_PATH))) {
-    throw new AppError('system', `the store ${path} is missing: is its disk mounted?`);
+
+  stop(reason: string, code = 0): Promise<void> {
+    this.stopping ??= this.stopInOrder(reason, code);
+    return this.stopping;
   }
-  mkdirSync(path, { recursive: true });
-  const store = await openStore({
-    disk: openFileDisk(path),
-    clock: systemClock,
-    log: log.child('store'),
-    identity: { clusterId: formatId, nodeId },
-    bootId,
-  });
-  noteStore(dir, formatId);
-  return store;
+
+  reopenLog(): void {
+    this.logControl.reopen();
+  }
+
+  private get log(): Logger {
+    return this.logControl.logger;
+  }
+
+  private async stopInOrder(reason: string, code: number): Promise<void> {
+    this.log.info({ reason }, 'stopping');
+    // Half a handover has no owner: it is finished first, and what was asked for is asked of the successor.
+    await this.handingOver;
+    await this.parts?.close();
+    this.sockets.close();
+    if (this.config.pidFile && this.pidIsOurs()) rmSync(this.config.pidFile, { force: true });
+    this.end(code);
+  }
+
+  private async assemble(): Promise<SheepParts> {
+    const { config, log, logControl } = this;
+    const parts: SheepParts = assembleParts({
+      config,
+      nodeId: this.nodeId,
+      logControl,
+      coordinator: await openCoordinator(config, log),
+      tls: tlsOptions(config),
+      sockets: this.sockets,
+      handlerOf: (core) => this.upgradeCall.over(core),
+      onEnd: ({ kind, message }) => {
+        // Of parts that were given up since, nothing counts.
+        if (this.parts !== parts) return;
+        log.info({ reason: message }, 'this sheep ends');
+        void this.stop(message, kind === 'shutdown' ? 0 : 1);
+      },
+    });
+    return parts;
+  }
+
+  private async open(assembled?: SheepParts): Promise<void> {
+    this.parts = assembled ?? (await this.assemble());
+    await this.parts.start();
+    if (this.config.pidFile) writeFileSync(this.config.pidFile, `${process.pid}\n`);
+  }
+
+  private pidIsOurs(): boolean {
+    try {
+      return Number(readFileSync(this.config.pidFile!, 'utf8')) === process.pid;
+    } catch {
+      // Gone already.
+      return false;
+    }
+  }
+
+  /**
+   * Starts the program on disk as this sheep's next process and hands over to it. Resolves with its process id when
+   * it is ready and the switch begins; rejects, with nothing changed, when it does not get that far.
+   */
+  private async upgrade(): Promise<{ pid: number; outcome: Promise<void> }> {
+    const handles = this.sockets.handles();
+    if (handles === undefined)
+      throw new AppError('not-supported', 'sockets cannot be handed over on this system');
+    if (this.stopping !== undefined) throw new AppError('shutdown', 'System is shutting down');
+    const successor = Successor.start({ lock: this.lock, sockets: handles });
+    this.log.info({ pid: successor.pid }, 'starting a new process of this sheep');
+    try {
+      await successor.ready();
+      if (this.stopping !== undefined) throw new AppError('shutdown', 'System is shutting down');
+    } catch (error) {
+      this.log.error({ err: AppError.from(error).message }, 'the new process cannot take over');
+      await successor.kill();
+      throw error;
+    }
+    const outcome = this.handOver(successor);
+    this.handingOver = outcome.catch(() => {});
+    return { pid: successor.pid, outcome };
+  }
+
+  /** From here on there is no way back but opening everything again. */
+  private async handOver(successor: Successor): Promise<void> {
+    this.log.info({ pid: successor.pid }, 'handing over to the new process');
+    const { parts } = this;
+    this.parts = undefined;
+    try {
+      await sleep(systemClock, ANSWER_LEAVES_MS);
+      await parts?.close();
+      await successor.goOn();
+    } catch (error) {
+      this.log.error(
+        { err: AppError.from(error).message },
+        'the new process failed; going on with the old one',
+      );
+      await this.takeBack(successor);
+      throw error;
+    }
+    this.log.info({ pid: successor.pid }, 'handed over');
+    if (this.stopping !== undefined) successor.passOn('SIGTERM');
+    this.end(0);
+  }
+
+  private async takeBack(successor: Successor): Promise<void> {
+    try {
+      await successor.kill();
+      await this.open();
+    } catch (error) {
+      this.log.error({ err: AppError.from(error).message }, 'this sheep cannot go on either');
+      this.end(1);
+    }
+  }
 }

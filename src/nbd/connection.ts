@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { AssertionError } from '../base/assert.js';
+import type { ByteBudget } from '../base/byte-budget.js';
 import type { Timer } from '../base/clock.js';
 import type { BlockDevice } from '../volume/device.js';
-import type { ByteBudget } from './byte-budget.js';
 import { ByteReader, ConnectionEnded } from './byte-reader.js';
 import { Handshake, type HandshakeResult } from './handshake.js';
 import type { NbdLimits } from './limits.js';
@@ -15,6 +15,10 @@ type Ready = Extract<HandshakeResult, { outcome: 'transmission' }>;
 
 /** Ordered: a connection's state only falls. */
 export type ConnectionState = 'handshake' | 'transmission' | 'closed';
+
+const END_TAKEN_MS = 200;
+/** A client that has read the end of the stream closes its side; one without requests may not notice before its next. */
+const CLIENT_CLOSES_MS = 20;
 
 export interface ConnectionOptions extends NbdServerOptions {
   readonly limits: NbdLimits;
@@ -66,6 +70,37 @@ export class Connection {
     this.stream.destroy();
     this.socket.destroy();
     this.resolveEnd();
+  }
+
+  /**
+   * Ends the connection in good order: requests at work are answered first, but not waited for longer than `drainMs`.
+   * A client between requests finds an ordinary end of the stream.
+   */
+  async finish(reason: string): Promise<void> {
+    const { transmission } = this;
+    if (transmission === undefined || this.stream.destroyed) return this.drop(reason);
+    const { clock, limits } = this.options;
+    await within(clock, limits.drainMs, Promise.race([transmission.drain(), this.ended]));
+    if (!this.stream.destroyed) {
+      this.endReason ??= new Error(reason);
+      await this.sendEnd();
+    }
+    this.drop(reason);
+  }
+
+  /** What is queued leaves, and the end of the stream after it, if the system takes both at once. */
+  private async sendEnd(): Promise<void> {
+    const { clock } = this.options;
+    const taken = new Promise<void>((resolve) => {
+      this.stream.once('close', resolve);
+      this.stream.end(resolve);
+    });
+    await within(clock, END_TAKEN_MS, taken);
+    if (this.stream.destroyed) return;
+    // Closing a socket that holds unread requests would tell the peer to forget what it has not read yet.
+    const closed = new Promise<void>((resolve) => this.stream.once('close', resolve));
+    this.stream.resume();
+    await within(clock, CLIENT_CLOSES_MS, closed);
   }
 
   private async run(): Promise<void> {

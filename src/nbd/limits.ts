@@ -32,6 +32,8 @@ export interface NbdLimits {
   readonly stallTimeoutMs: number;
   /** How long the end of a connection waits for requests still in the device before it closes the handle. */
   readonly closeGraceMs: number;
+  /** How long the end of the server waits for requests to be answered before it drops their connection. */
+  readonly drainMs: number;
   /** Extents in one answer to BLOCK_STATUS; the client asks again for the rest. */
   readonly extentsMax: number;
 }
@@ -49,5 +51,6 @@ export const defaultLimits: NbdLimits = {
   bytesTotalMax: 8 * PAYLOAD_BYTES_MAX,
   stallTimeoutMs: 30_000,
   closeGraceMs: 5_000,
+  drainMs: 2_000,
   extentsMax: 4096,
 };

@@ -49,7 +49,7 @@ function stopAccepting(server: Server): Promise<void> {
  * A killed daemon leaves its socket file behind. It is removed only when it is a socket and nobody answers behind it:
  * never a file of another kind, never the door of a living daemon.
  */
-async function removeStaleSocket(path: string): Promise<void> {
+export async function removeStaleSocket(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isSocket())

@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream';
+import { ByteBudget } from '../base/byte-budget.js';
 import type { Clock, Timer } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
 import type { DeviceProvider } from '../volume/device.js';
-import { ByteBudget } from './byte-budget.js';
 import { Connection } from './connection.js';
 import { defaultLimits, type NbdLimits } from './limits.js';
 import type { NbdObserver } from './observer.js';
@@ -46,7 +46,10 @@ export interface NbdServer {
   handle(socket: Duplex): void;
   connections(): NbdConnectionInfo[];
   stats(): NbdServerStats;
-  /** Drops every connection (QEMU reconnects; an error reply it would hand to the guest) and closes the devices. */
+  /**
+   * Answers what is in flight, then ends every connection (QEMU reconnects; an error reply it would hand to the guest)
+   * and closes the devices.
+   */
   close(): Promise<void>;
 }
 
@@ -108,7 +111,7 @@ class Server implements NbdServer {
   async close(): Promise<void> {
     this.closed = true;
     this.stallTimer?.cancel();
-    for (const connection of [...this.live]) connection.drop('server closes');
+    await Promise.all([...this.live].map((connection) => connection.finish('server closes')));
     // A backend that never answers must not hold up the daemon's end: requests get one grace, closing another.
     await within(this.options.clock, 2 * this.limits.closeGraceMs, Promise.all(this.finishing));
   }

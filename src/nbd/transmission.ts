@@ -1,11 +1,11 @@
 import type { Duplex } from 'node:stream';
 import { AssertionError, assert } from '../base/assert.js';
+import type { BudgetWaiter, ByteBudget } from '../base/byte-budget.js';
 import type { Clock } from '../base/clock.js';
 import { AppError, errorKinds } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { BlockDevice } from '../volume/device.js';
 import { allocationOf, decodeStatusPayload } from './block-status.js';
-import type { BudgetWaiter, ByteBudget } from './byte-budget.js';
 import type { ReplyStyle } from './exports.js';
 import type { NbdLimits } from './limits.js';
 import type { NbdObserver } from './observer.js';
@@ -60,6 +60,7 @@ export class Transmission implements RequestSink, BudgetWaiter {
   /** Requests inside the device. */
   private deviceCalls = 0;
   private whenIdle: (() => void) | undefined;
+  private whenDrained: (() => void) | undefined;
 
   constructor(private readonly options: TransmissionOptions) {
     const { device, style } = options;
@@ -95,6 +96,23 @@ export class Transmission implements RequestSink, BudgetWaiter {
     stream.on('data', this.onData);
     if (received.length > 0) this.onData(received);
     if (!this.paused && !this.ended) stream.resume();
+  }
+
+  /**
+   * Takes no more requests, which the client sends again elsewhere. Resolves when those already in the device are
+   * answered and the system has the answers: none is cut in half. What was sent only in part is forgotten.
+   */
+  drain(): Promise<void> {
+    this.parser.stop();
+    this.options.stream.off('data', this.onData);
+    return new Promise((resolve) => {
+      this.whenDrained = resolve;
+      this.checkDrained();
+    });
+  }
+
+  private checkDrained(): void {
+    if (this.deviceCalls === 0 && this.answeredSlots === 0 && this.unsentBatches === 0) this.whenDrained?.();
   }
 
   /** Stops answering. Resolves when no request is inside the device any more. */
@@ -153,7 +171,8 @@ export class Transmission implements RequestSink, BudgetWaiter {
   }
 
   private continueReading(): void {
-    if (!this.paused || this.ended || !this.parser.resume() || this.ended) return;
+    if (this.whenDrained !== undefined || !this.paused || this.ended) return;
+    if (!this.parser.resume() || this.ended) return;
     this.paused = false;
     this.options.stream.resume();
   }
@@ -173,6 +192,7 @@ export class Transmission implements RequestSink, BudgetWaiter {
     } finally {
       this.deviceCalls--;
       if (this.deviceCalls === 0) this.whenIdle?.();
+      this.checkDrained();
     }
   }
 
@@ -283,6 +303,7 @@ export class Transmission implements RequestSink, BudgetWaiter {
       this.unsentBatches--;
       this.progress++;
       this.release(slots, bytes);
+      this.checkDrained();
     });
   };
 

@@ -3,7 +3,6 @@
  * so its front door looks at the first bytes (`looksLikePeer`) and hands peers' sockets to `accept`.
  */
 import { createConnection, type Socket } from 'node:net';
-import { assert } from '../base/assert.js';
 import { type Clock, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { TcpChannel } from './tcp-channel.js';
@@ -60,7 +59,6 @@ export class TcpTransport implements Transport {
   }
 
   listen(onChannel: (channel: Channel) => void): void {
-    assert(this.onChannel === undefined, 'listen is called once');
     this.onChannel = onChannel;
   }
 

@@ -21,6 +21,7 @@ export interface Channel {
 export interface Transport {
   /** Rejects with AppError 'network'; its cause has code 'ECONNREFUSED' when nobody listens. */
   connect(address: PeerAddress): Promise<Channel>;
+  /** Who listens last is given the channels: a cluster that is formatted anew has other links. */
   listen(onChannel: (channel: Channel) => void): void;
   close(): Promise<void>;
 }

@@ -13,6 +13,8 @@ export interface Request {
   /** Empty without the WRITE flag. */
   readonly payload: Buffer;
   readonly client: Client;
+  /** An answer before the last one; lost when the client does not read. Only for operations of our own. */
+  send(answer: Answer): void;
 }
 
 export interface Answer {
@@ -24,7 +26,8 @@ export interface Answer {
    */
   readonly header?: Buffer;
   /** Never longer than the request's dataLength: the connection refuses to send more (P3). */
-  readonly payload?: Uint8Array;
+  readonly payload?: Uint8Array | readonly Uint8Array[];
+  readonly flags?: number;
 }
 
 export type Operation = (request: Request) => Answer | Promise<Answer>;
@@ -32,10 +35,18 @@ export type Operation = (request: Request) => Answer | Promise<Answer>;
 /** Operations by opcode. */
 export type Operations = ReadonlyMap<number, Operation>;
 
+/**
+ * Thrown by an operation that has no answer: the connection is closed instead, and the client comes back and asks
+ * again. For I/O that this sheep can no longer do while it stops: an error would reach a guest.
+ */
+export class Unanswerable extends Error {}
+
 /** The connection a request came by. It has no identity but where it comes from, and what it has done so far. */
 export interface Client {
   /** Remote address, or '' for a unix socket. */
   readonly address: string;
+  /** True until its first request. */
+  readonly silent: boolean;
   /** Called once when the connection is gone. */
   onClose(listener: () => void): void;
   /** Whatever an operation wants to remember of this connection; each file uses a symbol of its own. */

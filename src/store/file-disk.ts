@@ -43,7 +43,11 @@ export function openFileDisk(root: string, options: { lock?: boolean } = {}): Di
   return new FileDisk(root);
 }
 
-function lockDirectory(root: string): void {
+/**
+ * Takes the directory for this process; DiskError 'exists' when another one has it. The lock lives as long as the
+ * descriptor that is returned, or one that a successor inherited.
+ */
+export function lockDirectory(root: string): number {
   let fd: number;
   try {
     fd = fs.openSync(`${root}/lock`, 'a');
@@ -51,7 +55,7 @@ function lockDirectory(root: string): void {
     throw toDiskError(error, `directory ${root}`);
   }
   // The descriptor stays open on purpose: the lock lives as long as the process.
-  if (tryLock(fd)) return;
+  if (tryLock(fd)) return fd;
   fs.closeSync(fd);
   throw new DiskError('exists', `directory ${root} is in use by another process`);
 }

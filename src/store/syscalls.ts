@@ -1,6 +1,6 @@
 /**
- * The system calls that Node's fs lacks: fallocate (reserve, punch), preadv2 with RWF_NOWAIT, flock. The only file
- * that knows koffi. Where the platform has no such call, `available` is false and callers fall back.
+ * The system calls that Node's fs lacks: fallocate (reserve, punch), preadv2 with RWF_NOWAIT, flock, fcntl. The only
+ * file that knows koffi. Where the platform has no such call, `available` is false and callers fall back.
  */
 import { constants } from 'node:os';
 import koffi from 'koffi';
@@ -10,10 +10,11 @@ const FALLOC_FL_PUNCH_HOLE = 2;
 const RWF_NOWAIT = 8;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const F_DUPFD_CLOEXEC = 1030;
 
 type IntCall = (...args: unknown[]) => number;
 
-function load(): { fallocate: IntCall; preadv2: IntCall; flock: IntCall } | undefined {
+function load(): { fallocate: IntCall; preadv2: IntCall; flock: IntCall; fcntl: IntCall } | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
     const libc = koffi.load(null);
@@ -23,6 +24,7 @@ function load(): { fallocate: IntCall; preadv2: IntCall; flock: IntCall } | unde
         'intptr_t preadv2(int fd, const void *iov, int count, int64_t offset, int flags)',
       ) as IntCall,
       flock: libc.func('int flock(int fd, int operation)') as IntCall,
+      fcntl: libc.func('int fcntl(int fd, int command, ...)') as IntCall,
     };
   } catch {
     // A libc without one of them (old musl): everything below reports 'unsupported' and the callers fall back.
@@ -63,6 +65,17 @@ export function allocateRange(fd: number, offset: number, length: number): void 
 export function tryLock(fd: number): boolean {
   if (!libc) return true;
   return libc.flock(fd, LOCK_EX | LOCK_NB) === 0;
+}
+
+/**
+ * Another descriptor of the same open file or socket, which children do not inherit by themselves. Throws an error with
+ * `code`.
+ */
+export function duplicate(fd: number): number {
+  if (!libc) throw unsupported('fcntl');
+  const copy = libc.fcntl(fd, F_DUPFD_CLOEXEC, 'int', 0);
+  if (copy < 0) throw failure('fcntl');
+  return copy;
 }
 
 // One vector, reused: calls are synchronous and never nest.

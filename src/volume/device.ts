@@ -14,6 +14,8 @@ export interface BlockDeviceInfo {
 export interface WriteOptions {
   /** The write is on stable storage of every in-sync replica before it is acknowledged (I-1). */
   readonly fua?: boolean;
+  /** The version (vid) the client means. Rejects with 'read-only' when the volume goes on as another one meanwhile. */
+  readonly version?: number;
 }
 
 export interface ZeroOptions extends WriteOptions {

@@ -119,6 +119,11 @@ export class Directory {
     return this.find(version);
   }
 
+  /** Waits until this copy shows every record that exists now. */
+  catchUp(): Promise<void> {
+    return this.volumes.catchUp();
+  }
+
   /** Where an object known by its id alone lies. A vid not seen here is looked up afresh before it counts as gone. */
   async resolve(oid: bigint): Promise<ObjectAddress | undefined> {
     const vid = vidOf(oid);

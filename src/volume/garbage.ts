@@ -7,7 +7,7 @@ import { removeOf } from '../cluster/mutation.js';
 import type { Session } from '../cluster/object-client.js';
 import type { ClusterView } from '../cluster/view.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
-import { dataOid, inodeOid } from '../wire/oid.js';
+import { dataOid, inodeOid, vmstateOid } from '../wire/oid.js';
 import { addressIn, type Directory } from './directory.js';
 import { forgettable, neighboursOf } from './family.js';
 import { keys, type VdiRecord } from './records.js';
@@ -101,6 +101,11 @@ export class Garbage {
       if (!taken.ok) return;
     }
     const session = cluster.client.session();
+    const index = await this.indexLeft(session, record);
+    const own = [...index.keys()].filter((i) => index[i] === record.vid);
+    await forEachLimit(own, PARALLEL, (i) =>
+      cluster.client.change(session, addressIn(record, dataOid(record.vid, i)), removeOf(false)),
+    );
     await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
     await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
   }
@@ -139,6 +144,7 @@ export class Garbage {
       // A copy that a crash kept from being pointed to.
       if (owner !== record.vid) doomed.push(dataOid(record.vid, index));
     });
+    for (let i = 0; i < (record.vmObjects ?? 0); i++) doomed.push(vmstateOid(record.vid, i));
     return doomed;
   }
 

@@ -14,7 +14,10 @@ export interface LineRecord {
 export interface VdiRecord {
   readonly vid: number;
   readonly line: string;
-  /** Of a snapshot; '' when it was made without one. */
+  /**
+   * Of a snapshot; '' when it was made without one. Of a working VDI: what clients of the sheepdog protocol wrote into
+   * its header for the snapshot they are about to make.
+   */
   readonly tag: string;
   /** 1, 2, ...: the working VDI has the highest of its line. */
   readonly snapId: number;
@@ -37,13 +40,33 @@ export interface VdiRecord {
   readonly maker?: { nodeId: string; incarnation: string };
   /** deleted: everything that nobody shares is gone. */
   readonly freed?: boolean;
-  /** Of a snapshot, for ever: objects of its own, objects of ancestors. */
+  /** Size of the machine state that was saved with it, and the guest's clock then, as decimal digits. */
+  readonly vmStateBytes?: number;
+  readonly vmClockNs?: string;
+  /** Vmstate objects are numbered below this; some may be missing. */
+  readonly vmObjects?: number;
+  /** Of a snapshot or an image, for ever: objects of its own, objects of ancestors. */
   readonly usage?: Usage;
+  /** The volume is an image: a working version that nobody can change, which has no owner. */
+  readonly image?: ImageMark;
+}
+
+/** What is known of the file that an image was made from. */
+export interface ImageMark {
+  /** Bytes of the file; the volume is rounded up to whole sectors. */
+  readonly contentBytes: number;
+  /** Of exactly these bytes, as 64 hexadecimal digits. */
+  readonly sha256: string;
 }
 
 export interface Usage {
   readonly own: number;
   readonly shared: number;
+}
+
+/** It never changes: a snapshot or an image. */
+export function isFrozen(record: VdiRecord): boolean {
+  return record.snapshotMs > 0 || record.image !== undefined;
 }
 
 export const VOLUME_PREFIX = 'v/';

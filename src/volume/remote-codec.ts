@@ -10,7 +10,8 @@ import type { OwnerWriteOptions, VolumeDevice } from './volume-device.js';
 
 /**
  * Operations on a volume that another gateway owns; in the message's `sequence`. `oid` is the line's id. Changes carry
- * their number in `parent` and in `root` a number that tells this start of the gateway from others.
+ * their number in `parent`, in `root` a number that tells this start of the gateway from others, and in `commit` the
+ * version they mean, 0 for any.
  */
 export const DeviceOp = {
   info: 1,
@@ -46,7 +47,7 @@ export async function serveDevice(
   const answer = emptyMessage(PeerType.device + 1);
   const { offset, length } = message;
   const fua = (message.flags & PeerFlag.sync) !== 0;
-  const how = { ...owner, fua };
+  const how = isChange(message) && message.commit !== 0 ? { ...owner, fua, version: message.commit } : { ...owner, fua };
   switch (message.sequence) {
     case DeviceOp.info:
       answer.payload = Buffer.from(JSON.stringify(device.info()));

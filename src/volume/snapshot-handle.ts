@@ -83,5 +83,5 @@ async function retrying(
 }
 
 async function refuse(): Promise<never> {
-  throw new AppError('read-only', 'a snapshot cannot be changed');
+  throw new AppError('read-only', 'snapshots and images cannot be changed');
 }

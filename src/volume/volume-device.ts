@@ -175,7 +175,7 @@ export class VolumeDevice implements BlockDevice {
     length: number,
     partMax: number,
     work: (part: Part) => Promise<void>,
-    { keep, isWanted }: OwnerWriteOptions,
+    { keep, isWanted, version }: OwnerWriteOptions,
   ): Promise<void> {
     if (this.options.readOnly) throw new AppError('read-only', 'a snapshot cannot be changed');
     this.checkRange(offset, length);
@@ -186,6 +186,10 @@ export class VolumeDevice implements BlockDevice {
       release = await this.ranges.acquire('bytes', offset, offset + length, true);
       if (isWanted?.() === false) throw new AppError('network', 'the gateway that asked for this is gone');
       this.checkRange(offset, length);
+      // Behind the gate: a snapshot is made before all of this or after it.
+      if (version !== undefined && version !== this.record.vid) {
+        throw new AppError('read-only', 'the volume goes on as another version');
+      }
       const parts = this.parts(offset, length, partMax);
       const done = await this.running.acquire('bytes', offset, offset + length, true);
       try {

@@ -22,6 +22,7 @@ interface RemoteChange {
 export class VolumeHandle implements BlockDevice {
   private held: OwnedVolume | undefined;
   private closed = false;
+  onClosed: () => void = () => {};
 
   private constructor(
     private readonly manager: VolumeManager,
@@ -68,23 +69,26 @@ export class VolumeHandle implements BlockDevice {
 
   async write(offset: number, data: Uint8Array, options: WriteOptions = {}): Promise<void> {
     const flags = options.fua ? PeerFlag.sync : 0;
+    const commit = options.version ?? 0;
     const parts: RemoteChange[] = [];
     for (let at = 0; at < data.length; at += REMOTE_BYTES_MAX) {
       const payload = data.subarray(at, at + REMOTE_BYTES_MAX);
-      parts.push({ op: DeviceOp.write, fields: { offset: offset + at, flags, payload } });
+      parts.push({ op: DeviceOp.write, fields: { offset: offset + at, flags, commit, payload } });
     }
     await this.change((device) => device.write(offset, data, options), parts);
   }
 
   async writeZeroes(offset: number, length: number, options: ZeroOptions): Promise<void> {
     const flags = (options.fua ? PeerFlag.sync : 0) | (options.mayUnmap ? 0 : PeerFlag.allocate);
-    const parts = [{ op: DeviceOp.zero, fields: { offset, length, flags } }];
+    const fields = { offset, length, flags, commit: options.version ?? 0 };
+    const parts = [{ op: DeviceOp.zero, fields }];
     await this.change((device) => device.writeZeroes(offset, length, options), parts);
   }
 
   async discard(offset: number, length: number, options: WriteOptions = {}): Promise<void> {
     const flags = options.fua ? PeerFlag.sync : 0;
-    const parts = [{ op: DeviceOp.discard, fields: { offset, length, flags } }];
+    const fields = { offset, length, flags, commit: options.version ?? 0 };
+    const parts = [{ op: DeviceOp.discard, fields }];
     await this.change((device) => device.discard(offset, length, options), parts);
   }
 
@@ -113,7 +117,9 @@ export class VolumeHandle implements BlockDevice {
   }
 
   async close(): Promise<void> {
+    if (this.closed) return;
     this.closed = true;
+    this.onClosed();
     this.let();
   }
 

@@ -65,15 +65,16 @@ export async function writeHeader(
   await client.change(session, inodeAddress(record), writeOf(0, header, { mode: 'ensure', sync: true }));
 }
 
-function encodeHeader(record: VdiRecord, name: string): Uint8Array {
+/** The header as clients of the protocol see it. */
+export function encodeHeader(record: VdiRecord, name: string): Uint8Array {
   const bytes = inodeHeader.encode({
     name,
     tag: record.tag,
     createTime: encodeTime(record.createdMs),
     snapTime: encodeTime(record.snapshotMs),
-    vmClockNsec: 0n,
+    vmClockNsec: BigInt(record.vmClockNs ?? 0),
     vdiSize: BigInt(record.sizeBytes),
-    vmStateSize: 0n,
+    vmStateSize: BigInt(record.vmStateBytes ?? 0),
     copyPolicy: 0,
     storePolicy: 0,
     copies: record.copies,

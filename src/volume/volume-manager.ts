@@ -13,7 +13,7 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 import { epochIsSettled } from './claim-conditions.js';
 import { Confirmer } from './confirmer.js';
 import type { BlockDevice, DeviceProvider } from './device.js';
-import type { Directory } from './directory.js';
+import type { Directory, VersionName } from './directory.js';
 import { Forwarded } from './forwarded.js';
 import { keys, type OwnerRecord, type VdiRecord } from './records.js';
 import { DeviceOp, deviceRequest, isChange, lineOfMessage, serveDevice } from './remote-codec.js';
@@ -24,6 +24,8 @@ import { readIndex, usageOf, VolumeIndex } from './volume-index.js';
 
 /** An owner that no local client uses gives the volume up after this: another gateway may have a use for it. */
 const RELEASE_DELAY_MS = 300;
+/** A gateway that asked for something within this time may have the volume open. */
+const SERVED_LATELY_MS = 30_000;
 
 export interface VolumeManagerOptions {
   readonly cluster: ClusterNode;
@@ -48,6 +50,8 @@ export interface OwnedVolume {
   /** Requests under way, local and from other gateways. */
   busy: number;
   releasing: boolean;
+  /** When another gateway last asked for something. */
+  lastServedMs: number;
   /** What other gateways asked for. */
   readonly forwarded: Forwarded;
 }
@@ -63,6 +67,8 @@ export type Target = { kind: 'local'; owned: OwnedVolume } | { kind: 'remote'; n
 export class VolumeManager implements DeviceProvider {
   private readonly owned = new Map<string, OwnedVolume>();
   private readonly claiming = new Map<string, Promise<OwnedVolume | undefined>>();
+  /** Handles of each line that other doors than the sheepdog one have open here. */
+  private readonly opened = new Map<string, number>();
   private claims = 0;
   /** Changes that this gateway asks of others. */
   readonly confirmer: Confirmer;
@@ -90,7 +96,30 @@ export class VolumeManager implements DeviceProvider {
       return SnapshotHandle.open(open, (ms) => this.options.cluster.objects.pause(ms));
     }
     const record = await this.options.directory.findNow({ name: exportName });
-    return VolumeHandle.open(this, record.line, options.readOnly ?? false);
+    if (record.image !== undefined) {
+      const open = () => this.openFrozen({ name: exportName }, exportName);
+      return SnapshotHandle.open(open, (ms) => this.options.cluster.objects.pause(ms));
+    }
+    const handle = await VolumeHandle.open(this, record.line, options.readOnly ?? false);
+    this.opened.set(record.line, (this.opened.get(record.line) ?? 0) + 1);
+    handle.onClosed = () => this.opened.set(record.line, this.opened.get(record.line)! - 1);
+    return handle;
+  }
+
+  /** For a door that keeps its own books of who uses a volume. */
+  openLine(line: string): Promise<VolumeHandle> {
+    return VolumeHandle.open(this, line, false);
+  }
+
+  /**
+   * Whether others may be writing to the volume: another door of this gateway has it open, or another gateway owns it
+   * or has asked this one to change it. Who caches what the volume looks like must not do so then.
+   */
+  isUsedElsewhere(line: string): boolean {
+    if ((this.opened.get(line) ?? 0) > 0) return true;
+    const owned = this.ownedBy(line);
+    if (owned === undefined) return this.options.directory.owner(line) !== undefined;
+    return owned.lastServedMs + SERVED_LATELY_MS > this.options.clock.nowMs();
   }
 
   async list(): Promise<string[]> {
@@ -134,6 +163,7 @@ export class VolumeManager implements DeviceProvider {
     if (owned === undefined || owned.releasing || !this.alive(owned)) {
       throw new AppError('again', 'this gateway does not own the volume');
     }
+    owned.lastServedMs = this.options.clock.nowMs();
     if (!isChange(message)) return this.use(owned, (device) => serveDevice(device, message));
     return owned.forwarded.run(gateway, message.parent, (keep, isWanted) =>
       this.use(owned, (device) => serveDevice(device, message, { keep, isWanted })),
@@ -225,6 +255,8 @@ export class VolumeManager implements DeviceProvider {
     if (record?.state !== 'live' || lineRecord === undefined) {
       throw new AppError('no-vdi', 'the volume has been deleted');
     }
+    // Whoever has to ask an owner wants to change something.
+    if (record.image !== undefined) throw new AppError('read-only', 'an image cannot be changed');
     const owner = this.newClaim();
     const claim = await coordinator.txn(
       [
@@ -310,6 +342,7 @@ export class VolumeManager implements DeviceProvider {
       handles: 0,
       busy: 0,
       releasing: false,
+      lastServedMs: Number.NEGATIVE_INFINITY,
       forwarded: new Forwarded(),
     };
     this.owned.set(line, owned);
@@ -357,9 +390,14 @@ export class VolumeManager implements DeviceProvider {
   }
 
   private async openSnapshot(name: string, tag: string): Promise<BlockDevice> {
-    const { directory, cluster } = this.options;
     const snapId = /^[1-9]\d*$/.test(tag) ? Number(tag) : undefined;
-    const record = await directory.findNow({ name, tag, snapId });
+    return this.openFrozen({ name, tag, snapId }, `${name}@${tag}`);
+  }
+
+  /** A version that never changes: a snapshot or an image. */
+  private async openFrozen(version: VersionName, exportName: string): Promise<BlockDevice> {
+    const { directory, cluster } = this.options;
+    const record = await directory.findNow(version);
     const session = cluster.client.session();
     const entries = await readIndex(cluster.client, session, record);
     const index = new VolumeIndex(cluster.client, session, record, entries);
@@ -368,7 +406,7 @@ export class VolumeManager implements DeviceProvider {
     return new VolumeDevice({
       client: cluster.client,
       session,
-      name: `${name}@${tag}`,
+      name: exportName,
       record,
       index,
       readOnly,
@@ -380,6 +418,6 @@ export class VolumeManager implements DeviceProvider {
   private async confirmLive(vid: number): Promise<void> {
     const kv = await this.options.coordinator.get(keys.vdi(vid));
     const record = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
-    if (record?.state !== 'live') throw new AppError('no-vdi', 'the snapshot has been deleted');
+    if (record?.state !== 'live') throw new AppError('no-vdi', 'this version has been deleted');
   }
 }

@@ -12,7 +12,7 @@ import { dataOid } from '../wire/oid.js';
 import { Commits } from './commits.js';
 import { addressIn, type Directory, type VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
-import { keys, type LineRecord, type VdiRecord } from './records.js';
+import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
 import { freeVid } from './vids.js';
 import { objectCount, readIndex, usageOf, writeHeader, writeInode } from './volume-index.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
@@ -45,6 +45,15 @@ export interface CloneOptions {
   readonly preallocate?: boolean;
   /** False: the data is copied, and the clone stands alone. It still lies where its origin's family does (D-16). */
   readonly share?: boolean;
+  /** At least the origin's, which is the default. */
+  readonly sizeBytes?: number;
+}
+
+/** What a client of the protocol writes into the header of a working VDI; left out: stays as it is. */
+export interface Marks {
+  readonly tag?: string | undefined;
+  readonly vmStateBytes?: number | undefined;
+  readonly vmClockNs?: string | undefined;
 }
 
 export type Progress = (done: number, total: number) => void;
@@ -62,14 +71,7 @@ export class VolumeService {
   }
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
-    const { directory } = this.options;
-    const former = directory.lineOf(options.name);
-    if (former !== undefined && directory.vdi(former.vid)?.state === 'live') {
-      throw new AppError('vdi-exists', 'VDI exists already');
-    }
-    // A line of which only snapshots are left goes on with the new volume.
-    const line = former?.id ?? this.newLineId();
-    const snapId = 1 + Math.max(0, ...directory.vdis().map((r) => (r.line === line ? r.snapId : 0)));
+    const { former, line, snapId } = this.lineFor(options.name);
     const record = await this.prepare(options.name, (vid) => ({
       vid,
       line,
@@ -93,28 +95,33 @@ export class VolumeService {
   /** Makes a new volume from a snapshot, sharing everything unless told otherwise. */
   async clone(source: VersionName, name: string, options: CloneOptions = {}, onProgress?: Progress) {
     const { directory, cluster } = this.options;
-    if (directory.lineOf(name)) throw new AppError('vdi-exists', 'VDI exists already');
+    const { former, line, snapId } = this.lineFor(name);
     const base = await directory.findNow(source);
-    if (base.snapshotMs === 0) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
-    const line = this.newLineId();
+    if (!isFrozen(base)) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
+    const { sizeBytes = base.sizeBytes } = options;
+    if (sizeBytes < base.sizeBytes) throw new AppError('invalid', 'a clone cannot be smaller than its origin');
     const record = await this.prepare(
       name,
-      (vid) => ({ ...this.versionOf(base, vid), line, snapId: 1 }),
+      (vid) => ({ ...this.versionOf(base, vid), line, snapId, sizeBytes }),
       base,
     );
-    const index = await readIndex(cluster.client, this.session(), base);
+    const index = new Uint32Array(objectCount(record));
+    index.set(await readIndex(cluster.client, this.session(), base));
     const alone = options.share === false;
     if (options.preallocate || alone)
       await this.preallocate(record, index, onProgress, options.preallocate === true);
-    return this.publish(record, name, index, { base, alone });
+    return this.publish(record, name, index, { base, former, alone });
   }
 
-  /** On the owner only. The volume holds still while its index is copied; then it goes on as a new version. */
-  async snapshot(owned: OwnedVolume, tag: string): Promise<{ working: VdiRecord; snapshot: VdiRecord }> {
+  /**
+   * On the owner only. The volume holds still while its index is copied; then it goes on as a new version. Without a
+   * tag the snapshot keeps what a client wrote into the header for it.
+   */
+  async snapshot(owned: OwnedVolume, tag?: string): Promise<{ working: VdiRecord; snapshot: VdiRecord }> {
     const { clock, cluster } = this.options;
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
-    this.refuseUsedTag(owned.line, tag);
+    if (tag !== undefined) this.refuseUsedTag(owned.line, tag);
     const next = await this.prepare(name, (vid) =>
       this.nextVersion(device.record, vid, device.record.snapId),
     );
@@ -129,7 +136,8 @@ export class VolumeService {
         // A snapshot never changes, not even by a power cut: what it holds is durable before it exists.
         await cluster.client.flush(owned.session, current.copies);
         const usage = usageOf(entries, current.vid);
-        const snapshot: VdiRecord = { ...current, tag, snapshotMs: clock.wallMs(), usage };
+        const named = tag === undefined ? current : { ...withoutMarks(current), tag };
+        const snapshot: VdiRecord = { ...named, snapshotMs: clock.wallMs(), usage };
         await this.commits.must(
           [same(current), same(next), this.sameLine(owned.line)],
           [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
@@ -143,8 +151,32 @@ export class VolumeService {
 
   /** On the owner only: the volume becomes what a snapshot of it was; what it is now is deleted. */
   async rollback(owned: OwnedVolume, to: VersionName): Promise<VdiRecord> {
-    const { directory, cluster, garbage } = this.options;
-    const base = await directory.findNow(to);
+    const { directory, garbage } = this.options;
+    const { old, working } = await this.goBack(owned, await directory.findNow(to), (current) => ({
+      ...current,
+      state: 'deleted',
+    }));
+    await garbage.free(old.vid);
+    return working;
+  }
+
+  /** On the owner only: the volume becomes what a snapshot of it was; what it is now becomes a snapshot. */
+  async rebase(owned: OwnedVolume, base: VdiRecord): Promise<VdiRecord> {
+    const { clock } = this.options;
+    const { working } = await this.goBack(owned, base, (current) => ({
+      ...current,
+      snapshotMs: clock.wallMs(),
+      usage: usageOf(owned.device.index.entries, current.vid),
+    }));
+    return working;
+  }
+
+  private async goBack(
+    owned: OwnedVolume,
+    base: VdiRecord,
+    keep: (current: VdiRecord) => VdiRecord,
+  ): Promise<{ old: VdiRecord; working: VdiRecord }> {
+    const { cluster } = this.options;
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
     if (base.line !== owned.line || base.snapshotMs === 0)
@@ -158,38 +190,73 @@ export class VolumeService {
           throw new AppError('again', 'the volume has changed meanwhile');
         const index = await readIndex(cluster.client, owned.session, base);
         await writeInode(cluster.client, owned.session, working, name, index);
+        await cluster.client.flush(owned.session, current.copies);
         await this.commits.must(
           [same(current), same(next), same(base), this.sameLine(owned.line)],
-          [put({ ...current, state: 'deleted' }), put(working), this.workingOf(owned.line, working.vid)],
+          [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],
         );
         device.index.entries = index;
         device.continueAs(working);
         return current;
       }),
     );
-    await garbage.free(old.vid);
-    return working;
+    return { old, working };
   }
 
   /** On the owner only. */
   async resize(owned: OwnedVolume, sizeBytes: number): Promise<VdiRecord> {
+    return this.edit(owned, (current) => {
+      if (sizeBytes < current.sizeBytes) throw new AppError('invalid', 'Shrinking VDIs is not implemented');
+      return { ...current, sizeBytes };
+    });
+  }
+
+  /** On the owner only: what the snapshot that a client of the protocol is about to make will be called. */
+  async mark(owned: OwnedVolume, vid: number, marks: Marks): Promise<VdiRecord> {
+    return this.edit(owned, (current) => {
+      if (current.vid !== vid) throw new AppError('read-only', 'the volume goes on as another version');
+      const { tag = current.tag, vmStateBytes = current.vmStateBytes, vmClockNs = current.vmClockNs } = marks;
+      return {
+        ...current,
+        tag,
+        ...(vmStateBytes !== undefined && { vmStateBytes }),
+        ...(vmClockNs !== undefined && { vmClockNs }),
+      };
+    });
+  }
+
+  /** On the owner only, before the first vmstate object with a number of `vmObjects` or above is made. */
+  async reserveVmObjects(owned: OwnedVolume, vid: number, vmObjects: number): Promise<void> {
+    await this.edit(owned, (current) => {
+      if (current.vid !== vid) throw new AppError('read-only', 'the volume goes on as another version');
+      return { ...current, vmObjects: Math.max(vmObjects, current.vmObjects ?? 0) };
+    });
+  }
+
+  private async edit(owned: OwnedVolume, change: (current: VdiRecord) => VdiRecord): Promise<VdiRecord> {
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
     return device.still(async () => {
       const current = device.record;
-      if (sizeBytes < current.sizeBytes) throw new AppError('invalid', 'Shrinking VDIs is not implemented');
-      const grown: VdiRecord = { ...current, sizeBytes };
-      await this.commits.must([same(current)], [put(grown)]);
-      device.continueAs(grown);
-      await this.repeatInHeader(owned, grown, name);
-      return grown;
+      const next = change(current);
+      if (JSON.stringify(next) === JSON.stringify(current)) return current;
+      await this.commits.must([same(current)], [put(next)]);
+      device.continueAs(next);
+      await this.repeatInHeader(owned, next, name);
+      return next;
     });
   }
 
   /** Deletes the working volume, on its owner, or one snapshot, on any node. Resolves when its room is free. */
   async remove(version: VersionName, owned: OwnedVolume | undefined, onProgress?: Progress): Promise<number> {
+    const record = await this.forget(version, owned);
+    return this.options.garbage.free(record.vid, onProgress);
+  }
+
+  /** Like remove, but its room is still to be freed: the sweep does that when the caller does not. */
+  async forget(version: VersionName, owned: OwnedVolume | undefined): Promise<VdiRecord> {
     const record = await this.options.directory.findNow(version);
-    if (record.snapshotMs > 0) await this.removeVersion(record, version.name);
+    if (isFrozen(record)) await this.removeVersion(record, version.name);
     else if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
     else {
       await owned.device.still(async () => {
@@ -198,7 +265,14 @@ export class VolumeService {
       });
       await this.options.manager.drop(owned);
     }
-    return this.options.garbage.free(record.vid, onProgress);
+    return record;
+  }
+
+  /** Its client is not kept waiting; when this fails the sweep does it. */
+  freeLater(vid: number): void {
+    this.options.garbage.free(vid).catch((error) => {
+      this.options.log.warn({ vid, err: AppError.from(error).message }, 'a deleted version is not freed yet');
+    });
   }
 
   async rename(name: string, newName: string): Promise<VdiRecord> {
@@ -375,6 +449,18 @@ export class VolumeService {
     return { nodeId: this.options.cluster.objects.selfId, incarnation: this.options.membership.incarnation };
   }
 
+  /** Where a new volume of this name goes. A line of which only snapshots are left goes on with it. */
+  private lineFor(name: string): { former: LineRecord | undefined; line: string; snapId: number } {
+    const { directory } = this.options;
+    const former = directory.lineOf(name);
+    if (former !== undefined && directory.vdi(former.vid)?.state === 'live') {
+      throw new AppError('vdi-exists', 'VDI exists already');
+    }
+    const line = former?.id ?? this.newLineId();
+    const snapIds = former === undefined ? [] : directory.vdis().filter((r) => r.line === line);
+    return { former, line, snapId: 1 + Math.max(0, ...snapIds.map((r) => r.snapId)) };
+  }
+
   private newLineId(): string {
     return this.options.random.bytes(6).toString('hex');
   }
@@ -383,6 +469,12 @@ export class VolumeService {
 function live(record: VdiRecord): VdiRecord {
   const { maker: _, ...rest } = record;
   return { ...rest, state: 'live' };
+}
+
+/** Of an older attempt to save a machine's state, which did not come to a snapshot. */
+function withoutMarks(record: VdiRecord): VdiRecord {
+  const { vmStateBytes: _, vmClockNs: __, ...rest } = record;
+  return rest;
 }
 
 function same(record: VdiRecord): Compare {

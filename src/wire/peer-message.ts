@@ -21,6 +21,8 @@ export const PeerType = {
   status: 0x18,
   /** Gateway to every node that holds unflushed writes of a volume. */
   flush: 0x1a,
+  /** Gateway to an object's primary: are all replicas right? Answer: JSON (src/cluster/checker.ts). */
+  check: 0x1c,
   /** Primary to the other replicas of an object. */
   replicaWrite: 0x30,
   replicaZero: 0x32,
@@ -29,6 +31,8 @@ export const PeerType = {
   replicaSums: 0x38,
   /** The primary says that an object is the same on all replicas now. */
   replicaSettled: 0x3a,
+  /** Like replicaSums, but blocks that do not verify are named instead of being given another checksum. */
+  replicaCheck: 0x3e,
   /** One way: everything this primary sent on this link up to `commit` is on all replicas. */
   commit: 0x3c,
   /** New epoch: each node asks each other for its unsettled objects. */

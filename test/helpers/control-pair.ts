@@ -1,11 +1,50 @@
 import { createServer, connect as rawConnect, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { systemClock } from '../../src/base/clock.js';
+import { silentLogger } from '../../src/base/log.js';
 import type { ControlHandler } from '../../src/control/api.js';
 import { ControlClient } from '../../src/control/client.js';
-import { type ControlConnection, type ServeOptions, serveControl } from '../../src/control/server.js';
+import { controlOperation } from '../../src/control/operation.js';
+import type { Connection } from '../../src/sheepdog/connection.js';
+import { SheepdogServer } from '../../src/sheepdog/server.js';
+import { Op } from '../../src/wire/sheepdog.js';
+
+export interface ServeOptions {
+  inFlightMax?: number;
+  drainBytesMax?: number;
+  payloadBytesMax?: number;
+  jsonBytesMax?: number;
+  epoch?: () => number;
+}
+
+/** A sheepdog port that serves CONTROL and nothing else, for one socket. */
+export function serveControl(
+  socket: Duplex,
+  firstChunk: Uint8Array,
+  handler: ControlHandler,
+  options: ServeOptions = {},
+): Connection {
+  const { payloadBytesMax, jsonBytesMax, ...rest } = options;
+  const operations = new Map([
+    [Op.CONTROL as number, controlOperation(handler, jsonBytesMax === undefined ? {} : { jsonBytesMax })],
+  ]);
+  const server = new SheepdogServer({
+    log: silentLogger,
+    clock: systemClock,
+    epoch: () => 0,
+    operations: () => operations,
+    gate: () => undefined,
+    ...rest,
+    ...(payloadBytesMax !== undefined && { otherPayloadBytesMax: payloadBytesMax }),
+  });
+  const connection = server.accept(socket, '');
+  connection.start(Buffer.from(firstChunk));
+  return connection;
+}
 
 /** A control server on a free loopback port with the given handler, for tests. */
 export class ControlListener {
-  readonly connections: ControlConnection[] = [];
+  readonly connections: Connection[] = [];
   private readonly sockets = new Set<Socket>();
 
   private constructor(

@@ -11,6 +11,7 @@ import type {
   VdiRef,
 } from '../../src/control/api.js';
 import { checkFields, checkName, checkNewTag, checkSizeBytes } from '../../src/control/params.js';
+import { FakeUploads } from './fake-uploads.js';
 
 interface FakeVdi {
   info: VdiInfo;
@@ -36,12 +37,13 @@ export class FakeCluster implements ControlHandler {
   readonly calls: string[] = [];
   formats: unknown[] = [];
   waiting: string[] = [];
+  readonly uploads = new FakeUploads(this);
   private nextVid = 0x100;
   private readonly createdMs = Date.UTC(2026, 10, 22, 23, 55, 43);
 
   readonly call: ControlHandler['call'] = async (method, params, blob, onProgress) => {
     this.calls.push(method);
-    const run = this.methods[method as ControlMethod] as
+    const run = { ...this.methods, ...this.uploads.methods }[method as ControlMethod] as
       | ((params: unknown, blob: Uint8Array, onProgress: unknown) => unknown)
       | undefined;
     if (run === undefined) throw new AppError('not-supported', `no method ${method}`);

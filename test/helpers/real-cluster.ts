@@ -218,6 +218,8 @@ export interface RealClusterOptions {
   readonly copies?: number;
   /** Directory of a sheep; others than the default may lie on file systems of their own. */
   readonly dirOf?: (index: number, folder: string) => string;
+  /** Ports of their sheepdog doors, where any free ones would not do. */
+  readonly ports?: readonly number[];
 }
 
 export class RealCluster {
@@ -233,7 +235,8 @@ export class RealCluster {
     const sheep = Array.from({ length: count }, (_, index) => {
       const dir = options.dirOf?.(index, folder) ?? join(folder, `sheep${index}`);
       const [port, nbdPort, httpPort] = ports.slice(index * 3) as [number, number, number];
-      return new RealSheep(index, dir, join(folder, 'coordinator'), port, nbdPort, httpPort);
+      const ownPort = options.ports?.[index] ?? port;
+      return new RealSheep(index, dir, join(folder, 'coordinator'), ownPort, nbdPort, httpPort);
     });
     const cluster = new RealCluster(folder, sheep);
     try {

@@ -26,7 +26,13 @@ class Collector extends Writable {
 /** Runs one command line of dog in this process. */
 export async function dog(
   argv: readonly string[],
-  options: { stdin?: string | Buffer | Readable; env?: Record<string, string>; deadlineMs?: number } = {},
+  options: {
+    stdin?: string | Buffer | Readable;
+    env?: Record<string, string>;
+    deadlineMs?: number;
+    /** Standard error is a terminal: hints are shown. */
+    terminal?: boolean;
+  } = {},
 ): Promise<DogResult> {
   const stdout = new Collector();
   const stderr = new Collector();
@@ -38,7 +44,7 @@ export async function dog(
     stderr,
     env: options.env ?? {},
     stdinIsTerminal: false,
-    stderrIsTerminal: false,
+    stderrIsTerminal: options.terminal ?? false,
   };
   const exit = await within(runDog(argv, io), `dog ${argv.join(' ')}`, options.deadlineMs);
   return {
@@ -75,7 +81,12 @@ export class DogBench {
   /** `line` is split at blanks; use `args` for operands with blanks. */
   run(
     line: string,
-    options: { stdin?: string | Buffer | Readable; args?: string[] } = {},
+    options: {
+      stdin?: string | Buffer | Readable;
+      args?: string[];
+      terminal?: boolean;
+      env?: Record<string, string>;
+    } = {},
   ): Promise<DogResult> {
     const words = [...line.split(' '), ...(options.args ?? [])];
     return dog([...words, '-p', String(this.port)], options);

@@ -15,7 +15,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
   nbd: ['base', 'wire', 'volume'],
   control: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume'],
   daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'control'],
-  cli: ['base', 'wire', 'control'],
+  qemu: ['base', 'wire', 'control'],
+  cli: ['base', 'wire', 'control', 'qemu'],
 };
 
 const root = process.cwd();

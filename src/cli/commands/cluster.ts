@@ -5,9 +5,9 @@ import { copiesArgument, countArgument, shiftArgument } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
+import { membersInTrouble } from '../nodes.js';
 import { cautionDog, confirm } from '../prompt.js';
 import { formatCtime, formatSecond } from '../sizes.js';
-import { membersInTrouble } from './node.js';
 import { fetchVdis } from './vdi-list.js';
 
 /** Commands for a cluster that runs: info, format, shutdown. */
@@ -38,6 +38,7 @@ export function clusterCommands(parent: Command, runner: Runner): void {
       ['-l, --lock', 'accepted: volumes are always locked while a client writes'],
       ['-R, --recycle_vid', 'accepted: changes nothing'],
       ['-F, --avoid_diskfull', 'accepted: recovery never fills a disk'],
+      ['-V, --fixedvnodes', 'accepted: weights are always fixed (sheep -V)'],
     ],
     run: format,
   });
@@ -86,7 +87,10 @@ async function info(context: Context, _operands: string[], options: { diff?: boo
     await context.printLine('Epoch Time           Version [Host:Port:V-Nodes,,,]');
   }
   await context.print(epochLines(cluster, context.raw, options.diff ?? false));
-  if (!context.raw) await printTrouble(context, cluster);
+  if (context.raw) return;
+  // What programs read stays as it was while the cluster serves; when it does not, everybody must see why.
+  if (cluster.status === 'running') context.remark(notes(cluster));
+  else await printTrouble(context, cluster);
 }
 
 function epochLines(cluster: ClusterInfo, raw: boolean, diff: boolean): string {
@@ -109,9 +113,13 @@ function changes(now: readonly string[], before: readonly string[] | undefined):
   return [...added, ...removed].join(', ');
 }
 
+function notes(cluster: ClusterInfo): string[] {
+  return [...cluster.waiting, ...membersInTrouble(cluster.nodes)].map((line) => `Note: ${line}`);
+}
+
 async function printTrouble(context: Context, cluster: ClusterInfo): Promise<void> {
-  const lines = [...cluster.waiting, ...membersInTrouble(cluster.nodes)];
-  if (lines.length > 0) await context.print(`\n${lines.map((line) => `Note: ${line}\n`).join('')}`);
+  const lines = notes(cluster);
+  if (lines.length > 0) await context.print(`\n${lines.map((line) => `${line}\n`).join('')}`);
 }
 
 interface FormatOptions {

@@ -3,6 +3,7 @@ import type { NodeInfo } from '../../control/api.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
+import { fetchNodes, membersInTrouble } from '../nodes.js';
 import { formatSize } from '../sizes.js';
 import { fetchVdis } from './vdi-list.js';
 
@@ -11,7 +12,8 @@ export function nodeCommands(parent: Command, runner: Runner): void {
   addLeaf(parent, runner, {
     usage: 'list',
     summary: 'list the sheep that are up',
-    details: 'Raw lines: IDX HOST:PORT VNODES ZONE. Members that are down are told on standard error.',
+    details:
+      'Raw lines: IDX HOST:PORT VNODES ZONE. Members that are down are told on a terminal, or with -v, on standard error.',
     examples: ['dog node list', 'dog node list --json'],
     run: list,
   });
@@ -32,12 +34,6 @@ export function nodeCommands(parent: Command, runner: Runner): void {
   });
 }
 
-function fetchNodes(context: Context): Promise<NodeInfo[]> {
-  return context.call('node.list', {}, { nodeList: true }).catch((error: unknown) => {
-    throw refusal('Failed to get node list', error, exitCodes.system);
-  });
-}
-
 async function list(context: Context): Promise<void> {
   const nodes = await fetchNodes(context);
   if (context.json) return context.printJson(nodes);
@@ -50,19 +46,7 @@ async function list(context: Context): Promise<void> {
     return `${String(index).padStart(4)}   ${address.padEnd(20)}\t${vnodes}${String(node.zone).padStart(11)}\n`;
   };
   await context.print(up.map(row).join(''));
-  if (!context.raw) for (const line of membersInTrouble(nodes)) context.note(line);
-}
-
-/** What the original's tables have no room for, in words. */
-export function membersInTrouble(nodes: readonly NodeInfo[]): string[] {
-  const lines: string[] = [];
-  for (const node of nodes) {
-    const address = `${node.host}:${node.port}`;
-    if (!node.up && node.in) lines.push(`${address} is down; it catches up when it is started again`);
-    if (node.up && node.syncing)
-      lines.push(`${address} is catching up, ${node.syncingObjects} objects to compare`);
-  }
-  return lines;
+  if (!context.raw) context.remark(membersInTrouble(nodes));
 }
 
 async function info(context: Context): Promise<void> {
@@ -75,6 +59,7 @@ async function info(context: Context): Promise<void> {
     for (const _ of nodes) context.note("Response's result: Waiting for cluster to be formatted");
     throw new Exit(exitCodes.system, 'Cannot get information from any nodes', {
       hint: "Format the cluster first: 'dog cluster format -c 3'.",
+      quietHint: true,
     });
   }
   const vdis = await fetchVdis(context);

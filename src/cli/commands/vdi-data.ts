@@ -1,13 +1,14 @@
 import { fstatSync } from 'node:fs';
 import type { Command } from 'commander';
+import { ByteQueue } from '../../base/byte-queue.js';
 import type { VdiInfo } from '../../control/api.js';
-import { ByteQueue } from '../../control/frame.js';
 import { sizeArgument, vdiRef } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
 import { write as writeOut } from '../output.js';
 import { openProgress, type Progress } from '../progress.js';
+import { readVersion } from '../version-reader.js';
 import { openVdi } from './vdi-change.js';
 
 /** Bytes of one call, cut at multiples of it: no call touches two objects. */
@@ -46,22 +47,12 @@ async function read(
   const length = lengthText === undefined ? Number.MAX_SAFE_INTEGER : sizeArgument(lengthText);
   const ref = vdiRef(name!, options.snapshot);
   const vdi = await openVdi(context, ref);
-  const end = Math.min(vdi.sizeBytes, offset + length);
+  // An image is read back exactly; its volume is rounded up to whole sectors.
+  const end = Math.min(vdi.image?.contentBytes ?? vdi.sizeBytes, offset + length);
   const progress = await openProgress(context, `reading ${name}`);
-  const waiting: Promise<Buffer>[] = [];
   try {
-    let next = offset;
     let done = 0;
-    while (next < end || waiting.length > 0) {
-      while (next < end && waiting.length < CALLS_IN_FLIGHT_MAX) {
-        const bytes = Math.min(end, callEnd(next)) - next;
-        const call = readPart(context, ref, next, bytes);
-        // The first failure is reported where it is awaited; the others must not count as unhandled.
-        call.catch(() => {});
-        waiting.push(call);
-        next += bytes;
-      }
-      const part = await waiting.shift()!;
+    for await (const part of readVersion(context, ref, offset, end)) {
       await writeOut(context.io.stdout, part);
       done += part.length;
       progress.update({ done, total: end - offset, unit: 'bytes' });
@@ -73,22 +64,6 @@ async function read(
 
 function callEnd(offset: number): number {
   return offset - (offset % CALL_BYTES) + CALL_BYTES;
-}
-
-async function readPart(
-  context: Context,
-  ref: ReturnType<typeof vdiRef>,
-  offset: number,
-  length: number,
-): Promise<Buffer> {
-  try {
-    const { blob } = await context.callWithBlob('vdi.read', { ...ref, offset, length });
-    if (blob.length === length) return blob;
-    throw new Exit(exitCodes.failure, `the sheep sent ${blob.length} bytes instead of ${length}`);
-  } catch (error) {
-    if (error instanceof Exit) throw error;
-    throw refusal(`Failed to read VDI ${ref.name} at offset ${offset}`, error);
-  }
 }
 
 async function write(

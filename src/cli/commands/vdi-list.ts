@@ -5,7 +5,14 @@ import { openText, vdiRef } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
-import { formatFields, vdiListHeading, vdiListRaw, vdiListRow, vdiTree } from '../output.js';
+import {
+  formatFields,
+  readableByLibvirt,
+  vdiListHeading,
+  vdiListRaw,
+  vdiListRow,
+  vdiTree,
+} from '../output.js';
 import { formatSecond, formatSize } from '../sizes.js';
 
 /** Commands that look at volumes: list, tree, info. */
@@ -45,7 +52,11 @@ async function list(context: Context, [name]: string[], options: { object?: stri
   let vdis = await fetchVdis(context, name);
   if (oid !== undefined) vdis = await referring(context, vdis, oid);
   if (context.json) return context.printJson(vdis);
-  await context.print(vdis.map((vdi) => `${context.raw ? vdiListRaw(vdi) : vdiListRow(vdi)}\n`).join(''));
+  const clonesAsVolumes = context.libvirtLists;
+  if (context.raw && context.libvirtLists) vdis = vdis.filter(readableByLibvirt);
+  const row = (vdi: VdiInfo): string =>
+    context.raw ? vdiListRaw(vdi, { clonesAsVolumes }) : vdiListRow(vdi);
+  await context.print(vdis.map((vdi) => `${row(vdi)}\n`).join(''));
 }
 
 /** Ascending by id. An unformatted cluster has no volumes: that is an empty list, as in the original. */

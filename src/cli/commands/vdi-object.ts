@@ -4,6 +4,7 @@ import { countArgument, openText, vdiRef } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
+import { vdiDumpInodeCommand } from './vdi-dump-inode.js';
 
 /** The index that stands for the inode itself in the call `vdi.object`. */
 export const INODE_INDEX = -1;
@@ -38,13 +39,14 @@ export function vdiObjectCommands(parent: Command, runner: Runner): void {
     options,
     run: map,
   });
+  vdiDumpInodeCommand(object, runner);
 }
 
 function parseIndex(options: ObjectOptions): number | undefined {
   return options.index === undefined ? undefined : countArgument(options.index, 'index', 0, 2 ** 32 - 1);
 }
 
-function openObjects(context: Context, ref: VdiRef, what: string): Promise<VdiInfo> {
+export function openObjects(context: Context, ref: VdiRef, what: string): Promise<VdiInfo> {
   return context.call('vdi.info', ref, { nodeList: true }).catch((error: unknown) => {
     const { exit, message, hint } = refusal(openText(ref), error);
     throw new Exit(exit, `${message}\nFATAL: ${what}`, { hint, quietHint: true });

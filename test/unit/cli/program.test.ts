@@ -76,10 +76,13 @@ test('no daemon: each attempt is told, the exit code is 2, and the next step is 
   const port = await freePort();
   const refused = `failed to connect to 127.0.0.1:${port}: Connection refused\n`;
   for (const line of ['node list', 'cluster info', 'vdi create a 1G', 'node info']) {
-    const result = await dog([...line.split(' '), '-p', String(port)]);
+    const words = [...line.split(' '), '-p', String(port)];
+    const result = await dog(words, { terminal: true });
     assert.is(result.exit, 2, line);
     assert.ok(result.stderr.startsWith(`${refused}${refused}Failed to get node list\n`), result.stderr);
     assert.match(result.stderr, /dog cluster up/);
+    // Programs read what the original wrote, and no more.
+    assert.is((await dog(words)).stderr, `${refused}${refused}Failed to get node list\n`);
   }
   const list = await dog(['vdi', 'list', '-p', String(port)]);
   assert.match(list.stdout, /^ {2}Name {8}Id/);
@@ -130,9 +133,11 @@ test('node list, info and stat have the formats of the original', () =>
 test('a member that is down is not in the table but is told', () =>
   withBench(async (bench) => {
     bench.cluster.nodes[1]!.up = false;
-    const result = await bench.run('node list');
+    const result = await bench.run('node list', { terminal: true });
     assert.not.match(result.stdout, /7001/);
     assert.match(result.stderr, /127\.0\.0\.1:7001 is down/);
+    assert.match((await bench.run('node list -v')).stderr, /127\.0\.0\.1:7001 is down/);
+    assert.is((await bench.run('node list')).stderr, '');
     assert.is((await bench.run('node list -r')).stdout, '0 127.0.0.1:7000 128 0\n1 127.0.0.1:7002 128 2\n');
   }));
 

@@ -1,14 +1,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
-import { ByteQueue, decodePayload, encodePayloadHead } from '../../../src/control/frame.js';
+import { ByteQueue } from '../../../src/base/byte-queue.js';
+import { decodePayload, encodePayloadHead } from '../../../src/control/frame.js';
 import {
   decodeRequestHeader,
   decodeResponseHeader,
   encodeRequestHeader,
   encodeResponseHeader,
   HEADER_BYTES,
-  resultOfUnserved,
 } from '../../../src/control/sheepdog-header.js';
 
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex');
@@ -78,25 +78,6 @@ test('a byte queue gives the same pieces wherever the stream was split', () => {
       assert.is(queue.length, 0);
       assert.is(queue.drop(5), 0);
     }
-  }
-});
-
-test('opcodes that are not served are answered in the order version, opcode, support', () => {
-  const header = { flags: 0, epoch: 0, id: 0, dataLength: 0 };
-  const cases: [number, number, number][] = [
-    [0, 0x02, 0x8b],
-    [2, 0x12, 0x8b],
-    [3, 0x12, 0x14],
-    [3, 0x7f, 0x14],
-    [2, 0x7f, 0x05],
-    [2, 0x87, 0x14],
-    [0x0a, 0x87, 0x8b],
-    [0x0a, 0xad, 0x05],
-    [0x0a, 0xff, 0x05],
-    [0x0b, 0x82, 0x14],
-  ];
-  for (const [version, opcode, result] of cases) {
-    assert.is(resultOfUnserved({ ...header, version, opcode }), result, `opcode ${opcode.toString(16)}`);
   }
 });
 

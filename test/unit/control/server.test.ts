@@ -5,9 +5,8 @@ import { AppError } from '../../../src/base/errors.js';
 import type { ControlHandler, ControlProgress } from '../../../src/control/api.js';
 import type { ControlClient } from '../../../src/control/client.js';
 import { encodePayloadHead } from '../../../src/control/frame.js';
-import { type ServeOptions, serveControl } from '../../../src/control/server.js';
 import { decodeResponseHeader, encodeRequestHeader } from '../../../src/control/sheepdog-header.js';
-import { ControlListener, readBytes, within } from '../../helpers/control-pair.js';
+import { ControlListener, readBytes, type ServeOptions, serveControl, within } from '../../helpers/control-pair.js';
 
 const echo: ControlHandler['call'] = async (method, params, blob) => ({
   result: { method, params },
@@ -269,11 +268,12 @@ test('closing a connection lets the call at work answer first', async () => {
     });
   await withClient(handler, async (client, listener) => {
     const call = client.call('cluster.info', {});
-    while (listener.connections[0]?.inFlight !== 1) await new Promise((resolve) => setTimeout(resolve, 1));
-    listener.connections[0].close();
+    while (listener.connections[0]?.isWorking !== true) await new Promise((resolve) => setTimeout(resolve, 1));
+    const closed = new Promise<void>((resolve) => listener.connections[0]!.onClose(resolve));
+    listener.connections[0]!.finish();
     release();
     assert.equal((await call).result as unknown, { pid: 1 });
-    await listener.connections[0].closed;
+    await closed;
   });
 });
 

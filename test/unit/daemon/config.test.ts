@@ -35,7 +35,7 @@ test('numbers out of range, half numbers and unknown words are refused', () => {
     ['--port', '1.5'],
     ['--nbd-port', '-2'],
     ['--zone', '4294967296'],
-    ['--vnodes', '0'],
+    ['--vnodes', '-1'],
     ['--lease-ttl-ms', '10'],
     ['--tls-mode', 'maybe'],
   ] as const) {

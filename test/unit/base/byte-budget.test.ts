@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ByteBudget } from '../../../src/nbd/byte-budget.js';
+import { ByteBudget } from '../../../src/base/byte-budget.js';
 
 function waiter(budget: ByteBudget, bytes: number, log: number[]): { onBudget(): void; ask(): boolean } {
   const self = {

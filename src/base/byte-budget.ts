@@ -1,4 +1,4 @@
-import { assert } from '../base/assert.js';
+import { assert } from './assert.js';
 
 /** One who waits for bytes; woken in the order of asking. */
 export interface BudgetWaiter {

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Builds the last QEMU that has a sheepdog driver, as the tests' real old client: Debian 11's source package, built with
+# --enable-sheepdog on the Debian that runs here.
+#   scripts/old-qemu.sh           builds unless it is there already; the last line on standard output is its folder
+#   scripts/old-qemu.sh --where   says the folder, builds nothing; exit 1 when it is not there
+# The result lies outside the tree (SHEEPFOLD_CACHE, else ~/.cache/sheepfold). Takes some 7 minutes of CPU time and,
+# while it builds, 2 GB of disk. The suite is not added to the system: apt gets sources, state and cache of its own.
+set -euo pipefail
+
+version=1:5.2+dfsg-11+deb11u3
+suite=bullseye
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+programs=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon qemu-system-x86_64)
+packages=(dpkg-dev gcc libc6-dev make ninja-build meson pkg-config python3 libglib2.0-dev libpixman-1-dev libaio-dev
+  zlib1g-dev libfdt-dev seabios debian-archive-keyring)
+
+cache=${SHEEPFOLD_CACHE:-${HOME:?}/.cache/sheepfold}/old-qemu
+result=$cache/${version#*:}
+
+say() { printf 'old-qemu: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+complete() { [[ -x $result/bin/qemu-system-x86_64 ]]; }
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}"; do
+    [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) == *ii* ]] || missing+=("$package")
+  done
+  [[ ${#missing[@]} == 0 ]] && return
+  say "installing ${missing[*]}"
+  local command=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
+  as_root "${command[@]}" >/dev/null 2>&1 || { as_root apt-get update >/dev/null && as_root "${command[@]}" >&2; } ||
+    fail "cannot install the packages that the build needs; as root: apt-get install ${missing[*]}"
+}
+
+# The mirror that this system takes its own Debian from.
+mirror() {
+  local codename
+  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
+  apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+    awk -v codename="$codename" '$1 == codename && $2 == "main" { print $3; exit }'
+}
+
+# Fetches and unpacks the source package in the working directory. What comes is trusted by the archive's signature
+# alone: apt checks the index with the system's Debian keys, and the files with the index's sums.
+fetch_source() {
+  local uri
+  uri=$(mirror)
+  [[ -n $uri ]] || fail "apt knows no mirror of Debian on this system"
+  mkdir -p apt/lists/partial apt/archives/partial
+  echo "deb-src [signed-by=$keyring] $uri $suite main" > apt/sources.list
+  : > apt/status
+  local options=(-qq -o Dir::Etc::sourcelist="$PWD/apt/sources.list" -o Dir::Etc::sourceparts=-
+    -o Dir::State="$PWD/apt" -o Dir::State::lists="$PWD/apt/lists" -o Dir::State::status="$PWD/apt/status"
+    -o Dir::Cache="$PWD/apt" -o APT::Sandbox::User= -o APT::Update::Post-Invoke-Success=)
+  apt-get "${options[@]}" update >&2
+  apt-get "${options[@]}" source --download-only "qemu=$version" >&2
+  # The signature in the .dsc is its uploader's, whose key no system need have.
+  dpkg-source --no-check -x qemu_*.dsc source >dpkg-source.log 2>&1 ||
+    { cat dpkg-source.log >&2; fail "cannot unpack the source"; }
+}
+
+# Every feature that can be turned off is, and the few that are wanted are turned on.
+features() {
+  local name
+  for name in $(./configure --help | sed -n 's/^  \([a-z0-9][a-z0-9-]*\)  .*/\1/p'); do
+    case $name in
+      system | sheepdog | linux-aio | kvm | tools | pie | stack-protector | tcg) ;;
+      *) grep -q -- "--disable-$name)" configure && echo "--disable-$name" ;;
+    esac
+  done
+}
+
+build() {
+  # The system's own python first: another one does not know Debian's meson.
+  export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+  local off
+  mapfile -t off < <(features)
+  # Joined by hand: the caller's "||" turns the shell's own stop at an error off.
+  ./configure --target-list=x86_64-softmmu --disable-werror --meson=/usr/bin/meson --ninja=/usr/bin/ninja \
+    --with-git-submodules=ignore --firmwarepath=/usr/share/seabios:/usr/share/qemu "${off[@]}" \
+    --enable-sheepdog --enable-linux-aio --enable-kvm --enable-tools --enable-tcg &&
+    nice -n 10 ninja -C build "${programs[@]}"
+}
+
+main() {
+  [[ $(uname -m) == x86_64 ]] || fail "builds on x86_64 only"
+  command -v apt-get >/dev/null || fail "needs Debian's apt-get"
+  install_packages
+  mkdir -p "$cache"
+  # One build at a time: who comes second finds it done.
+  exec 9>"$cache/lock"
+  flock 9
+  complete && return
+  # What a build left that was killed; none runs now.
+  rm -rf "$cache"/work.*
+  work=$(mktemp -d "$cache/work.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  cd "$work"
+  say "fetching the source of $version"
+  fetch_source
+  say "building (log: $cache/build.log)"
+  (cd source && build) > "$cache/build.log" 2>&1 || { tail -40 "$cache/build.log" >&2; fail "the build failed"; }
+  mkdir -p done/bin
+  (cd source/build && install -s -t "$work/done/bin" "${programs[@]}")
+  "done/bin/qemu-img" --help | grep -q 'Supported formats:.*sheepdog' || fail "the build has no sheepdog driver"
+  # A rename: the folder is there whole or not at all.
+  rm -rf "$result"
+  mv done "$result"
+}
+
+if [[ ${1:-} == --where ]]; then
+  complete || fail "not built"
+elif [[ $# != 0 ]]; then
+  echo "usage: scripts/old-qemu.sh [--where]" >&2
+  exit 64
+elif ! complete; then
+  main
+fi
+echo "$result"

@@ -1,0 +1,148 @@
+import type { Command } from 'commander';
+import type { ClusterInfo } from '../../control/api.js';
+import { copiesArgument } from '../arguments.js';
+import type { Context } from '../context.js';
+import { Exit, exitCodes, refusal } from '../exit.js';
+import { addLeaf, type Runner } from '../leaf.js';
+import { confirm } from '../prompt.js';
+
+/** Commands that change how a running cluster keeps its data: recover, reweight, alter-copy. */
+export function clusterManageCommands(parent: Command, runner: Runner): void {
+  recoverCommands(parent, runner);
+  addLeaf(parent, runner, {
+    usage: 'reweight',
+    summary: 'spread objects by the present size of the disks (not available yet)',
+    details: 'The weight of a sheep is the one it had when the cluster was formatted.',
+    examples: ['dog cluster reweight'],
+    run: async (context) => {
+      await fetchCluster(context);
+      throw new Exit(exitCodes.failure, 'The cluster cannot be reweighted yet; nothing was changed', {
+        hint: "Weights are set before the format: 'sheep -V COUNT', or --vnodes.",
+      });
+    },
+  });
+  addLeaf<{ copies?: string; force?: boolean }>(parent, runner, {
+    usage: 'alter-copy',
+    summary: 'how many copies volumes get that are made from now on',
+    details: 'Volumes that exist keep theirs.',
+    examples: ['dog cluster alter-copy -c 2', 'dog cluster alter-copy -c 3 -f'],
+    options: [
+      ['-c, --copies <copies>', 'copies of each object (needed)'],
+      ['-f, --force', 'do not ask'],
+    ],
+    run: alterCopies,
+  });
+}
+
+function recoverCommands(parent: Command, runner: Runner): void {
+  const recover = parent
+    .command('recover')
+    .summary('what happens when sheep are missing')
+    .description('What happens when sheep are missing.');
+  addLeaf(recover, runner, {
+    usage: 'enable',
+    summary: 'sheep that return catch up by themselves; always so',
+    examples: ['dog cluster recover enable'],
+    run: async (context) => {
+      await fetchCluster(context);
+      if (context.json) await context.printJson({ recovery: true });
+      else await context.printLine('Cluster recovery: enable');
+    },
+  });
+  addLeaf(recover, runner, {
+    usage: 'disable',
+    summary: 'keep sheep that return from catching up (not available)',
+    details: `For maintenance there is no need: a sheep that is stopped starts no copying, and one that returns
+compares only what was written meanwhile.`,
+    examples: ['dog node kill 2   # and start it again later'],
+    run: async (context) => {
+      await fetchCluster(context);
+      throw new Exit(exitCodes.failure, 'Recovery cannot be disabled; nothing was changed', {
+        hint: 'A sheep that is stopped starts no copying: stop it, and start it again when you are done.',
+      });
+    },
+  });
+  addLeaf<{ force?: boolean }>(recover, runner, {
+    usage: 'force',
+    summary: 'go on without the sheep that are missing (not available yet)',
+    details: "'dog cluster info' says which sheep are awaited; start them.",
+    examples: ['dog cluster recover force'],
+    options: [['-f, --force', 'do not ask']],
+    run: forceRecover,
+  });
+}
+
+function fetchCluster(context: Context): Promise<ClusterInfo> {
+  return context.call('cluster.info', {}, { nodeList: true }).catch((error: unknown) => {
+    throw refusal('Failed to get node list', error, exitCodes.system);
+  });
+}
+
+const forceCaution = `Caution! Please try starting all the cluster nodes normally before
+running this command.
+
+The cluster may need to be force recovered if:
+  - the master node fails to start because of epoch mismatch; or
+  - some nodes fail to start after a cluster shutdown.
+
+Are you sure you want to continue? [yes/no]: `;
+
+async function forceRecover(
+  context: Context,
+  _operands: string[],
+  options: { force?: boolean },
+): Promise<void> {
+  const cluster = await fetchCluster(context);
+  if (options.force !== true) await confirm(context, forceCaution, 'Scripts say -f.');
+  if (cluster.status !== 'wait-for-join') {
+    const running = cluster.status === 'running';
+    const why = running ? 'Cluster is running/halted and cannot be force recovered' : 'it is not formatted';
+    throw new Exit(exitCodes.failure, `failed to execute request, ${why}`);
+  }
+  const awaited = cluster.waiting.map((line) => `\n  ${line}`).join('');
+  throw new Exit(exitCodes.failure, `Forced recovery is not available yet; nothing was changed${awaited}`, {
+    hint: 'Start the sheep that are awaited: each of them may hold the only newest copy of something.',
+  });
+}
+
+const alterCaution = `    __
+   ()'\`;
+   /\\|\`  Caution! Changing cluster's redundancy level will affect
+  /  |   all the VDIs to be created later.
+(/_)_|_  Are you sure you want to continue? [yes/no]: `;
+
+async function alterCopies(
+  context: Context,
+  _operands: string[],
+  options: { copies?: string; force?: boolean },
+): Promise<void> {
+  if (options.copies === undefined) {
+    throw new Exit(exitCodes.usage, "Please specify the number of copies with the '-c' option");
+  }
+  const copies = copiesArgument(options.copies);
+  const before = await fetchCluster(context);
+  if (before.status === 'wait-for-format') {
+    throw new Exit(exitCodes.failure, 'Failed to alter copies: Waiting for cluster to be formatted');
+  }
+  const zones = new Set(before.nodes.filter((node) => node.in && node.vnodes > 0).map((node) => node.zone))
+    .size;
+  if (copies > zones) {
+    throw new Exit(
+      exitCodes.failure,
+      `Number of copies (${copies}) is larger than number of zones (${zones})`,
+      {
+        hint: 'Ask for fewer copies, or add a sheep in another zone.',
+      },
+    );
+  }
+  if (options.force !== true) await confirm(context, alterCaution, 'Scripts say -f.');
+  if (copies === before.copies) {
+    const text = `The cluster's redundancy level is already set to ${copies}, nothing changed.`;
+    throw new Exit(exitCodes.failure, text);
+  }
+  const after = await context.call('cluster.alter-copy', { copies }).catch((error: unknown) => {
+    throw refusal('Failed to alter copies', error);
+  });
+  if (context.json) return context.printJson(after);
+  context.note(`The cluster's redundancy level is set to ${copies}, the old one was ${before.copies}.`);
+}

@@ -1,0 +1,153 @@
+import { mkdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { systemClock } from '../base/clock.js';
+import type { LogControl, Logger } from '../base/log.js';
+import { systemRandom } from '../base/random.js';
+import type { ControlHandler } from '../control/api.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import { openHostCoordinator } from '../coord/local/local-defaults.js';
+import { listenNbd } from '../nbd/listen.js';
+import { createNbdServer, type NbdServer } from '../nbd/server.js';
+import type { NbdTlsOptions } from '../nbd/tls.js';
+import { TcpTransport } from '../net/tcp-transport.js';
+import type { SheepConfig } from './config.js';
+import { FrontDoor } from './front-door.js';
+import { createSheepdogServer } from './sheepdog-door.js';
+import type { ListeningSockets } from './handover-sockets.js';
+import { listenHttp } from './http.js';
+import { readBootId, readHostId } from './identity.js';
+import { Metrics } from './metrics.js';
+import { openNodeStore } from './node-store.js';
+import { SheepCore, type SheepOptions } from './sheep-core.js';
+
+export interface PartsOptions {
+  readonly config: SheepConfig;
+  readonly nodeId: string;
+  readonly logControl: LogControl;
+  readonly coordinator: Coordinator;
+  readonly tls: { tls: NbdTlsOptions } | undefined;
+  readonly sockets: ListeningSockets;
+  /** What answers control calls: the core, and what the process adds to it. */
+  readonly handlerOf: (core: SheepCore) => ControlHandler;
+  readonly onEnd: SheepOptions['onEnd'];
+}
+
+/** Everything between the listening sockets and the disk; a process may open it again after it has closed it. */
+export interface SheepParts {
+  /** Doors, then settings, store and registration; requests that come earlier wait. */
+  start(): Promise<void>;
+  /** Answers what is in flight, gives up volumes, store and lease. The sockets go on listening, unattended. */
+  close(): Promise<void>;
+}
+
+export function openCoordinator(config: SheepConfig, log: Logger): Promise<Coordinator> {
+  mkdirSync(dirname(config.coordinator), { recursive: true });
+  return openHostCoordinator({ path: config.coordinator, log: log.child('coordinator'), create: true });
+}
+
+/** Joins the real parts (disk, network, clock): the single place where that happens. */
+export function assembleParts(options: PartsOptions): SheepParts {
+  const { config, nodeId, logControl, coordinator, sockets } = options;
+  const log = logControl.logger;
+  const transport = new TcpTransport();
+  const bootId = readBootId();
+  let metrics: Metrics | undefined;
+  const core: SheepCore = new SheepCore({
+    self: { ...selfOf(config, nodeId), bootId },
+    coordinator,
+    transport,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    leaseTtlMs: config.leaseTtlMs,
+    openStore: (formatId, former) => openNodeStore(config.dir, nodeId, bootId, formatId, former, log),
+    onEnd: options.onEnd,
+    host: { storePath: (formatId) => join(config.dir, 'store', formatId), log: logControl },
+    counters: async () => metrics?.counters() ?? {},
+    doors: {
+      nbdPort: Math.max(0, config.nbdPort),
+      nbdTls: config.tlsMode,
+      ...(config.nbdSocket !== undefined && { nbdSocket: resolve(config.nbdSocket) }),
+    },
+  });
+  const nbd = createNbdServer({
+    provider: core,
+    clock: systemClock,
+    log: log.child('nbd'),
+    observer: {
+      requestDone: (command, durationMs, bytes, error) =>
+        metrics?.requestDone(command, durationMs, bytes, error),
+    },
+    ...options.tls,
+  });
+  metrics = new Metrics(
+    () => core,
+    () => nbd.stats(),
+  );
+  const handler = options.handlerOf(core);
+  const server = createSheepdogServer({
+    core,
+    handler,
+    vnodes: config.vnodes,
+    driverName: 'local',
+    clock: systemClock,
+    log: log.child('sheepdog'),
+  });
+  const door = new FrontDoor({ transport, server, log: log.child('door') });
+  const doors = new Doors(sockets, door, nbd, core, metrics);
+  return {
+    async start() {
+      await doors.open();
+      await core.start();
+    },
+    async close() {
+      await doors.stopAccepting();
+      await nbd.close();
+      await core.stop();
+      door.close();
+      await transport.close();
+      await coordinator.close();
+    },
+  };
+}
+
+function selfOf(config: SheepConfig, id: string): Omit<SheepOptions['self'], 'bootId'> {
+  const { host, advertise, port, nbdPort, httpPort, zone, vnodes } = config;
+  const place = { host: advertise ?? host, port, nbdPort, httpPort, zone, vnodes };
+  return { id, ...place, hostId: readHostId(), pid: process.pid };
+}
+
+/** The servers of all doors, opened and closed together. */
+class Doors {
+  private readonly closers: (() => unknown)[] = [];
+
+  constructor(
+    private readonly sockets: ListeningSockets,
+    private readonly door: FrontDoor,
+    private readonly nbd: NbdServer,
+    private readonly core: SheepCore,
+    private readonly metrics: Metrics,
+  ) {}
+
+  async open(): Promise<void> {
+    const { sockets, door, nbd, core, metrics, closers } = this;
+    closers.push(() => door.stopAccepting());
+    await door.listen(sockets.at('client'));
+    if (sockets.has('clientUnix')) await door.listen(sockets.at('clientUnix'));
+    for (const name of ['nbd', 'nbdUnix'] as const) {
+      if (!sockets.has(name)) continue;
+      const listener = await listenNbd(nbd, sockets.at(name));
+      closers.push(() => listener.close());
+    }
+    if (!sockets.has('http')) return;
+    const http = await listenHttp(sockets.at('http'), () => core, metrics);
+    closers.push(() => {
+      http.close();
+      http.closeAllConnections();
+    });
+  }
+
+  async stopAccepting(): Promise<void> {
+    for (const close of this.closers) await close();
+  }
+}

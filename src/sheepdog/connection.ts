@@ -1,0 +1,295 @@
+import type { Duplex } from 'node:stream';
+import { AssertionError } from '../base/assert.js';
+import type { BudgetWaiter, ByteBudget } from '../base/byte-budget.js';
+import { ByteQueue } from '../base/byte-queue.js';
+import { AppError, errorKinds } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import { commonHeader, HEADER_BYTES, RESULT_OFFSET } from '../wire/headers.js';
+import { Flag, nameOfOpcode, Result } from '../wire/sheepdog.js';
+import { type Answer, type Client, type Operation, type Request, Unanswerable } from './operation.js';
+
+export interface ConnectionLimits {
+  /** Requests at work on one connection; further ones stay in the socket. QEMU has a few hundred in flight. */
+  readonly inFlightMax: number;
+  /** Unwanted payload up to this size is read and dropped, so that the framing stays right; beyond: disconnect. */
+  readonly drainBytesMax: number;
+}
+
+export const connectionLimits: ConnectionLimits = { inFlightMax: 512, drainBytesMax: 16 * 1024 * 1024 };
+
+/** The head of a request, before its payload is there. */
+export interface RequestHead {
+  readonly version: number;
+  readonly opcode: number;
+  readonly flags: number;
+  readonly id: number;
+  readonly dataLength: number;
+}
+
+interface Pending {
+  readonly head: RequestHead;
+  readonly header: Buffer;
+  readonly operation: Operation;
+  readonly cost: number;
+  /** `cost` has been taken of the budget. */
+  paid: boolean;
+}
+
+export interface ConnectionOptions extends ConnectionLimits {
+  readonly log: Logger;
+  /** Current epoch of the cluster, for the answers' headers. */
+  readonly epoch: () => number;
+  /** Bytes that requests of all connections may hold. */
+  readonly budget: ByteBudget;
+  /** What answers this request, or the result code it is refused with. */
+  readonly operationOf: (head: RequestHead) => Operation | number;
+  /** Bytes that the request takes of the budget until its answer has left. */
+  readonly costOf: (head: RequestHead) => number;
+}
+
+/**
+ * One connection of the sheepdog port: pipelined requests, answered in the order in which they get done. Nothing a
+ * client sends makes it grow: lengths are checked before bytes are collected, and reading stops while too much is at
+ * work or the client does not take its answers (I-10, I-11). An idle connection costs nothing and stays.
+ */
+export class Connection implements Client, BudgetWaiter {
+  readonly notes = new Map<symbol, unknown>();
+  /** Rises with every byte that moves: what tells a slow client from a stalled one. */
+  progress = 0;
+  silent = true;
+  private readonly received = new ByteQueue();
+  private readonly closeListeners: (() => void)[] = [];
+  private inFlight = 0;
+  /** Bytes taken of the budget. */
+  private held = 0;
+  /** The request whose payload is being collected, and what will answer it. */
+  private pending: Pending | undefined;
+  private dropBytes = 0;
+  /** Only falls: reading, then finishing (no more requests), then dead. */
+  private state: 'reading' | 'finishing' | 'dead' = 'reading';
+
+  constructor(
+    private readonly socket: Duplex,
+    readonly address: string,
+    private readonly options: ConnectionOptions,
+  ) {
+    socket.once('close', () => this.onDead());
+    socket.on('error', (error) => options.log.debug({ err: error.message }, 'a connection broke'));
+  }
+
+  /** Begins to serve; `firstChunk` is what was already read. The socket must have no other reader. */
+  start(firstChunk: Buffer): void {
+    this.socket.on('data', (chunk: Buffer) => {
+      this.progress++;
+      this.received.push(chunk);
+      this.advance();
+    });
+    this.socket.on('end', () => this.finish());
+    this.socket.on('drain', () => {
+      this.progress++;
+      this.advance();
+    });
+    this.received.push(firstChunk);
+    this.advance();
+  }
+
+  /** A request of its own is under way: it is we who are slow. */
+  get isWorking(): boolean {
+    return this.inFlight > 0;
+  }
+
+  get heldBytes(): number {
+    return this.held;
+  }
+
+  onClose(listener: () => void): void {
+    if (this.state === 'dead') listener();
+    else this.closeListeners.push(listener);
+  }
+
+  onBudget(): void {
+    this.advance();
+  }
+
+  drop(reason: string): void {
+    this.options.log.info({ address: this.address, reason }, 'a connection is dropped');
+    this.socket.destroy();
+  }
+
+  /** Takes no more requests, answers those at work, then ends. */
+  finish(): void {
+    if (this.state !== 'reading') return;
+    this.state = 'finishing';
+    this.received.drop(this.received.length);
+    if (this.inFlight === 0) this.end();
+  }
+
+  /** Unread input is thrown away with the socket: a peer that never stops sending must not keep us. */
+  private end(): void {
+    this.socket.end(() => this.socket.destroy());
+  }
+
+  private onDead(): void {
+    this.state = 'dead';
+    this.options.budget.forget(this);
+    const { held } = this;
+    this.held = 0;
+    this.options.budget.give(held);
+    for (const listener of this.closeListeners.splice(0)) listener();
+  }
+
+  /** Takes whole requests out of what was received, until something is missing or a limit says wait. */
+  private advance(): void {
+    if (this.state === 'dead') return;
+    let wait = false;
+    while (this.state === 'reading') {
+      wait = this.inFlight >= this.options.inFlightMax || this.socket.writableNeedDrain;
+      if (wait) break;
+      const step = this.step();
+      wait = step === 'wait';
+      if (step !== 'on') break;
+    }
+    if (this.state === 'reading' && wait) this.socket.pause();
+    else this.socket.resume();
+    // After 'finishing' whatever still arrives is thrown away, so that the peer's writes do not block its reads.
+    if (this.state !== 'reading') this.received.drop(this.received.length);
+  }
+
+  /** One step of the framing: 'more' bytes are needed, or 'wait' for the budget. */
+  private step(): 'on' | 'more' | 'wait' {
+    if (this.dropBytes > 0) {
+      this.dropBytes -= this.received.drop(this.dropBytes);
+      return this.dropBytes === 0 ? 'on' : 'more';
+    }
+    if (this.pending === undefined) {
+      const header = this.received.take(HEADER_BYTES);
+      if (header === undefined) return 'more';
+      this.onHeader(header);
+      return 'on';
+    }
+    const { pending } = this;
+    if (!pending.paid) {
+      if (!this.options.budget.tryTake(pending.cost, this)) return 'wait';
+      this.held += pending.cost;
+      pending.paid = true;
+    }
+    const payload = this.received.take(payloadBytesOf(pending.head));
+    if (payload === undefined) return 'more';
+    this.pending = undefined;
+    this.run(pending.head, pending.header, payload, pending.operation, pending.cost);
+    return 'on';
+  }
+
+  private onHeader(header: Buffer): void {
+    const head = commonHeader.decode(header);
+    this.silent = false;
+    const operation = this.options.operationOf(head);
+    if (typeof operation !== 'number') {
+      this.pending = { head, header, operation, cost: this.options.costOf(head), paid: false };
+      return;
+    }
+    this.answer(head, { result: operation });
+    const payloadBytes = payloadBytesOf(head);
+    if (payloadBytes > this.options.drainBytesMax) this.finish();
+    else this.dropBytes = payloadBytes;
+  }
+
+  private run(head: RequestHead, header: Buffer, payload: Buffer, operation: Operation, cost: number): void {
+    const { opcode, flags, dataLength } = head;
+    const send = (answer: Answer) => {
+      // Progress is advice: a client that does not read loses it, instead of making our queue grow.
+      if (!this.socket.writableNeedDrain) this.answer(head, answer);
+    };
+    const request: Request = { opcode, flags, dataLength, header, payload, client: this, send };
+    this.inFlight++;
+    let answered: Answer | Promise<Answer>;
+    try {
+      answered = operation(request);
+    } catch (error) {
+      answered = Promise.reject(error);
+    }
+    if (answered instanceof Promise) {
+      answered.then(
+        (answer) => this.done(head, answer, cost, true),
+        (error: unknown) => this.failed(head, error, cost),
+      );
+    } else {
+      this.done(head, answered, cost, false);
+    }
+  }
+
+  private done(head: RequestHead, answer: Answer, cost: number, later: boolean): void {
+    this.answer(head, answer, cost);
+    this.inFlight--;
+    if (this.state === 'finishing' && this.inFlight === 0) this.end();
+    if (later) this.advance();
+  }
+
+  private failed(head: RequestHead, error: unknown, cost: number): void {
+    // A broken belief stops the process before it can damage data: it must not end as an answer.
+    if (error instanceof AssertionError) {
+      setImmediate(() => {
+        throw error;
+      });
+      return;
+    }
+    if (error instanceof Unanswerable) {
+      this.drop(error.message);
+      return;
+    }
+    const refusal = AppError.from(error);
+    const about = { operation: nameOfOpcode(head.opcode), err: refusal.message };
+    if (error instanceof AppError) this.options.log.debug(about, 'a request is refused');
+    else this.options.log.error({ ...about, stack: (error as Error | null)?.stack }, 'a request failed');
+    this.done(head, { result: errorKinds[refusal.code].wire }, cost, true);
+  }
+
+  private answer(head: RequestHead, answer: Answer, cost = 0): void {
+    const release = () => {
+      // After the end everything held was given back at once.
+      if (this.state === 'dead' || cost === 0) return;
+      this.held -= cost;
+      this.options.budget.give(cost);
+    };
+    if (this.state === 'dead' || this.socket.destroyed || !this.socket.writable) {
+      release();
+      return;
+    }
+    const { parts, result, dataLength } = this.checked(head, answer);
+    const header = Buffer.alloc(HEADER_BYTES);
+    answer.header?.copy(header, RESULT_OFFSET + 4, RESULT_OFFSET + 4);
+    header[1] = head.opcode;
+    header.writeUInt16LE(answer.flags ?? 0, 2);
+    header.writeUInt32LE(this.options.epoch(), 4);
+    header.writeUInt32LE(head.id, 8);
+    header.writeUInt32LE(dataLength, 12);
+    header.writeUInt32LE(result, RESULT_OFFSET);
+    this.socket.cork();
+    this.socket.write(header, dataLength === 0 ? release : undefined);
+    parts.forEach((part, i) => {
+      this.socket.write(part, i === parts.length - 1 ? release : undefined);
+    });
+    // Uncorked at the end of the turn: answers that are ready together leave together.
+    process.nextTick(() => this.socket.uncork());
+  }
+
+  /** Never more bytes than the client has room for (P3); operations of our own say in `flags` when there is more. */
+  private checked(head: RequestHead, answer: Answer): { parts: Uint8Array[]; result: number; dataLength: number } {
+    const { payload, result } = answer;
+    const parts = payload === undefined ? [] : payload instanceof Uint8Array ? [payload] : [...payload];
+    const dataLength = parts.reduce((sum, part) => sum + part.length, 0);
+    if (dataLength <= head.dataLength || answer.flags !== undefined) {
+      return { parts: dataLength === 0 ? [] : parts, result, dataLength };
+    }
+    this.options.log.error(
+      { operation: nameOfOpcode(head.opcode), dataLength, room: head.dataLength },
+      'an answer is longer than the client asked for',
+    );
+    return { parts: [], result: Result.SYSTEM_ERROR, dataLength: 0 };
+  }
+}
+
+/** A request has a payload only with the WRITE flag, whatever its opcode (reference, section 1.4). */
+function payloadBytesOf(head: RequestHead): number {
+  return (head.flags & Flag.WRITE) === 0 ? 0 : head.dataLength;
+}

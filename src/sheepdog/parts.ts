@@ -1,0 +1,60 @@
+import type { Clock } from '../base/clock.js';
+import { sleep } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import type { Directory } from '../volume/directory.js';
+import type { Locks } from '../volume/locks.js';
+import type { VdiRecord } from '../volume/records.js';
+import type { VolumeManager } from '../volume/volume-manager.js';
+import { Unanswerable } from './operation.js';
+
+/** What the operations of the sheepdog door work with. */
+export interface DoorParts {
+  readonly cluster: ClusterNode;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+  readonly manager: VolumeManager;
+  readonly locks: Locks;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** What new volumes get when nothing is said. */
+  readonly defaults: () => { copies: number; blockSizeShift: number };
+  /** A call that is carried to the volume's owner where that is needed (control/version-calls.ts). */
+  readonly call: (method: string, params: object) => Promise<{ result: unknown; blob?: Uint8Array }>;
+}
+
+const RETRY_MS = 10;
+
+/** The record of a vid; one that this sheep has not seen is looked up afresh before it counts as missing. */
+export async function recordNow(parts: Pick<DoorParts, 'directory'>, vid: number): Promise<VdiRecord | undefined> {
+  const known = parts.directory.vdi(vid);
+  if (known !== undefined) return known;
+  await parts.directory.catchUp();
+  return parts.directory.vdi(vid);
+}
+
+/** The working version of its volume: what its clients may change. */
+export function isWorking(parts: Pick<DoorParts, 'directory'>, record: VdiRecord): boolean {
+  return record.state === 'live' && record.snapshotMs === 0 && parts.directory.line(record.line)?.vid === record.vid;
+}
+
+/**
+ * Troubles inside the cluster are waiting, never answers (reference, section 1.8): this goes on until there is an
+ * outcome. When this sheep stops, its client is sent away without one, and asks the next.
+ */
+export async function untilSettled<T>(parts: Pick<DoorParts, 'manager' | 'clock'>, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (parts.manager.stopped) throw new Unanswerable('this sheep stops');
+      if (!AppError.isCode(error, 'again', 'network', 'old-epoch', 'new-epoch', 'cluster-error')) {
+        if (AppError.isCode(error, 'shutdown')) throw new Unanswerable('this sheep stops');
+        throw error;
+      }
+    }
+    await sleep(parts.clock, RETRY_MS);
+  }
+}

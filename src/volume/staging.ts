@@ -1,0 +1,265 @@
+import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { Random } from '../base/random.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Membership } from '../cluster/membership.js';
+import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
+import { Commits } from './commits.js';
+import type { Directory, VersionName } from './directory.js';
+import type { Garbage } from './garbage.js';
+import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } from './records.js';
+import { freeVid } from './vids.js';
+import { VolumeDevice } from './volume-device.js';
+import { objectCount, readIndex, usageOf, VolumeIndex, writeHeader, writeInode } from './volume-index.js';
+import type { OwnedVolume } from './volume-manager.js';
+
+/** Versions being filled at a time, on this sheep. */
+const STAGED_MAX = 16;
+/** A version that nobody has written to for so long is given up: its client is gone. */
+const IDLE_MS = 60_000;
+const TRIES_MAX = 50;
+/** Images are this much longer than their file at most: clients of the sheepdog protocol know whole sectors only. */
+const SECTOR_BYTES = 512;
+
+export interface StagingOptions {
+  readonly cluster: ClusterNode;
+  readonly membership: Membership;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+  readonly garbage: Garbage;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** A version that is being filled and that nobody sees yet. */
+export interface Staged {
+  readonly id: string;
+  readonly name: string;
+  readonly record: VdiRecord;
+  /** Of a restored version: the snapshot it starts from. */
+  readonly base: VdiRecord | undefined;
+  readonly device: VolumeDevice;
+}
+
+interface Kept extends Staged {
+  lastUsedMs: number;
+}
+
+/** What is known of a version only when all of it is there. */
+export interface Finished {
+  readonly sizeBytes: number;
+  readonly usage: Usage;
+}
+
+/**
+ * Versions whose content arrives in many calls and that appear all at once when it is complete: images, restored
+ * backups (I-6). Until then each is a pending record and an inode with its index, which the sweep forgets together with
+ * its objects when this node dies; objects whose index entry was under way in that moment stay until the vid is used
+ * again. A client that goes away leaves a version that is given up after a while.
+ */
+export class Staging {
+  private readonly staged = new Map<string, Kept>();
+  private readonly commits: Commits;
+
+  constructor(private readonly options: StagingOptions) {
+    this.commits = new Commits(options);
+  }
+
+  /** An image of `sizeBytes`, or of at most that. Rejects with 'vdi-exists' when there is anything of this name. */
+  async beginImage(name: string, shape: Pick<VdiRecord, 'sizeBytes' | 'copies' | 'blockSizeShift'>) {
+    if (this.options.directory.lineOf(name) !== undefined) throw nameIsTaken();
+    const line = this.options.random.bytes(6).toString('hex');
+    const common = { line, tag: '', snapId: 1, parent: 0, snapshotMs: 0 };
+    const record = await this.reserve(name, (vid) => ({ ...common, ...shape, vid, root: vid }));
+    return this.open(name, record, undefined, new Uint32Array(objectCount(record)));
+  }
+
+  /** A new snapshot of a volume, which starts as a copy of `from`, one of its snapshots. */
+  async beginRestore(from: VersionName, sizeBytes: number | undefined): Promise<Staged> {
+    const { directory, cluster } = this.options;
+    const base = await directory.findNow(from);
+    const line = directory.line(base.line);
+    if (base.snapshotMs === 0 || line === undefined)
+      throw new AppError('invalid', 'only a snapshot is a base');
+    const { copies, blockSizeShift, root, snapId } = base;
+    const shape = { line: base.line, tag: '', snapId, parent: base.vid, root, copies, blockSizeShift };
+    const size = Math.max(base.sizeBytes, sizeBytes ?? 0);
+    const build = (vid: number) => ({ ...shape, vid, snapshotMs: 0, sizeBytes: size });
+    const record = await this.reserve(line.name, build, base);
+    const index = new Uint32Array(objectCount(record));
+    index.set(await readIndex(cluster.client, cluster.client.session(), base));
+    return this.open(line.name, record, base, index);
+  }
+
+  /** Rejects with 'missing' when it was given up meanwhile. */
+  get(id: string): Staged {
+    const found = this.staged.get(id);
+    if (found === undefined) throw new AppError('missing', 'this upload was given up; start again');
+    found.lastUsedMs = this.options.clock.nowMs();
+    return found;
+  }
+
+  /** The image appears, whole and durable. Rejects with 'vdi-exists' when the name was taken meanwhile. */
+  async publishImage(id: string, contentBytes: number, sha256: string): Promise<VdiRecord> {
+    const { clock } = this.options;
+    const staged = this.get(id);
+    const { record, name } = staged;
+    const sizeBytes = Math.ceil(contentBytes / SECTOR_BYTES) * SECTOR_BYTES;
+    if (sizeBytes > record.sizeBytes) throw new AppError('invalid', 'the image is longer than was said');
+    const image: ImageMark = { contentBytes, sha256 };
+    const { usage } = await this.finish(staged, sizeBytes);
+    const done: VdiRecord = { ...live(record), sizeBytes, createdMs: clock.wallMs(), usage, image };
+    const line: LineRecord = { id: done.line, name, vid: done.vid };
+    await writeHeader(this.options.cluster.client, this.session(), done, name);
+    const ok = await this.commits.try(
+      [same(record), { key: keys.name(name), exists: false }],
+      [
+        put(done),
+        { type: 'put', key: keys.name(name), value: line.id },
+        { type: 'put', key: keys.line(line.id), value: JSON.stringify(line) },
+      ],
+    );
+    if (!ok) throw nameIsTaken();
+    this.staged.delete(id);
+    return done;
+  }
+
+  /** Everything written is durable, and nothing is written any more. */
+  async finish(staged: Staged, sizeBytes: number): Promise<Finished> {
+    const { device, record } = staged;
+    return device.still(async () => {
+      device.end();
+      await device.flush();
+      return { sizeBytes, usage: usageOf(device.index.entries, record.vid) };
+    });
+  }
+
+  /**
+   * On the owner of the volume only: the pending version `vid` becomes its newest snapshot, and the volume goes on as it
+   * is (its number grows: the working version has the highest). Nothing of the working version is touched.
+   */
+  async attach(owned: OwnedVolume, vid: number, finished: Finished): Promise<VdiRecord> {
+    const { directory, clock } = this.options;
+    return owned.device.still(async () => {
+      const pending = directory.vdi(vid);
+      const base = pending && directory.vdi(pending.parent);
+      const line = directory.line(owned.line);
+      if (pending?.state !== 'pending' || pending.line !== owned.line || base === undefined || !line)
+        throw new AppError('again', 'what is to be restored is not known here yet');
+      if (base.state !== 'live') throw new AppError('no-tag', 'the base has been deleted meanwhile');
+      const current = owned.device.record;
+      const kept = { ...live(pending), ...finished, snapId: current.snapId };
+      const snapshot: VdiRecord = { ...kept, createdMs: clock.wallMs(), snapshotMs: clock.wallMs() };
+      const working: VdiRecord = { ...current, snapId: current.snapId + 1 };
+      await writeHeader(this.options.cluster.client, owned.session, snapshot, line.name);
+      await this.commits.must([same(current), same(pending), same(base)], [put(snapshot), put(working)]);
+      owned.device.continueAs(working);
+      await this.repeatInHeader(working, line.name);
+      return snapshot;
+    });
+  }
+
+  /** Its content is part of a volume now. */
+  attached(id: string): void {
+    this.staged.delete(id);
+  }
+
+  /** Gives up what was not published; its objects are freed. Does nothing when it was published after all. */
+  async abort(id: string): Promise<void> {
+    const found = this.staged.get(id);
+    if (found === undefined) return;
+    this.staged.delete(id);
+    found.device.end();
+    // Writes under way could make objects behind the back of what follows.
+    await found.device.still(async () => {});
+    await this.options.garbage.forgetPending(found.record);
+  }
+
+  private async open(name: string, record: VdiRecord, base: VdiRecord | undefined, index: Uint32Array) {
+    const { cluster, random } = this.options;
+    const { client } = cluster;
+    const session = this.session();
+    try {
+      // With its index from the start: whoever has to clean up finds the objects.
+      await writeInode(client, session, record, name, index);
+    } catch (error) {
+      await this.options.garbage.forgetPending(record).catch(() => {});
+      throw error;
+    }
+    const device = new VolumeDevice({
+      client,
+      session,
+      name,
+      record,
+      index: new VolumeIndex(client, session, record, index),
+      readOnly: false,
+      onReleased: () => {},
+    });
+    const id = random.bytes(8).toString('hex');
+    const staged: Kept = { id, name, record, base, device, lastUsedMs: this.options.clock.nowMs() };
+    this.staged.set(id, staged);
+    this.giveUpWhenIdle(staged);
+    return staged;
+  }
+
+  private giveUpWhenIdle(staged: Kept): void {
+    const { clock, log } = this.options;
+    clock.after(Math.max(1000, staged.lastUsedMs + IDLE_MS - clock.nowMs()), () => {
+      if (this.staged.get(staged.id) !== staged) return;
+      if (clock.nowMs() - staged.lastUsedMs < IDLE_MS) return this.giveUpWhenIdle(staged);
+      log.info({ name: staged.name }, 'an upload is given up: its client is gone');
+      this.abort(staged.id).catch((error) => {
+        log.warn({ err: AppError.from(error).message }, 'an upload that was given up is left to the sweep');
+      });
+    });
+  }
+
+  private async reserve(
+    name: string,
+    build: (vid: number) => Omit<VdiRecord, 'state' | 'maker' | 'createdMs'>,
+    base?: VdiRecord,
+  ): Promise<VdiRecord> {
+    const { directory, cluster, membership, clock } = this.options;
+    if (this.staged.size >= STAGED_MAX) throw new AppError('system', 'too many uploads at a time');
+    const maker = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
+    for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
+      const vid = freeVid(name, (v) => directory.vdi(v) !== undefined);
+      const record: VdiRecord = { ...build(vid), createdMs: clock.wallMs(), state: 'pending', maker };
+      const compares: Compare[] = [{ key: keys.vdi(vid), exists: false }];
+      if (base !== undefined) compares.push(same(base));
+      if (await this.commits.try(compares, [put(record)])) return record;
+    }
+    throw new AppError('again', 'no vid could be reserved');
+  }
+
+  /** The records are the truth: a header that stays behind is only old. */
+  private async repeatInHeader(record: VdiRecord, name: string): Promise<void> {
+    await writeHeader(this.options.cluster.client, this.session(), record, name).catch((error) => {
+      const fields = { vid: record.vid, err: AppError.from(error).message };
+      this.options.log.warn(fields, 'an inode keeps its old header');
+    });
+  }
+
+  private session() {
+    return this.options.cluster.client.session();
+  }
+}
+
+function nameIsTaken(): AppError {
+  return new AppError('vdi-exists', 'VDI exists already');
+}
+
+function live(record: VdiRecord): VdiRecord {
+  const { maker: _, ...rest } = record;
+  return { ...rest, state: 'live' };
+}
+
+function same(record: VdiRecord): Compare {
+  return { key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}
+
+function put(record: VdiRecord): Op {
+  return { type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}
