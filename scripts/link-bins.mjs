@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Links dog, collie and sheep into node_modules/.bin, so that `npx dog` works from the checkout. npm does this for
-// dependencies only, never for the package itself. Safe to run again.
+// Links dog, sheep and the other commands into node_modules/.bin, so that `npx dog` works from the checkout. npm does
+// this for dependencies only, never for the package itself. Safe to run again.
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';

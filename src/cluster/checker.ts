@@ -85,8 +85,8 @@ export class Checker {
 
   /**
    * Settling takes this node's content for the right one: it is told where to get a better one. Without any whole
-   * replica it gathers bad blocks of its own from the others; but it must have the object then, for what a primary lacks
-   * is removed everywhere. False: not to be repaired.
+   * replica it gathers bad blocks of its own from the others; but it must have the object then, for what a primary
+   * lacks is removed everywhere. False: not to be repaired.
    */
   private prepareRepair(context: EpochContext, address: ObjectAddress, { replicas }: ObjectCheck): boolean {
     const { node } = this;

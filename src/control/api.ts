@@ -250,6 +250,8 @@ export interface ControlProgress {
 export interface ControlCaller {
   /** By a unix socket, or from an address of this machine only. */
   readonly local: boolean;
+  /** Calls back once when the connection is gone: for what must not outlive its client. */
+  readonly onClose?: (listener: () => void) => void;
 }
 
 /** What the server side implements: checks its parameters itself (they come from the network). */

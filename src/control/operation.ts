@@ -38,7 +38,11 @@ async function call(request: Request, handler: ControlHandler, jsonBytesMax: num
     request.send({ result: Result.SUCCESS, payload, flags: CONTROL_MORE_FLAG });
   };
   try {
-    const caller = callerAt(request.client.address);
+    const { client } = request;
+    const caller = {
+      ...callerAt(client.address),
+      onClose: (listener: () => void) => client.onClose(listener),
+    };
     const answer = await handler.call(asked.method, asked.params ?? {}, blob, onProgress, caller);
     const parts: Uint8Array[] = [encodePayloadHead({ result: answer.result ?? {} })];
     if (answer.blob !== undefined && answer.blob.length > 0) parts.push(answer.blob);

@@ -2,7 +2,7 @@ import { AppError } from '../base/errors.js';
 import type { VdiRecord } from '../volume/records.js';
 import type { Staged, Staging } from '../volume/staging.js';
 import type { OwnedVolume } from '../volume/volume-manager.js';
-import type { ControlResult, VdiInfo } from './api.js';
+import type { ControlCaller, ControlResult, VdiInfo } from './api.js';
 import * as check from './params.js';
 
 export interface StagedCallsOptions {
@@ -26,15 +26,16 @@ export class StagedCalls {
     method: string,
     fields: check.Fields,
     blob: Uint8Array,
+    caller: ControlCaller | undefined,
   ): Promise<{ result: unknown } | undefined> {
     const { staging } = this.options;
     switch (method) {
       case 'image.begin':
-        return { result: await this.beginImage(fields) };
+        return { result: await this.beginImage(fields, caller) };
       case 'image.commit':
         return { result: await this.commitImage(fields) };
       case 'restore.begin':
-        return { result: await this.beginRestore(fields) };
+        return { result: await this.beginRestore(fields, caller) };
       case 'restore.commit':
         return { result: await this.commitRestore(staging.get(idOf(fields)), fields) };
       case 'stage.write':
@@ -50,7 +51,10 @@ export class StagedCalls {
     }
   }
 
-  private async beginImage(fields: check.Fields): Promise<ControlResult<'image.begin'>> {
+  private async beginImage(
+    fields: check.Fields,
+    caller: ControlCaller | undefined,
+  ): Promise<ControlResult<'image.begin'>> {
     const { defaults, staging } = this.options;
     const blockSizeShift = check.checkBlockSizeShift(fields.blockSizeShift) ?? defaults().blockSizeShift;
     const sizeBytes =
@@ -62,7 +66,8 @@ export class StagedCalls {
           );
     const copies = fields.copies === undefined ? defaults().copies : check.checkCopies(fields.copies);
     const name = check.checkName(fields.name);
-    const { id } = await staging.beginImage(name, { sizeBytes, copies, blockSizeShift });
+    const shape = { sizeBytes, copies, blockSizeShift };
+    const { id } = await this.begin(caller, () => staging.beginImage(name, shape));
     return { id };
   }
 
@@ -76,10 +81,30 @@ export class StagedCalls {
     return describe(await staging.publishImage(idOf(fields), contentBytes, sha256));
   }
 
-  private async beginRestore(fields: check.Fields): Promise<ControlResult<'restore.begin'>> {
+  /** An upload ends with its client's connection. */
+  private async begin(caller: ControlCaller | undefined, work: () => Promise<Staged>): Promise<Staged> {
+    const { staging } = this.options;
+    let isGone = false;
+    let staged: Staged | undefined;
+    // When the cluster does not answer now, the sweep finds it, at the latest after the end of this sheep.
+    const giveUp = () => staged && staging.abort(staged.id).catch(() => {});
+    caller?.onClose?.(() => {
+      isGone = true;
+      void giveUp();
+    });
+    staged = await work();
+    if (isGone) await giveUp();
+    return staged;
+  }
+
+  private async beginRestore(
+    fields: check.Fields,
+    caller: ControlCaller | undefined,
+  ): Promise<ControlResult<'restore.begin'>> {
     const ref = check.checkVdiRef(fields);
     const wanted = check.checkOptionalInteger(fields.sizeBytes, 'sizeBytes', 1, Number.MAX_SAFE_INTEGER);
-    const { id, record } = await this.options.staging.beginRestore(ref, wanted);
+    const { staging } = this.options;
+    const { id, record } = await this.begin(caller, () => staging.beginRestore(ref, wanted));
     return { id, sizeBytes: record.sizeBytes, blockSizeShift: record.blockSizeShift };
   }
 

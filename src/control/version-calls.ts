@@ -3,8 +3,8 @@ import type { Directory } from '../volume/directory.js';
 import type { OwnedVolume } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { VID_COUNT } from '../wire/oid.js';
-import { TAG_BYTES_MAX } from './params.js';
 import * as check from './params.js';
+import { TAG_BYTES_MAX } from './params.js';
 
 /** Entries of one answer: a whole index fits into one message between two sheep. */
 const ENTRIES_MAX = check.OBJECTS_PER_VDI_MAX;
@@ -51,7 +51,10 @@ export class VersionCalls {
       case 'version.next':
         return { result: { vid: await this.next(owned, fields) } };
       case 'version.forget': {
-        const record = await this.service.forget({ name: check.checkText(fields.name, 'name', check.NAME_BYTES_MAX) }, owned);
+        const record = await this.service.forget(
+          { name: check.checkText(fields.name, 'name', check.NAME_BYTES_MAX) },
+          owned,
+        );
         this.service.freeLater(record.vid);
         return { result: { vid: record.vid } };
       }
@@ -60,10 +63,11 @@ export class VersionCalls {
     }
   }
 
-  /** A snapshot has no owner: any sheep deletes it. Its room is freed afterwards. */
+  /** A snapshot (or, without a snapId, an image) has no owner: any sheep deletes it. Its room is freed afterwards. */
   async forgetSnapshot(fields: check.Fields): Promise<{ result: unknown }> {
     const name = check.checkText(fields.name, 'name', check.NAME_BYTES_MAX);
-    const record = await this.service.forget({ name, snapId: check.checkSnapId(fields.snapId) }, undefined);
+    const which = fields.snapId === undefined ? { name } : { name, snapId: check.checkSnapId(fields.snapId) };
+    const record = await this.service.forget(which, undefined);
     this.service.freeLater(record.vid);
     return { result: { vid: record.vid } };
   }

@@ -1,17 +1,18 @@
 import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
+import { CheckMode } from '../cluster/checker.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { addressIn, type Directory } from '../volume/directory.js';
-import { keys, type Usage, type VdiRecord } from '../volume/records.js';
-import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
 import type { Locks } from '../volume/locks.js';
+import { keys, type Usage, type VdiRecord } from '../volume/records.js';
 import type { Staging } from '../volume/staging.js';
+import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
 import type { OwnedVolume, VolumeManager } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
 import { emptyMessage, PeerType } from '../wire/peer-message.js';
-import type { ControlProgress, NodeInfo, VdiInfo } from './api.js';
+import type { ControlCaller, ControlProgress, NodeInfo, VdiInfo } from './api.js';
 import { CheckCalls, type CheckCallsOptions } from './check-calls.js';
 import { decodePayload, encodePayloadHead } from './frame.js';
 import { LockCalls } from './lock-calls.js';
@@ -69,6 +70,7 @@ export class VolumeCalls {
     params: unknown,
     blob: Uint8Array,
     onProgress: OnProgress,
+    caller?: ControlCaller,
   ): Promise<CallResult | undefined> {
     const fields = check.checkFields(params);
     if (method === 'version.forgetSnapshot') return this.versionCalls.forgetSnapshot(fields);
@@ -127,7 +129,8 @@ export class VolumeCalls {
         return { result: this.ownUsage(check.checkName(fields.line, 'line')) };
       default:
         return (
-          (await this.checks.call(method, fields, onProgress)) ?? this.stagedCalls.call(method, fields, blob)
+          (await this.checks.call(method, fields, onProgress)) ??
+          this.stagedCalls.call(method, fields, blob, caller)
         );
     }
   }
@@ -303,11 +306,18 @@ export class VolumeCalls {
     const oid = index < 0 ? inodeOid(record.vid) : dataOid(vid === 0 ? record.vid : vid, index);
     const view = cluster.objects.context?.view;
     if (view === undefined) throw new AppError('wait-for-join', 'the node is not in the cluster yet');
-    const placement = view.locate(addressIn(record, oid));
+    const address = addressIn(record, oid);
+    const placement = view.locate(address);
+    const { client } = cluster;
+    const there = new Set<string>();
+    if (placement.serving.length > 0) {
+      const { replicas } = await client.check(client.session(), address, CheckMode.existence);
+      for (const { nodeId, state } of replicas) if (state === 'good') there.add(nodeId);
+    }
     const holders = placement.holders.map((id) => {
       const node = nodes().find((n) => n.id === id);
       const serving = placement.serving.includes(id);
-      return { host: node?.host ?? '', port: node?.port ?? 0, present: vid !== 0 && serving, serving };
+      return { host: node?.host ?? '', port: node?.port ?? 0, present: there.has(id), serving };
     });
     return { oid: formatOid(oid), vid, holders };
   }

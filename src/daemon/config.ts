@@ -6,6 +6,8 @@ import { isOriginalCommandLine, type OriginalStart, parseOriginalArguments } fro
 /** What a sheep is started with. Ports are TCP; 0 asks the system for any, -1 leaves the door out. */
 export interface SheepConfig {
   readonly dir: string;
+  /** Where the store lies when it is not in `dir`. */
+  readonly disk?: string;
   readonly coordinator: string;
   /** Address of the TCP doors, and the one told to others unless `advertise` names another. */
   readonly host: string;
@@ -41,6 +43,7 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
       'The storage daemon: keeps replicas of objects and serves volumes. `dog cluster up` starts it for you.',
     )
     .requiredOption('--dir <path>', 'directory of this sheep: identity and store')
+    .option('--disk <path>', 'directory of the store, on a disk of its own (default: that of --dir)')
     .requiredOption('--coordinator <path>', 'directory that all sheep of this host share')
     .option('--host <address>', 'address of all TCP doors', '127.0.0.1')
     .option('--advertise <address>', 'address told to the others (default: that of --host)')

@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { within } from '../nbd/within.js';
@@ -13,6 +14,8 @@ import {
 } from './handover-message.js';
 import { type DoorName, doorNames } from './handover-sockets.js';
 
+export type Adopt = (socket: Socket, unread: Buffer, silent: boolean) => void;
+
 /** It has nothing left to do. */
 const PREDECESSOR_ENDS_MS = 10_000;
 
@@ -23,6 +26,7 @@ export class Heir {
     this.goesOn = resolve;
   });
   private alone = false;
+  private adopt: Adopt = (socket) => socket.destroy();
   private isAlone: () => void = () => {};
   private readonly predecessorEnded = new Promise<void>((resolve) => {
     this.isAlone = resolve;
@@ -33,10 +37,14 @@ export class Heir {
     readonly lock: number,
     readonly sockets: ReadonlyMap<DoorName, number>,
   ) {
-    process.on('message', (message) => {
-      if (isHandoverMessage(message) && message.handover === 'go') {
+    process.on('message', (message, handle) => {
+      if (!isHandoverMessage(message)) return;
+      if (message.handover === 'go') {
         this.alone = true;
         this.goesOn();
+      } else if (message.handover === 'connection' && handle instanceof Socket) {
+        const { unread, silent } = message;
+        this.adopt(handle, Buffer.from(unread, 'base64'), silent);
       }
     });
     process.on('disconnect', () => {
@@ -86,8 +94,9 @@ export class Heir {
     return this.allowed;
   }
 
-  /** This process serves; resolves when the predecessor has ended. */
-  async serving(): Promise<void> {
+  /** This process serves, and goes on with connections, too; resolves when the predecessor has ended. */
+  async serving(adopt: Adopt): Promise<void> {
+    this.adopt = adopt;
     tell({ handover: 'serving' });
     await within(systemClock, PREDECESSOR_ENDS_MS, this.predecessorEnded);
   }

@@ -5,6 +5,7 @@
  *   new -> old   ready          the program is loaded and its configuration read; nothing of the store was touched
  *   old -> new   go             volumes, store and lease are given up: go on
  *   new -> old   serving        it serves, and has written the pid file: the old process may end
+ *   old -> new   connection     one connection of a client, as a handle, with what was read from it too soon (base64)
  *   new -> old   failed, why    in place of ready or serving; the process ends
  *
  * A channel that breaks before `go` ends the new process; after `go` it serves alone.
@@ -25,9 +26,12 @@ export interface Inheritance {
 
 export type HandoverMessage =
   | { readonly handover: 'ready' | 'go' | 'serving' }
+  | { readonly handover: 'connection'; readonly unread: string; readonly silent: boolean }
   | { readonly handover: 'failed'; readonly why: string };
+
+const kinds: ReadonlySet<string> = new Set(['ready', 'go', 'serving', 'connection', 'failed']);
 
 export function isHandoverMessage(value: unknown): value is HandoverMessage {
   const kind = (value as { handover?: unknown } | null)?.handover;
-  return kind === 'ready' || kind === 'go' || kind === 'serving' || kind === 'failed';
+  return typeof kind === 'string' && kinds.has(kind);
 }

@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
+import { within } from '../nbd/within.js';
+import { carrier, type Detached } from './handover-connections.js';
 import {
   type HandoverMessage,
   INHERITANCE_VARIABLE,
@@ -14,6 +17,7 @@ import type { DoorName } from './handover-sockets.js';
 const READY_DEADLINE_MS = 30_000;
 /** Opening the store and joining again. Past it the old process takes everything back. */
 const SERVING_DEADLINE_MS = 60_000;
+const GIVE_DEADLINE_MS = 5_000;
 const KILL_DEADLINE_MS = 10_000;
 const ERROR_TEXT_BYTES_MAX = 2000;
 /** Descriptors 0 to 2 and the channel come first. */
@@ -78,6 +82,23 @@ export class Successor {
   async goOn(): Promise<void> {
     if (this.child.connected) this.child.send({ handover: 'go' } satisfies HandoverMessage, () => {});
     await this.wait('serving', SERVING_DEADLINE_MS);
+  }
+
+  /** Passes connections on; those that cannot be are closed. To be called once it serves. */
+  async give(connections: readonly Detached[]): Promise<void> {
+    const sent = connections.map(({ fd, unread, silent }) => {
+      const socket = carrier({ fd });
+      const message: HandoverMessage = {
+        handover: 'connection',
+        unread: unread.toString('base64'),
+        silent,
+      };
+      return new Promise<void>((resolve) => {
+        if (this.child.connected) this.child.send(message, socket, {}, () => resolve());
+        else resolve();
+      });
+    });
+    await within(systemClock, GIVE_DEADLINE_MS, Promise.all(sent));
   }
 
   /** Resolves when the process is gone: it may hold the store. */

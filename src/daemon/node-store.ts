@@ -11,16 +11,17 @@ import { loadIdentity, noteStore } from './identity.js';
 
 /**
  * Each format of a cluster has a store of its own; those of earlier formats go, those of other clusters are refused.
+ * `dir` has the sheep's identity, `disk` its stores.
  */
 export async function openNodeStore(
-  dir: string,
+  { dir, disk }: { dir: string; disk: string },
   nodeId: string,
   bootId: string,
   formatId: string,
   former: readonly string[],
   log: Logger,
 ): Promise<ObjectStore> {
-  const stores = join(dir, 'store');
+  const stores = join(disk, 'store');
   for (const name of existsSync(stores) ? readdirSync(stores) : []) {
     if (name === formatId) continue;
     if (!former.includes(name)) {

@@ -78,7 +78,7 @@ function originalCommand(): Command {
     .description(
       "The storage daemon, with the original's options. `dog cluster up` starts a cluster for you.",
     )
-    .argument('[meta]', 'directory of this sheep: identity, store, log, sockets')
+    .argument('[meta[,disk]]', 'directory of this sheep: identity, log, sockets; and where its objects lie')
     .version('Sheepfold daemon version 0.1.0', '-v, --version', 'print the version')
     .option('-b, --bindaddr <ip>', 'address of all TCP doors (default: 127.0.0.1)')
     .option('-c, --cluster <driver>', 'local[:DIR]: all sheep of this host that name the same', 'local')
@@ -113,7 +113,7 @@ function configOf(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): SheepConfig {
-  const dir = metaDirectory(paths);
+  const { dir, disk } = directories(paths);
   const port = portNumber(options.port);
   const host = address(options.bindaddr, 'bind address') ?? address(options.myaddr, 'address') ?? '127.0.0.1';
   const advertise = address(options.myaddr, 'address') ?? (isWildcard(host) ? '127.0.0.1' : host);
@@ -122,6 +122,7 @@ function configOf(
   const vnodes = options.vnodes === undefined ? 128 : count(options.vnodes, 'number of vnodes', 1, 65535);
   return {
     dir,
+    ...(disk !== undefined && { disk }),
     coordinator: join(localDirectory, 'coordinator'),
     host,
     ...(advertise !== host && { advertise }),
@@ -145,10 +146,13 @@ function configOf(
   };
 }
 
-function metaDirectory(paths: string): string {
+/** The first path is for identity, log and sockets; objects are on the others, or with it when there are none. */
+function directories(paths: string): { dir: string; disk?: string } {
   const [meta, ...disks] = paths.split(',').filter((path) => path !== '');
   if (meta === undefined) throw usage(`no directory in '${paths}'`);
-  if (disks.length === 0) return resolve(meta);
+  const [disk] = disks;
+  if (disk === undefined) return { dir: resolve(meta) };
+  if (disks.length === 1) return { dir: resolve(meta), disk: resolve(disk) };
   throw usage(
     `several disks in one sheep (${disks.join(', ')}) are not available yet: ` +
       'start one sheep for each disk, each with a port of its own',

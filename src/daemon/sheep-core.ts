@@ -10,7 +10,13 @@ import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
 import type { Mutants } from '../cluster/object-node.js';
 import type { ClusterView } from '../cluster/view.js';
-import type { ClusterInfo, ControlHandler, ControlProgress, NodeDoors } from '../control/api.js';
+import type {
+  ClusterInfo,
+  ControlCaller,
+  ControlHandler,
+  ControlProgress,
+  NodeDoors,
+} from '../control/api.js';
 import {
   ClusterCalls,
   type ClusterConfig,
@@ -220,13 +226,14 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     params: unknown,
     blob: Uint8Array,
     onProgress: (progress: ControlProgress) => void,
+    caller?: ControlCaller,
   ): Promise<{ result: unknown; blob?: Uint8Array }> {
     await this.opened();
     if (this.stopping) throw new AppError('shutdown', 'System is shutting down');
     const done =
       (await this.clusterCalls.call(method, params)) ??
       this.nodeCalls.call(method, params) ??
-      (await this.ready().calls.call(method, params, blob, onProgress));
+      (await this.ready().calls.call(method, params, blob, onProgress, caller));
     if (done === undefined) throw new AppError('not-supported', `control method ${method} is not known here`);
     return done;
   }

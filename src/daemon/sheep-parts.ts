@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
-import { systemClock } from '../base/clock.js';
+import { sleep, systemClock } from '../base/clock.js';
 import type { LogControl, Logger } from '../base/log.js';
 import { systemRandom } from '../base/random.js';
 import type { ControlHandler } from '../control/api.js';
@@ -10,15 +11,21 @@ import { listenNbd } from '../nbd/listen.js';
 import { createNbdServer, type NbdServer } from '../nbd/server.js';
 import type { NbdTlsOptions } from '../nbd/tls.js';
 import { TcpTransport } from '../net/tcp-transport.js';
+import type { SheepdogServer } from '../sheepdog/server.js';
 import type { SheepConfig } from './config.js';
 import { FrontDoor } from './front-door.js';
-import { createSheepdogServer } from './sheepdog-door.js';
+import type { Detached } from './handover-connections.js';
 import type { ListeningSockets } from './handover-sockets.js';
 import { listenHttp } from './http.js';
 import { readBootId, readHostId } from './identity.js';
 import { Metrics } from './metrics.js';
 import { openNodeStore } from './node-store.js';
 import { SheepCore, type SheepOptions } from './sheep-core.js';
+import { createSheepdogServer } from './sheepdog-door.js';
+
+/** How long the end of a sheep waits for answers on the sheepdog port. */
+const DRAIN_MS = 2000;
+const DRAIN_LOOK_MS = 2;
 
 export interface PartsOptions {
   readonly config: SheepConfig;
@@ -36,8 +43,13 @@ export interface PartsOptions {
 export interface SheepParts {
   /** Doors, then settings, store and registration; requests that come earlier wait. */
   start(): Promise<void>;
-  /** Answers what is in flight, gives up volumes, store and lease. The sockets go on listening, unattended. */
-  close(): Promise<void>;
+  /**
+   * Answers what is in flight, gives up volumes, store and lease. The sockets go on listening, unattended. For a
+   * `handover`, connections that can do without this process are not closed but returned.
+   */
+  close(reason?: 'end' | 'handover'): Promise<Detached[]>;
+  /** Goes on with such a connection. */
+  adopt(socket: Socket, unread: Buffer, silent: boolean): void;
 }
 
 export function openCoordinator(config: SheepConfig, log: Logger): Promise<Coordinator> {
@@ -49,6 +61,7 @@ export function openCoordinator(config: SheepConfig, log: Logger): Promise<Coord
 export function assembleParts(options: PartsOptions): SheepParts {
   const { config, nodeId, logControl, coordinator, sockets } = options;
   const log = logControl.logger;
+  const disk = config.disk ?? config.dir;
   const transport = new TcpTransport();
   const bootId = readBootId();
   let metrics: Metrics | undefined;
@@ -60,9 +73,10 @@ export function assembleParts(options: PartsOptions): SheepParts {
     random: systemRandom,
     log,
     leaseTtlMs: config.leaseTtlMs,
-    openStore: (formatId, former) => openNodeStore(config.dir, nodeId, bootId, formatId, former, log),
+    openStore: (formatId, former) =>
+      openNodeStore({ dir: config.dir, disk }, nodeId, bootId, formatId, former, log),
     onEnd: options.onEnd,
-    host: { storePath: (formatId) => join(config.dir, 'store', formatId), log: logControl },
+    host: { storePath: (formatId) => join(disk, 'store', formatId), log: logControl },
     counters: async () => metrics?.counters() ?? {},
     doors: {
       nbdPort: Math.max(0, config.nbdPort),
@@ -100,13 +114,17 @@ export function assembleParts(options: PartsOptions): SheepParts {
       await doors.open();
       await core.start();
     },
-    async close() {
+    adopt: (socket, unread, silent) => door.adopt(socket, unread, silent),
+    async close(reason = 'end') {
       await doors.stopAccepting();
-      await nbd.close();
+      // Before the core refuses anything: an error would reach a guest, a lost connection only reconnects.
+      const connections = reason === 'handover' ? door.detach(DRAIN_MS) : Promise.resolve([]);
+      await Promise.all([nbd.close(), connections.then(() => drain(server))]);
       await core.stop();
       door.close();
       await transport.close();
       await coordinator.close();
+      return connections;
     },
   };
 }
@@ -115,6 +133,13 @@ function selfOf(config: SheepConfig, id: string): Omit<SheepOptions['self'], 'bo
   const { host, advertise, port, nbdPort, httpPort, zone, vnodes } = config;
   const place = { host: advertise ?? host, port, nbdPort, httpPort, zone, vnodes };
   return { id, ...place, hostId: readHostId(), pid: process.pid };
+}
+
+/** Ends every connection of the sheepdog port with its answers given, as far as they come soon. */
+async function drain(server: SheepdogServer): Promise<void> {
+  const endMs = systemClock.nowMs() + DRAIN_MS;
+  server.close();
+  while (server.size > 0 && systemClock.nowMs() < endMs) await sleep(systemClock, DRAIN_LOOK_MS);
 }
 
 /** The servers of all doors, opened and closed together. */

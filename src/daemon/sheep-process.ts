@@ -3,6 +3,7 @@ import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { type LogControl, type Logger, openLog } from '../base/log.js';
 import type { SheepConfig } from './config.js';
+import { attach, type Detached } from './handover-connections.js';
 import type { Heir } from './handover-heir.js';
 import { ListeningSockets } from './handover-sockets.js';
 import { Successor } from './handover-successor.js';
@@ -72,7 +73,7 @@ class SheepProcess implements RunningSheep {
       const parts = await this.assemble();
       await heir.waitForGo();
       await this.open(parts);
-      await heir.serving();
+      await heir.serving((socket, unread, silent) => parts.adopt(socket, unread, silent));
     }
     this.upgradeCall.serving = true;
     const { port, nbdPort, httpPort } = config;
@@ -122,10 +123,12 @@ class SheepProcess implements RunningSheep {
     return parts;
   }
 
-  private async open(assembled?: SheepParts): Promise<void> {
-    this.parts = assembled ?? (await this.assemble());
-    await this.parts.start();
+  private async open(assembled?: SheepParts): Promise<SheepParts> {
+    const parts = assembled ?? (await this.assemble());
+    this.parts = parts;
+    await parts.start();
     if (this.config.pidFile) writeFileSync(this.config.pidFile, `${process.pid}\n`);
+    return parts;
   }
 
   private pidIsOurs(): boolean {
@@ -166,27 +169,30 @@ class SheepProcess implements RunningSheep {
     this.log.info({ pid: successor.pid }, 'handing over to the new process');
     const { parts } = this;
     this.parts = undefined;
+    let connections: Detached[] = [];
     try {
       await sleep(systemClock, ANSWER_LEAVES_MS);
-      await parts?.close();
+      connections = (await parts?.close('handover')) ?? [];
       await successor.goOn();
+      await successor.give(connections);
     } catch (error) {
       this.log.error(
         { err: AppError.from(error).message },
         'the new process failed; going on with the old one',
       );
-      await this.takeBack(successor);
+      await this.takeBack(successor, connections);
       throw error;
     }
-    this.log.info({ pid: successor.pid }, 'handed over');
+    this.log.info({ pid: successor.pid, connections: connections.length }, 'handed over');
     if (this.stopping !== undefined) successor.passOn('SIGTERM');
     this.end(0);
   }
 
-  private async takeBack(successor: Successor): Promise<void> {
+  private async takeBack(successor: Successor, connections: readonly Detached[]): Promise<void> {
     try {
       await successor.kill();
-      await this.open();
+      const parts = await this.open();
+      for (const one of connections) parts.adopt(attach(one), one.unread, one.silent);
     } catch (error) {
       this.log.error({ err: AppError.from(error).message }, 'this sheep cannot go on either');
       this.end(1);

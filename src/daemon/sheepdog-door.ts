@@ -41,7 +41,15 @@ export function createSheepdogServer(options: SheepdogDoorOptions): SheepdogServ
   const volumesOf = (inner: Inner): Operations => {
     const defaults = () => ({ copies: core.defaultCopies, blockSizeShift: inner.config.blockSizeShift });
     const silentFrom = (address: string) => server.silentFrom(address);
-    return volumeOperations({ ...inner, coordinator: core.coordinator, clock, log, defaults, call, silentFrom });
+    return volumeOperations({
+      ...inner,
+      coordinator: core.coordinator,
+      clock,
+      log,
+      defaults,
+      call,
+      silentFrom,
+    });
   };
   const operations = (): Operations => {
     const inner = core.parts;

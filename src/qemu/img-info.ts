@@ -6,8 +6,8 @@ import { formatSize } from './sizes.js';
 import { snapshotTable } from './snapshot-table.js';
 
 /**
- * `info`: the real tool's answer, with what only a sheep knows: the room a volume takes and its snapshots. A volume that
- * holds an image of another format has the snapshots of that format, as ever.
+ * `info`: the real tool's answer, with what only a sheep knows: the room a volume takes and its snapshots. A volume
+ * that holds an image of another format has the snapshots of that format, as ever.
  */
 export async function info(run: ImgRun, line: CommandLine): Promise<number> {
   if (line.operands.length !== 1) return run.asItIs();

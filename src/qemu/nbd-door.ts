@@ -4,8 +4,8 @@ import { HOST_DEFAULT, type SheepServer } from './name.js';
 import { ToolError } from './tool-error.js';
 
 /**
- * Where the real tool finds a volume: an export of the sheep that was named. The unix socket is taken when the sheep
- * is on this host, as it is faster and needs no TLS of its own in most places; the name a user wrote decides which host.
+ * Where the real tool finds a volume: an export of the sheep that was named. The unix socket is taken when the sheep is
+ * on this host, as it is faster; the name that a user wrote decides which host that is.
  */
 export type NbdServer = { readonly host: string; readonly port: number } | { readonly path: string };
 

@@ -11,6 +11,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function findRealTool(tool: string, env: Environment): string {
   const named = env[toolVariable(tool)];
   if (named !== undefined && named !== '') return named;
+  if (tool.includes('/')) return tool;
   for (const directory of (env.PATH ?? '').split(delimiter)) {
     const path = join(directory === '' ? '.' : directory, tool);
     if (isProgram(path) && !isWrapper(path)) return path;

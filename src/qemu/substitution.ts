@@ -24,6 +24,8 @@ export class Substitutions {
     let done = '';
     let at = 0;
     for (const match of this.pairs.length === 0 ? [] : text.matchAll(this.pattern())) {
+      // The text may go on to be a longer one that begins alike.
+      if (!isEnd && this.beginsLonger(text.slice(match.index))) break;
       done += text.slice(at, match.index) + this.pairs.find(([from]) => from === match[0])![1];
       at = match.index + match[0].length;
     }
@@ -39,17 +41,21 @@ export class Substitutions {
     return new RegExp(this.pairs.map(([from]) => from.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|'), 'g');
   }
 
+  private beginsLonger(rest: string): boolean {
+    return this.pairs.some(([from]) => from.length > rest.length && from.startsWith(rest));
+  }
+
   /** How many characters at the end may begin a match. */
   private beginningAtEnd(text: string): number {
     const longest = this.pairs[0]?.[0].length ?? 0;
     for (let length = Math.min(longest - 1, text.length); length > 0; length--) {
       const end = text.slice(text.length - length);
-      if (this.pairs.some(([from]) => from.startsWith(end))) return length;
+      if (this.beginsLonger(end)) return length;
     }
     return 0;
   }
 
-  /** A filter for a stream of output: progress and prompts pass at once, as far as they can be no beginning of a name. */
+  /** A filter for a stream of output. Progress and prompts pass at once: they are no beginning of a name. */
   stream(): Transform {
     let rest = '';
     const decoder = new TextDecoder();

@@ -10,7 +10,7 @@ export interface Uri {
   readonly port: number;
   /** Decoded, with its leading slash; '' when there is none. */
   readonly path: string;
-  /** Decoded, in their order. A name without `=` counts for nothing, as in QEMU. */
+  /** Decoded, in their order; a name without `=` has the value ''. */
   readonly query: readonly (readonly [name: string, value: string])[];
   /** Decoded; undefined when there is no `#`. */
   readonly fragment: string | undefined;
@@ -49,9 +49,9 @@ export function parseUri(text: string): Uri | undefined {
 function parseQuery(text: string): (readonly [string, string])[] {
   return text
     .split(/[&;]/)
-    .filter((part) => part.indexOf('=') > 0)
+    .filter((part) => part !== '' && !part.startsWith('='))
     .map((part) => {
-      const at = part.indexOf('=');
+      const at = part.includes('=') ? part.indexOf('=') : part.length;
       return [decode(part.slice(0, at)), decode(part.slice(at + 1))] as const;
     });
 }

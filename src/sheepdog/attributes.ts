@@ -28,7 +28,8 @@ export class Attributes {
 
   /** A range of an attribute object. */
   async read(oid: bigint, offset: number, length: number): Promise<Uint8Array> {
-    if (offset + length > attribute.sizeBytes) throw new AppError('invalid', 'the range is outside of the object');
+    if (offset + length > attribute.sizeBytes)
+      throw new AppError('invalid', 'the range is outside of the object');
     const hash = vidOf(oid);
     for (const line of this.parts.directory.lines()) {
       if (sdHashVdi(line.name) !== hash) continue;
@@ -51,7 +52,8 @@ export class Attributes {
     if (asked.tag !== '' || snapId !== 0) {
       throw new AppError('not-supported', 'attributes belong to a volume with all its snapshots');
     }
-    if (asked.valueLength > ATTR_VALUE_BYTES || asked.key === '') throw new AppError('invalid', 'no such attribute');
+    if (asked.valueLength > ATTR_VALUE_BYTES || asked.key === '')
+      throw new AppError('invalid', 'no such attribute');
     const record = await this.parts.directory.findNow({ name: asked.name });
     const line = this.parts.directory.line(record.line)!;
     await this.change(line, asked.key, asked.value.subarray(0, asked.valueLength), request.flags);

@@ -2,11 +2,13 @@ import type { Duplex } from 'node:stream';
 import { AssertionError } from '../base/assert.js';
 import type { BudgetWaiter, ByteBudget } from '../base/byte-budget.js';
 import { ByteQueue } from '../base/byte-queue.js';
+import type { Clock } from '../base/clock.js';
 import { AppError, errorKinds } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { commonHeader, HEADER_BYTES, RESULT_OFFSET } from '../wire/headers.js';
 import { Flag, nameOfOpcode, Result } from '../wire/sheepdog.js';
 import { type Answer, type Client, type Operation, type Request, Unanswerable } from './operation.js';
+import { beginsWithRepetition, QuietStart } from './quiet-start.js';
 
 export interface ConnectionLimits {
   /** Requests at work on one connection; further ones stay in the socket. QEMU has a few hundred in flight. */
@@ -37,6 +39,7 @@ interface Pending {
 
 export interface ConnectionOptions extends ConnectionLimits {
   readonly log: Logger;
+  readonly clock: Clock;
   /** Current epoch of the cluster, for the answers' headers. */
   readonly epoch: () => number;
   /** Bytes that requests of all connections may hold. */
@@ -64,9 +67,10 @@ export class Connection implements Client, BudgetWaiter {
   private held = 0;
   /** The request whose payload is being collected, and what will answer it. */
   private pending: Pending | undefined;
+  private quiet: QuietStart | undefined;
   private dropBytes = 0;
-  /** Only falls: reading, then finishing (no more requests), then dead. */
-  private state: 'reading' | 'finishing' | 'dead' = 'reading';
+  /** Only falls: reading, then settling or finishing (no more requests), then dead. */
+  private state: 'reading' | 'settling' | 'finishing' | 'dead' = 'reading';
 
   constructor(
     private readonly socket: Duplex,
@@ -81,6 +85,7 @@ export class Connection implements Client, BudgetWaiter {
   start(firstChunk: Buffer): void {
     this.socket.on('data', (chunk: Buffer) => {
       this.progress++;
+      this.quiet?.heard();
       this.received.push(chunk);
       this.advance();
     });
@@ -116,9 +121,24 @@ export class Connection implements Client, BudgetWaiter {
     this.socket.destroy();
   }
 
+  /** Takes no more requests and answers those at work, so that somebody else can go on with the socket. */
+  settle(): void {
+    if (this.state === 'reading') this.state = 'settling';
+  }
+
+  /** What was read beyond the last request; undefined while requests are at work or answers have not left. */
+  get unread(): Buffer | undefined {
+    if (this.state !== 'settling' || this.inFlight > 0 || this.socket.writableLength > 0) return undefined;
+    // The rest of a payload that nobody wants cannot be told from a request.
+    if (this.dropBytes > 0) return undefined;
+    const { received, pending } = this;
+    const rest = received.take(received.length)!;
+    return pending === undefined ? rest : Buffer.concat([pending.header, rest]);
+  }
+
   /** Takes no more requests, answers those at work, then ends. */
   finish(): void {
-    if (this.state !== 'reading') return;
+    if (this.state !== 'reading' && this.state !== 'settling') return;
     this.state = 'finishing';
     this.received.drop(this.received.length);
     if (this.inFlight === 0) this.end();
@@ -141,6 +161,10 @@ export class Connection implements Client, BudgetWaiter {
   /** Takes whole requests out of what was received, until something is missing or a limit says wait. */
   private advance(): void {
     if (this.state === 'dead') return;
+    if (this.state === 'settling') {
+      this.socket.pause();
+      return;
+    }
     let wait = false;
     while (this.state === 'reading') {
       wait = this.inFlight >= this.options.inFlightMax || this.socket.writableNeedDrain;
@@ -182,6 +206,7 @@ export class Connection implements Client, BudgetWaiter {
 
   private onHeader(header: Buffer): void {
     const head = commonHeader.decode(header);
+    if (this.silent && beginsWithRepetition(head)) this.quiet = new QuietStart(this.options.clock);
     this.silent = false;
     const operation = this.options.operationOf(head);
     if (typeof operation !== 'number') {
@@ -245,6 +270,7 @@ export class Connection implements Client, BudgetWaiter {
   }
 
   private answer(head: RequestHead, answer: Answer, cost = 0): void {
+    if (this.quiet?.holds(() => this.answer(head, answer, cost))) return;
     const release = () => {
       // After the end everything held was given back at once.
       if (this.state === 'dead' || cost === 0) return;
@@ -274,7 +300,10 @@ export class Connection implements Client, BudgetWaiter {
   }
 
   /** Never more bytes than the client has room for (P3); operations of our own say in `flags` when there is more. */
-  private checked(head: RequestHead, answer: Answer): { parts: Uint8Array[]; result: number; dataLength: number } {
+  private checked(
+    head: RequestHead,
+    answer: Answer,
+  ): { parts: Uint8Array[]; result: number; dataLength: number } {
     const { payload, result } = answer;
     const parts = payload === undefined ? [] : payload instanceof Uint8Array ? [payload] : [...payload];
     const dataLength = parts.reduce((sum, part) => sum + part.length, 0);

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
+import { Op, Result, VDI_BITMAP_BYTES } from '../wire/sheepdog.js';
 import { Attributes } from './attributes.js';
 import { HeldDiscards } from './held-discards.js';
 import { InodeView } from './inode-view.js';
@@ -9,7 +10,6 @@ import { ObjectOperations } from './object-operations.js';
 import { Openers } from './openers.js';
 import type { Answer, Client, Operation, Operations, Request } from './operation.js';
 import type { DoorParts } from './parts.js';
-import { Op, Result, VDI_BITMAP_BYTES } from '../wire/sheepdog.js';
 import { VdiOperations } from './vdi-operations.js';
 
 export interface DoorOptions extends DoorParts {

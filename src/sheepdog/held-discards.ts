@@ -68,7 +68,10 @@ export class HeldDiscards {
     client.onClose(() => {
       hold.timer?.cancel();
       if (hold.held.length === 0) return;
-      this.log.info({ writes: hold.held.length }, 'zeros for an index came from a client that left: nothing is discarded');
+      this.log.info(
+        { writes: hold.held.length },
+        'zeros for an index came from a client that left: nothing is discarded',
+      );
       hold.held = [];
     });
   }

@@ -76,7 +76,8 @@ export function headerChangeOf(present: Buffer, offset: number, payload: Buffer)
 }
 
 function checkedVmState(bytes: bigint): number {
-  if (bytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new AppError('invalid', 'so much machine state cannot be');
+  if (bytes > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new AppError('invalid', 'so much machine state cannot be');
   return Number(bytes);
 }
 
@@ -98,7 +99,8 @@ export class InodeWrites {
     }
     const { vid } = record;
     await untilSettled(this.parts, async () => {
-      if (change.sizeBytes > 0) await this.parts.call('version.grow', { name, vid, sizeBytes: change.sizeBytes });
+      if (change.sizeBytes > 0)
+        await this.parts.call('version.grow', { name, vid, sizeBytes: change.sizeBytes });
       if (marked) await this.parts.call('version.mark', { name, vid, ...change.marks });
     });
   }
@@ -111,7 +113,10 @@ export class InodeWrites {
   async index(record: VdiRecord, from: number, entries: Uint32Array, durable: boolean): Promise<void> {
     if (!isWorking(this.parts, record)) return;
     const count = objectCount(record);
-    if (from + entries.length > count && entries.subarray(Math.max(0, count - from)).some((vid) => vid !== 0)) {
+    if (
+      from + entries.length > count &&
+      entries.subarray(Math.max(0, count - from)).some((vid) => vid !== 0)
+    ) {
       throw new AppError('invalid', 'the entry lies behind the end of the volume');
     }
     await this.checkForeign(record, from, entries.subarray(0, Math.max(0, count - from)));
@@ -138,7 +143,8 @@ export class InodeWrites {
       if (vid === 0 || vid === record.vid) return;
       const now = bytes.readUInt32LE(i * 4);
       // An entry in the middle of a range, as the client remembers it: since then the volume got an object of its own.
-      if (now !== vid && now !== record.vid) throw new AppError('invalid', 'the volume does not inherit this object');
+      if (now !== vid && now !== record.vid)
+        throw new AppError('invalid', 'the volume does not inherit this object');
     });
   }
 }

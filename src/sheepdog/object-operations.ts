@@ -125,7 +125,8 @@ export class ObjectOperations {
     // tgt opens working volumes only.
     const line = (flags & Flag.TGT) !== 0 ? record.line : lines.boundTo(client);
     const working = line === undefined ? undefined : directory.vdi(directory.line(line)?.vid ?? 0);
-    if (working === undefined || !isWorking(this.parts, working) || working.root !== record.root) return undefined;
+    if (working === undefined || !isWorking(this.parts, working) || working.root !== record.root)
+      return undefined;
     if (record.line === line) return line;
     for (let at: VdiRecord | undefined = working; at !== undefined; at = directory.vdi(at.parent)) {
       if (at.vid === record.vid) return line;
@@ -152,7 +153,12 @@ export class ObjectOperations {
   }
 
   /** An object of a version that does not change any more, or of one that clients write to directly (vmstate). */
-  private async readStored(record: VdiRecord, oid: bigint, offset: number, length: number): Promise<Uint8Array> {
+  private async readStored(
+    record: VdiRecord,
+    oid: bigint,
+    offset: number,
+    length: number,
+  ): Promise<Uint8Array> {
     const { client } = this.parts.cluster;
     try {
       return await untilSettled(this.parts, () =>
@@ -227,6 +233,8 @@ export class ObjectOperations {
     const record = await this.recordOf(oid);
     const { inodeWrites, locks, held } = this.parts;
     const write = inodeWriteOf(offset, request.payload);
+    // QEMU repeats a flush that was under way when its connection broke as a write of nothing to the inode.
+    if (write.kind === 'nothing' && request.payload.length === 0) return this.flushLine(record);
     if (write.kind === 'header') await inodeWrites.header(record, offset, request.payload);
     if (write.kind !== 'index') return SUCCESS;
     if ((request.flags & Flag.TGT) !== 0) {
@@ -285,11 +293,14 @@ export class ObjectOperations {
   }
 
   private async flush({ oid }: ObjectRequest): Promise<Answer> {
-    const record = await this.recordOf(oid);
+    return this.flushLine(await this.recordOf(oid));
+  }
+
+  private async flushLine({ line }: VdiRecord): Promise<Answer> {
     // Of a version that became a snapshot: its client's writes went on into the next one.
-    const working = this.parts.directory.vdi(this.parts.directory.line(record.line)?.vid ?? 0);
+    const working = this.parts.directory.vdi(this.parts.directory.line(line)?.vid ?? 0);
     if (working !== undefined && isWorking(this.parts, working)) {
-      await untilSettled(this.parts, () => this.parts.lines.use(record.line, (handle) => handle.flush()));
+      await untilSettled(this.parts, () => this.parts.lines.use(line, (handle) => handle.flush()));
     }
     return SUCCESS;
   }
@@ -301,6 +312,8 @@ export class ObjectOperations {
   }
 
   private refusalOf(record: VdiRecord): AppError {
+    // After READONLY clients look for the next version and try again there, for ever where there is none.
+    if (record.image !== undefined) return new AppError('not-supported', 'an image cannot be changed');
     if (record.state === 'live') return new AppError('read-only', 'a snapshot cannot be changed');
     return new AppError('no-object', 'the volume has been deleted');
   }
@@ -332,7 +345,10 @@ function checkRange(record: VdiRecord, offset: number, length: number): void {
 function insideOf(record: VdiRecord, from: number, payload: Buffer): Buffer {
   const inside = Math.max(0, Math.min(payload.length, record.sizeBytes - from));
   if (inside === payload.length) return payload;
-  if (from >= objectCount(record) * 2 ** record.blockSizeShift || payload.subarray(inside).some((b) => b !== 0)) {
+  if (
+    from >= objectCount(record) * 2 ** record.blockSizeShift ||
+    payload.subarray(inside).some((b) => b !== 0)
+  ) {
     throw new AppError('invalid', 'the write ends behind the volume');
   }
   return payload.subarray(0, inside);

@@ -46,7 +46,12 @@ export class Openers {
   /** Gives up the newest lock that fits; true when there was one. */
   async release(client: Client, line: string, shared: boolean): Promise<boolean> {
     const fitting = this.of(line).filter((o) => o.shared === shared && o.address === client.address);
-    const opening = fitting.filter((o) => o.sure.size === 0).at(-1) ?? fitting.at(-1);
+    // After a migration both sides may be here: it is the one that was left that goes.
+    const { locks } = this.parts;
+    const opening =
+      fitting.find((o) => locks.isFenced(line, o.id)) ??
+      fitting.filter((o) => o.sure.size === 0).at(-1) ??
+      fitting.at(-1);
     if (opening === undefined) return false;
     await this.end(opening);
     return true;
@@ -90,7 +95,13 @@ export class Openers {
     const { locks } = this.parts;
     const here = this.of(line).filter((o) => o.address === client.address && locks.has(line, o.id));
     const maybe = here.filter((o) => o.maybe.has(client));
-    return maybe.filter((o) => o.sure.size === 0).at(-1) ?? maybe.at(-1) ?? here.at(-1);
+    // Of those that lost their connection a moment ago, one is likely to be this client's.
+    return (
+      maybe.filter((o) => o.sure.size === 0).at(-1) ??
+      maybe.at(-1) ??
+      here.filter((o) => o.maybe.size === 0).at(-1) ??
+      here.at(-1)
+    );
   }
 
   /** The connection is at work under this lock, so it belongs to no other. */

@@ -6,7 +6,7 @@ import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Directory } from '../volume/directory.js';
 import type { Locks } from '../volume/locks.js';
-import type { VdiRecord } from '../volume/records.js';
+import { isFrozen, type VdiRecord } from '../volume/records.js';
 import type { VolumeManager } from '../volume/volume-manager.js';
 import { Unanswerable } from './operation.js';
 
@@ -28,23 +28,31 @@ export interface DoorParts {
 const RETRY_MS = 10;
 
 /** The record of a vid; one that this sheep has not seen is looked up afresh before it counts as missing. */
-export async function recordNow(parts: Pick<DoorParts, 'directory'>, vid: number): Promise<VdiRecord | undefined> {
+export async function recordNow(
+  parts: Pick<DoorParts, 'directory'>,
+  vid: number,
+): Promise<VdiRecord | undefined> {
   const known = parts.directory.vdi(vid);
   if (known !== undefined) return known;
   await parts.directory.catchUp();
   return parts.directory.vdi(vid);
 }
 
-/** The working version of its volume: what its clients may change. */
+/** The working version of its volume: what its clients may change. An image has none. */
 export function isWorking(parts: Pick<DoorParts, 'directory'>, record: VdiRecord): boolean {
-  return record.state === 'live' && record.snapshotMs === 0 && parts.directory.line(record.line)?.vid === record.vid;
+  return (
+    record.state === 'live' && !isFrozen(record) && parts.directory.line(record.line)?.vid === record.vid
+  );
 }
 
 /**
  * Troubles inside the cluster are waiting, never answers (reference, section 1.8): this goes on until there is an
  * outcome. When this sheep stops, its client is sent away without one, and asks the next.
  */
-export async function untilSettled<T>(parts: Pick<DoorParts, 'manager' | 'clock'>, work: () => Promise<T>): Promise<T> {
+export async function untilSettled<T>(
+  parts: Pick<DoorParts, 'manager' | 'clock'>,
+  work: () => Promise<T>,
+): Promise<T> {
   for (;;) {
     try {
       return await work();

@@ -2,7 +2,14 @@ import type { Duplex } from 'node:stream';
 import { ByteBudget } from '../base/byte-budget.js';
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
-import { Flag, Op, type Operation as OpcodeInfo, operationOf, Result, versionAccepted } from '../wire/sheepdog.js';
+import {
+  Flag,
+  Op,
+  type Operation as OpcodeInfo,
+  operationOf,
+  Result,
+  versionAccepted,
+} from '../wire/sheepdog.js';
 import { Connection, type ConnectionLimits, connectionLimits, type RequestHead } from './connection.js';
 import type { Client, Operation, Operations } from './operation.js';
 
@@ -46,9 +53,10 @@ export class SheepdogServer {
 
   /** The connection exists from its first moment on, before it is known to be one of ours. */
   accept(socket: Duplex, address: string): Connection {
-    const { log, epoch, inFlightMax, drainBytesMax } = { ...connectionLimits, ...this.options };
+    const { log, clock, epoch, inFlightMax, drainBytesMax } = { ...connectionLimits, ...this.options };
     const connection = new Connection(socket, address, {
       log,
+      clock,
       epoch,
       inFlightMax,
       drainBytesMax,

@@ -46,7 +46,8 @@ export class VdiOperations {
   /** Opens a volume. A snapshot is never locked: any number of clients read it (I-9). */
   private async lock(request: Request): Promise<Answer> {
     const { type } = vdiRequest.decode(request.header);
-    if (type !== LockType.normal && type !== LockType.shared) throw new AppError('invalid', 'no such type of lock');
+    if (type !== LockType.normal && type !== LockType.shared)
+      throw new AppError('invalid', 'no such type of lock');
     const record = await this.find(request);
     if (!isWorking(this.parts, record)) return described(record);
     try {
@@ -85,7 +86,8 @@ export class VdiOperations {
       this.parts.log.info({ name }, 'refused: hyper volumes and erasure coding are not offered');
       throw new AppError('invalid', 'hyper volumes and erasure coding are not offered');
     }
-    const vid = asked.snapId === 0 ? await this.createFresh(name, asked) : await this.next(name, asked.baseVid);
+    const vid =
+      asked.snapId === 0 ? await this.createFresh(name, asked) : await this.next(name, asked.baseVid);
     if (typeof vid !== 'number') return vid;
     const record = await recordNow(this.parts, vid);
     if (record === undefined) throw new AppError('no-vdi', 'the volume has been deleted at once');
@@ -93,7 +95,10 @@ export class VdiOperations {
   }
 
   /** A new volume, empty or from a snapshot. */
-  private async createFresh(name: string, asked: ReturnType<typeof vdiRequest.decode>): Promise<number | Answer> {
+  private async createFresh(
+    name: string,
+    asked: ReturnType<typeof vdiRequest.decode>,
+  ): Promise<number | Answer> {
     const { call, directory } = this.parts;
     const sizeBytes = Number(asked.vdiSize);
     if (asked.baseVid === 0) {
@@ -108,7 +113,8 @@ export class VdiOperations {
     }
     const base = await recordNow(this.parts, asked.baseVid);
     const origin = base === undefined ? undefined : directory.line(base.line)?.name;
-    if (base === undefined || base.state !== 'live' || origin === undefined) return { result: Result.BASE_VDI_READ };
+    if (base === undefined || base.state !== 'live' || origin === undefined)
+      return { result: Result.BASE_VDI_READ };
     const source = { name: origin, snapId: base.snapId };
     const size = sizeBytes === 0 ? {} : { sizeBytes };
     return vidOfInfo(await untilSettled(this.parts, () => call('vdi.clone', { source, name, ...size })));
@@ -125,11 +131,11 @@ export class VdiOperations {
   private async remove(request: Request): Promise<Answer> {
     const record = await this.find(request);
     const name = this.parts.directory.line(record.line)?.name;
-    const { snapId } = record;
+    const frozen = record.image === undefined ? { name, snapId: record.snapId } : { name };
     await untilSettled(this.parts, () =>
       isWorking(this.parts, record)
         ? this.parts.call('version.forget', { name })
-        : this.parts.call('version.forgetSnapshot', { name, snapId }),
+        : this.parts.call('version.forgetSnapshot', frozen),
     );
     return described(record);
   }
@@ -185,6 +191,7 @@ function vidOfInfo({ result }: { result: unknown }): number {
 function textOf(bytes: Buffer, lengthMax = NAME_BYTES - 1): string | undefined {
   const text = textUpToNul(bytes);
   const length = Buffer.byteLength(text);
-  if (length > lengthMax || Buffer.compare(Buffer.from(text), bytes.subarray(0, length)) !== 0) return undefined;
+  if (length > lengthMax || Buffer.compare(Buffer.from(text), bytes.subarray(0, length)) !== 0)
+    return undefined;
   return text;
 }

@@ -101,9 +101,10 @@ export class Directory {
       throw new AppError('no-vdi', 'No VDI found');
     }
     const snapshots = this.vdis().filter((r) => r.line === line.id && r.snapshotMs > 0 && r.state === 'live');
-    const found =
-      snapshots.find((r) => version.tag !== undefined && version.tag !== '' && r.tag === version.tag) ??
-      snapshots.find((r) => version.snapId !== undefined && r.snapId === version.snapId);
+    // Either is enough, and the newest counts (reference, section 6.1).
+    const isMeant = (r: VdiRecord) =>
+      (version.tag !== undefined && version.tag !== '' && r.tag === version.tag) || r.snapId === version.snapId;
+    const found = snapshots.sort((a, b) => b.snapId - a.snapId).find(isMeant);
     if (found === undefined) throw new AppError('no-tag', 'Failed to find requested tag');
     return found;
   }

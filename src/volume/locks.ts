@@ -72,7 +72,8 @@ export class Locks {
     if (text === undefined) return [];
     const { view, incarnation } = this.options.membership;
     const known = this.parsed.get(line);
-    if (known?.text === text && known.view === view && known.incarnation === incarnation) return known.holders;
+    if (known?.text === text && known.view === view && known.incarnation === incarnation)
+      return known.holders;
     const holders = this.alive(text);
     this.parsed.set(line, { text, view, incarnation, holders });
     return holders;
@@ -186,9 +187,7 @@ export class Locks {
       if (kv?.value === text || (kv === undefined && after.length === 0)) return;
       const compare = kv === undefined ? { key, exists: false } : { key, value: kv.value };
       const op =
-        after.length === 0
-          ? { type: 'delete' as const, key }
-          : { type: 'put' as const, key, value: text };
+        after.length === 0 ? { type: 'delete' as const, key } : { type: 'put' as const, key, value: text };
       const result = await coordinator.txn([compare], [op]);
       if (!result.ok) continue;
       await this.mirror.seen(result.revision);

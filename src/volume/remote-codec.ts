@@ -47,7 +47,10 @@ export async function serveDevice(
   const answer = emptyMessage(PeerType.device + 1);
   const { offset, length } = message;
   const fua = (message.flags & PeerFlag.sync) !== 0;
-  const how = isChange(message) && message.commit !== 0 ? { ...owner, fua, version: message.commit } : { ...owner, fua };
+  const how =
+    isChange(message) && message.commit !== 0
+      ? { ...owner, fua, version: message.commit }
+      : { ...owner, fua };
   switch (message.sequence) {
     case DeviceOp.info:
       answer.payload = Buffer.from(JSON.stringify(device.info()));

@@ -57,7 +57,7 @@ export interface Finished {
  * Versions whose content arrives in many calls and that appear all at once when it is complete: images, restored
  * backups (I-6). Until then each is a pending record and an inode with its index, which the sweep forgets together with
  * its objects when this node dies; objects whose index entry was under way in that moment stay until the vid is used
- * again. A client that goes away leaves a version that is given up after a while.
+ * again. Versions are given up with their client's connection, or when nothing has come for a while.
  */
 export class Staging {
   private readonly staged = new Map<string, Kept>();
@@ -137,8 +137,8 @@ export class Staging {
   }
 
   /**
-   * On the owner of the volume only: the pending version `vid` becomes its newest snapshot, and the volume goes on as it
-   * is (its number grows: the working version has the highest). Nothing of the working version is touched.
+   * On the owner of the volume only: the pending version `vid` becomes its newest snapshot, and the volume goes on as
+   * it is (its number grows: the working version has the highest). Nothing of the working version is touched.
    */
   async attach(owned: OwnedVolume, vid: number, finished: Finished): Promise<VdiRecord> {
     const { directory, clock } = this.options;

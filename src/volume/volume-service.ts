@@ -99,7 +99,8 @@ export class VolumeService {
     const base = await directory.findNow(source);
     if (!isFrozen(base)) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
     const { sizeBytes = base.sizeBytes } = options;
-    if (sizeBytes < base.sizeBytes) throw new AppError('invalid', 'a clone cannot be smaller than its origin');
+    if (sizeBytes < base.sizeBytes)
+      throw new AppError('invalid', 'a clone cannot be smaller than its origin');
     const record = await this.prepare(
       name,
       (vid) => ({ ...this.versionOf(base, vid), line, snapId, sizeBytes }),

@@ -26,6 +26,7 @@ const MIRROR_THINK_MS = 5;
 const PROBE_INTERVAL_MS = 1000;
 const PROBE_DEADLINE_MS = 15_000;
 const SWEEP_INTERVAL_MS = 15_000;
+const FRAMES_PRINTED_MAX = 40;
 /** Above what a sheep had when it began; its door alone may hold 256 MiB of requests. */
 const GROWTH_BYTES_MAX = 700 * MIB;
 
@@ -152,9 +153,9 @@ class Campaign {
 
   private failStream(stream: Stream, error: unknown): void {
     const text = error instanceof Violation ? error.message : (error as Error).stack;
-    const frames = stream.frames.map(
-      ({ header, payload }) => `  ${header.toString('hex')} ${payload.toString('hex', 0, 64)}`,
-    );
+    const frames = stream.frames
+      .slice(0, FRAMES_PRINTED_MAX)
+      .map(({ header, payload }) => `  ${header.toString('hex')} ${payload.toString('hex', 0, 32)}`);
     this.fail(`stream ${stream.number} (${stream.kind}, ${stream.manner}): ${text}\n${frames.join('\n')}`);
   }
 

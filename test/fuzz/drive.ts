@@ -19,9 +19,11 @@ export class Violation extends Error {
   override readonly name = 'Violation';
 }
 
+/** Requests of one opcode and id: their answers cannot be told apart. */
 interface Expected {
-  readonly frame: Frame;
-  readonly bytesMax: number;
+  readonly opcode: number;
+  left: number;
+  bytesMax: number;
 }
 
 /** Resolves when the connection is over; throws a Violation. */
@@ -42,7 +44,7 @@ export async function drive(address: Address, stream: Stream, coverage: Coverage
 }
 
 class Conversation {
-  private readonly waiting = new Map<string, Expected[]>();
+  private readonly waiting = new Map<string, Expected>();
   private readonly framer = Framer.forResponses((frame) => this.onAnswer(frame), ANSWER_BYTES_MAX);
   private wrong: string | undefined;
   private missing = 0;
@@ -62,10 +64,11 @@ class Conversation {
   }
 
   private allow(frame: Frame): void {
-    const bytesMax = answerBytesMax(frame.opcode, frame.flags, frame.dataLength);
-    const list = this.waiting.get(keyOf(frame)) ?? [];
-    list.push({ frame, bytesMax });
-    this.waiting.set(keyOf(frame), list);
+    const { opcode, flags, dataLength } = frame;
+    const expected = this.waiting.get(keyOf(frame)) ?? { opcode, left: 0, bytesMax: 0 };
+    expected.left++;
+    expected.bytesMax = Math.max(expected.bytesMax, answerBytesMax(opcode, flags, dataLength));
+    this.waiting.set(keyOf(frame), expected);
   }
 
   attach(socket: Socket): void {
@@ -90,7 +93,9 @@ class Conversation {
     socket.destroy();
     if (this.wrong !== undefined) throw new Violation(this.wrong);
     if (!intact || this.missing === 0) return;
-    const left = [...this.waiting.values()].flat().map(({ frame }) => nameOfOpcode(frame.opcode));
+    const left = [...this.waiting.values()]
+      .filter((one) => one.left > 0)
+      .map((one) => nameOfOpcode(one.opcode));
     const how = this.closed ? 'the connection was closed' : `no answer in ${ANSWERS_DEADLINE_MS} ms`;
     throw new Violation(`${how}; unanswered: ${left.join(', ')}`);
   }
@@ -111,19 +116,14 @@ class Conversation {
   }
 
   private onAnswer(answer: Frame): void {
-    const list = this.waiting.get(keyOf(answer)) ?? [];
-    // Several frames may carry one id: the answer belongs to the one that allows most.
-    const best = list.reduce<Expected | undefined>(
-      (a, b) => (a === undefined || b.bytesMax > a.bytesMax ? b : a),
-      undefined,
-    );
-    if (best === undefined) {
+    const expected = this.waiting.get(keyOf(answer));
+    if (expected === undefined || expected.left === 0) {
       this.wrong ??= `an answer nobody asked for: ${answer.header.toString('hex')}`;
       return;
     }
-    this.wrong ??= wrongAnswer(answer, best.bytesMax);
+    this.wrong ??= wrongAnswer(answer, expected.bytesMax);
     if ((answer.flags & CONTROL_MORE_FLAG) !== 0) return;
-    list.splice(list.indexOf(best), 1);
+    expected.left--;
     this.missing--;
     this.coverage.noteAnswer(answer.opcode, resultOf(answer));
   }

@@ -1,4 +1,5 @@
 import { AppError } from '../../src/base/errors.js';
+import { type LogLevel, parseLogLevel } from '../../src/base/log-level.js';
 import type {
   ClusterInfo,
   ControlHandler,
@@ -38,6 +39,8 @@ export class FakeCluster implements ControlHandler {
   formats: unknown[] = [];
   waiting: string[] = [];
   readonly uploads = new FakeUploads(this);
+  logLevel: LogLevel = 'info';
+  recovery = { recovering: false, done: 0, total: 0 };
   private nextVid = 0x100;
   private readonly createdMs = Date.UTC(2026, 10, 22, 23, 55, 43);
 
@@ -131,7 +134,22 @@ export class FakeCluster implements ControlHandler {
       return this.info();
     },
     'cluster.shutdown': () => ({}),
+    'cluster.alter-copy': ({ copies }) => {
+      this.copies = copies;
+      return this.info();
+    },
     'node.list': () => this.nodes,
+    'node.kill': () => ({}),
+    'node.disks': () => {
+      if (this.status === 'wait-for-format') throw new AppError('wait-for-format', 'not formatted');
+      const disk = { totalBytes: 79219036160, usedBytes: 117551104, freeBytes: 79101485056 };
+      return { disks: [{ index: 0, path: '/store/0', ...disk }] };
+    },
+    'node.recovery': () => this.recovery,
+    'node.loglevel': ({ level }) => {
+      if (level !== undefined) this.logLevel = parseLogLevel(level)!;
+      return { level: this.logLevel };
+    },
     'node.stat': () => ({
       counters: { 'client.total': 9, 'client.write': 4, 'client.read': 5, 'client.writeBytes': 4194304 },
     }),

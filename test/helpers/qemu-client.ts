@@ -1,6 +1,6 @@
 /**
- * QEMU's NBD client, kept alive in a qemu-storage-daemon: it reconnects, as a guest's disk would, and is driven over
- * NBD.
+ * QEMU's block layer, kept alive in a qemu-storage-daemon and driven over NBD: it reconnects to the cluster as a
+ * guest's disk would, by NBD, or by the old QEMU's own sheepdog driver.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -31,11 +31,32 @@ export class QemuClient {
     exportName: string,
     reconnectDelayS = 60,
   ): Promise<QemuClient> {
-    const path = join(folder, `qsd-${gateway.port}-${exportName}.sock`);
     const up = ['driver=nbd', 'node-name=up', 'server.type=inet', `server.host=${gateway.host}`];
     up.push(`server.port=${gateway.port}`, `export=${exportName}`, 'discard=unmap');
     up.push(`reconnect-delay=${reconnectDelayS}`, 'open-timeout=30');
-    const child = spawn('qemu-storage-daemon', [
+    return QemuClient.run('qemu-storage-daemon', folder, `${gateway.port}-${exportName}`, up);
+  }
+
+  /** Opens a volume with the sheepdog driver of the old QEMU. */
+  static async startOld(
+    program: string,
+    folder: string,
+    gateway: { host: string; port: number },
+    volume: string,
+  ): Promise<QemuClient> {
+    const up = ['driver=sheepdog', 'node-name=up', 'server.type=inet', `server.host=${gateway.host}`];
+    up.push(`server.port=${gateway.port}`, `vdi=${volume}`, 'discard=unmap');
+    return QemuClient.run(program, folder, `old-${gateway.port}-${volume}`, up);
+  }
+
+  private static async run(
+    program: string,
+    folder: string,
+    name: string,
+    up: readonly string[],
+  ): Promise<QemuClient> {
+    const path = join(folder, `qsd-${name}.sock`);
+    const child = spawn(program, [
       ...['--blockdev', up.join(',')],
       ...['--nbd-server', `addr.type=unix,addr.path=${path}`],
       ...['--export', 'type=nbd,id=e,node-name=up,name=disk,writable=on'],
@@ -50,6 +71,13 @@ export class QemuClient {
 
   connect(): Promise<NbdClient> {
     return NbdClient.open({ path: this.socketPath }, 'disk');
+  }
+
+  /** Why it ended by itself, with its last words; undefined while it runs. */
+  get ended(): string | undefined {
+    const { exitCode, signalCode } = this.child;
+    if (exitCode === null && signalCode === null) return undefined;
+    return `qemu-storage-daemon ended with ${signalCode ?? exitCode}: ${this.output}`;
   }
 
   async stop(): Promise<void> {

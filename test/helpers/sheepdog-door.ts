@@ -109,6 +109,8 @@ export async function untilGone(door: SheepdogDoor, oid: bigint): Promise<void> 
 
 /** Names of all objects in a sheep's store, as an administrator would find them. */
 function storedObjects(dir: string): Set<string> {
-  const names = readdirSync(join(dir, 'store'), { recursive: true, withFileTypes: true }).map(({ name }) => name);
+  const names = readdirSync(join(dir, 'store'), { recursive: true, withFileTypes: true }).map(
+    ({ name }) => name,
+  );
   return new Set(names.map((name) => name.replace(/\..*$/, '')));
 }

@@ -14,7 +14,8 @@ for (const client of reconnectClients) {
   const lacks = client.lacks ?? (hasTool('nbdcopy') ? undefined : 'nbdcopy');
   if (lacks === undefined) {
     test(name, async () => {
-      for (const line of await reconnectRun(client, ROUNDS, SEED)) process.stdout.write(`${line}\n`);
+      for (const line of await reconnectRun(client, ROUNDS, SEED))
+        process.stdout.write(`${client.name}: ${line}\n`);
     });
   } else {
     process.stderr.write(`skipped: ${name} (needs ${lacks})\n`);

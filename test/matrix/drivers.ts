@@ -26,10 +26,9 @@ export interface Target {
 export interface Driver {
   readonly column: Column;
   /** The emulator of this client. */
-  readonly system: string;
+  readonly system: readonly string[];
   /**
-   * Names a volume, reached by one of the sheep: the second one unless told otherwise. A driver with `format` says what
-   * the volume's bytes are (raw, or qcow2 inside of it).
+   * Names a volume, reached by one of the sheep: the second one unless told otherwise.
    */
   target(volume: string, options?: TargetOptions): Promise<Target>;
   /** Closes what target() opened, where naming a volume opens it (iSCSI); else does nothing. */
@@ -45,7 +44,8 @@ export interface Driver {
 export interface TargetOptions {
   readonly tag?: string;
   readonly sheep?: number;
-  readonly format?: 'raw' | 'qcow2';
+  /** What the volume's bytes are to the client; `sheepdog` is raw with no layer over it. */
+  readonly format?: 'raw' | 'qcow2' | 'sheepdog';
 }
 
 interface Definition {
@@ -64,7 +64,8 @@ export const columns: Readonly<Record<Column, Definition>> = {
   nbd: { title: 'QEMU 7.2, NBD', missing: () => absent(NEW_TOOLS) },
   helper: {
     title: 'QEMU 7.2, helper commands on `sheepdog:`',
-    missing: () => absent(NEW_TOOLS) ?? (helper('img') === undefined ? 'sheepdog-qemu-img' : undefined),
+    missing: () =>
+      absent(NEW_TOOLS) ?? (helper('sheepdog-qemu-img') === undefined ? 'sheepdog-qemu-img' : undefined),
   },
   tgt: {
     title: 'tgt, libiscsi',
@@ -77,14 +78,16 @@ function absent(tools: readonly string[]): string | undefined {
   return missing.length === 0 ? undefined : missing.join(', ');
 }
 
+type HelperName = 'sheepdog-qemu' | 'sheepdog-qemu-img' | 'sheepdog-qemu-io';
+
 /** A compiled helper command, found by its name in package.json. */
-function helper(tool: 'img' | 'io'): string | undefined {
+function helper(tool: HelperName): string | undefined {
   // This file is compiled to <root>/test/matrix, and package.json names the programs as of dist/.
   const compiled = fileURLToPath(new URL('../../', import.meta.url));
   let folder = compiled;
   while (!existsSync(join(folder, 'package.json')) && folder !== '/') folder = join(folder, '..');
   const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-  const path: string | undefined = bin[`sheepdog-qemu-${tool}`];
+  const path: string | undefined = bin[tool];
   if (path === undefined) return undefined;
   const found = join(compiled, path.replace(/^dist\//, ''));
   return existsSync(found) ? found : undefined;
@@ -95,11 +98,15 @@ export async function openDriver(column: Column, cluster: RealCluster): Promise<
   switch (column) {
     case 'old': {
       const { img, io, system } = oldQemu()!;
-      return driver(column, { img: [img], io: [io], system }, named(cluster, sheepdogUrl));
+      return driver(column, { img: [img], io: [io], system: [system] }, named(cluster, sheepdogUrl));
     }
     case 'helper': {
-      const words = (tool: 'img' | 'io') => [process.execPath, helper(tool)!];
-      const programs = { img: words('img'), io: words('io'), system: 'qemu-system-x86_64' };
+      const words = (tool: HelperName) => [process.execPath, helper(tool)!];
+      const programs = {
+        img: words('sheepdog-qemu-img'),
+        io: words('sheepdog-qemu-io'),
+        system: [...words('sheepdog-qemu'), ...newPrograms.system],
+      };
       return driver(column, programs, named(cluster, sheepdogUrl));
     }
     case 'nbd':
@@ -112,10 +119,10 @@ export async function openDriver(column: Column, cluster: RealCluster): Promise<
 interface Programs {
   readonly img: readonly string[];
   readonly io: readonly string[];
-  readonly system: string;
+  readonly system: readonly string[];
 }
 
-const newPrograms: Programs = { img: ['qemu-img'], io: ['qemu-io'], system: 'qemu-system-x86_64' };
+const newPrograms: Programs = { img: ['qemu-img'], io: ['qemu-io'], system: ['qemu-system-x86_64'] };
 
 type Naming = (volume: string, options: TargetOptions) => Promise<Target>;
 

@@ -10,9 +10,15 @@ const MIGRATION_DEADLINE_MS = 60_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: terminals are controlled by these
 const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;
 let started = 0;
+/** A helper command stands before the emulator, and does not take it along when it is killed. */
+const pidFiles = new Set<string>();
+process.once('exit', () => {
+  for (const file of pidFiles) killBy(file);
+});
 
 export interface EmulatorOptions {
-  readonly program: string;
+  /** The program, or a helper command and its name. */
+  readonly program: readonly string[];
   /** A folder for its sockets and its console. */
   readonly folder: string;
   /** The value of `-drive`, without the guest's side. */
@@ -29,7 +35,8 @@ export class Emulator {
   private constructor(
     private readonly child: ChildProcess,
     private readonly qmp: QmpClient,
-    private readonly consoleFile: string,
+    /** How its files begin. */
+    private readonly path: string,
     /** Standard output and error, in one. */
     private readonly said: { text: string },
   ) {}
@@ -41,15 +48,18 @@ export class Emulator {
       ...['-nodefaults', '-display', 'none', '-net', 'none', '-m', '64', '-accel', 'kvm', '-accel', 'tcg'],
       // What the screen shows goes to the serial port.
       ...['-machine', 'pc,graphics=off', '-serial', `file:${name}.console`],
-      ...['-qmp', `unix:${name}.qmp,server=on,wait=off`],
+      ...['-pidfile', `${name}.pid`, '-qmp', `unix:${name}.qmp,server=on,wait=off`],
       ...['-drive', `${options.drive},id=disk0,${guestSide}`],
       ...(options.paused === true ? ['-S'] : []),
       ...(options.incoming === undefined ? [] : ['-incoming', `unix:${options.incoming}`]),
       ...(options.words ?? []),
     ];
     // qemu-io commands answer on standard output, which would be held back.
-    const child = spawn('stdbuf', ['-oL', options.program, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('stdbuf', ['-oL', ...options.program, ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     ownedProcess(child);
+    pidFiles.add(`${name}.pid`);
     const said = { text: '' };
     for (const one of [child.stdout, child.stderr]) one.on('data', (chunk) => (said.text += chunk));
     try {
@@ -57,8 +67,9 @@ export class Emulator {
         if (child.exitCode !== null) throw new Error(`the emulator ended: ${said.text}`);
         return existsSync(`${name}.qmp`) && QmpClient.connect(`${name}.qmp`);
       });
-      return new Emulator(child, qmp, `${name}.console`, said);
+      return new Emulator(child, qmp, name, said);
     } catch (error) {
+      killBy(`${name}.pid`);
       child.kill('SIGKILL');
       throw error;
     }
@@ -66,7 +77,8 @@ export class Emulator {
 
   /** What the guest has written to its screen. */
   get console(): string {
-    return existsSync(this.consoleFile) ? readFileSync(this.consoleFile, 'latin1').replace(ESCAPES, '') : '';
+    const file = `${this.path}.console`;
+    return existsSync(file) ? readFileSync(file, 'latin1').replace(ESCAPES, '') : '';
   }
 
   async shows(text: RegExp, deadlineMs: number): Promise<void> {
@@ -130,6 +142,7 @@ export class Emulator {
   async kill(): Promise<void> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     const exited = this.exited();
+    killBy(`${this.path}.pid`);
     this.child.kill('SIGKILL');
     await exited;
     this.qmp.close();
@@ -137,5 +150,16 @@ export class Emulator {
 
   private exited(): Promise<unknown> {
     return new Promise((resolve) => this.child.once('exit', resolve));
+  }
+}
+
+/** The emulator itself; nothing when it has ended, as it takes its file away. */
+function killBy(pidFile: string): void {
+  pidFiles.delete(pidFile);
+  const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0;
+  try {
+    if (pid > 0) process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended in this moment.
   }
 }

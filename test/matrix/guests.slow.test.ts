@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { sleep, systemClock } from '../../src/base/clock.js';
 import { GRUB_ISO } from '../interop/image-setup.js';
-import type { Driver, Target } from './drivers.js';
+import type { Target } from './drivers.js';
 import { Emulator, type EmulatorOptions } from './emulator.js';
 import { type Bench, runGroup } from './matrix.js';
 import { create, fill, holds, KIB, MIB, OBJECT_BYTES, write } from './volumes.js';
@@ -36,16 +36,21 @@ async function withEmulators(
   }
 }
 
-/** Where a client has no snapshots of its own, qcow2 inside of the volume has. */
-function formatFor(driver: Driver): 'raw' | 'qcow2' {
-  return driver.column === 'old' ? 'raw' : 'qcow2';
-}
-
-/** A volume that a machine with memory can be saved in, named for the emulator. */
-async function savable({ driver, cluster, name }: Bench): Promise<Target> {
-  await create(cluster, name, 256 * MIB);
-  const format = formatFor(driver);
+/**
+ * A volume that a machine with memory can be saved in, named for the emulator. Where a client has no snapshots of its
+ * own, qcow2 inside of the volume has.
+ */
+async function savable(
+  { driver, cluster, name }: Bench,
+  oldFormat: 'raw' | 'sheepdog' = 'raw',
+): Promise<Target> {
+  const format = driver.column === 'old' ? oldFormat : 'qcow2';
   const target = await driver.target(name, { format });
+  if (driver.column === 'helper') {
+    await driver.img('create', '-f', 'qcow2', target.url, '64M');
+    return target;
+  }
+  await create(cluster, name, 256 * MIB);
   if (format === 'qcow2') await driver.img('create', '-f', 'qcow2', target.url, '64M');
   return target;
 }
@@ -64,14 +69,18 @@ async function saves(bench: Bench): Promise<void> {
     await machine.quit();
   });
   const { driver, cluster, name } = bench;
-  if (formatFor(driver) === 'qcow2') return;
+  if (driver.column !== 'old') return;
   await holds(cluster, { name, tag: 's1' }, 1, 0, 2 * OBJECT_BYTES);
   await holds(cluster, { name }, 2, 0, MIB);
 }
 
-/** In the machine that saved it, and in one started for it: the memory is the same to the byte, and so is the disk. */
+/**
+ * In the machine that saved it, and in one started for it: the memory is the same to the byte, and so is the disk. After
+ * loadvm QEMU's raw layer never wakes up again, whatever has the snapshots below it (5.2 and 7.2 do the same with raw
+ * over qcow2), so the old one is told to use none.
+ */
 async function loads(bench: Bench): Promise<void> {
-  const target = await savable(bench);
+  const target = await savable(bench, 'sheepdog');
   await withEmulators(bench, async (start, folder) => {
     const first = await start(target, { paused: true });
     await first.io('write -P 1 0 8M');
@@ -158,14 +167,11 @@ async function migrates(bench: Bench): Promise<void> {
   await holds(cluster, { name }, 4, 12 * MIB, 64 * KIB);
 }
 
-const helper =
-  'the helper commands stand for qemu-img and qemu-io; an emulator is given the NBD URL, as in that column';
-
 runGroup('4-guests', {
-  savevm: { old: saves, nbd: saves, helper, tgt: saves },
-  loadvm: { old: loads, nbd: loads, helper, tgt: loads },
-  boot: { old: bootsDisk, nbd: bootsDisk, helper, tgt: bootsDisk },
-  'boot ISO': { old: bootsIso, nbd: bootsIso, helper, tgt: bootsIso },
+  savevm: { old: saves, nbd: saves, helper: saves, tgt: saves },
+  loadvm: { old: loads, nbd: loads, helper: loads, tgt: loads },
+  boot: { old: bootsDisk, nbd: bootsDisk, helper: bootsDisk, tgt: bootsDisk },
+  'boot ISO': { old: bootsIso, nbd: bootsIso, helper: bootsIso, tgt: bootsIso },
   reconnect: { old: ridesOut, nbd: ridesOut, helper: ridesOut, tgt: ridesOut },
-  'live migration': { old: migrates, nbd: migrates, helper, tgt: migrates },
+  'live migration': { old: migrates, nbd: migrates, helper: migrates, tgt: migrates },
 });

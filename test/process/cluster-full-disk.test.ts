@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { NbdClient, NbdFailure } from '../helpers/nbd-client.js';
 import { RealCluster, type RealSheep } from '../helpers/real-cluster.js';
+import { dog } from '../helpers/run-dog.js';
 import { BLOCK_BYTES, StampedVolume } from '../helpers/stamped-volume.js';
 
 const MIB = 1024 * 1024;
@@ -82,6 +83,15 @@ async function run(cluster: RealCluster): Promise<void> {
   const filledAgain = await fill(next, second, 0);
   next.close();
   assert.ok(filledAgain >= filled - 12, `only ${filledAgain} MiB after the deletion, ${filled} before`);
+  // An image that does not fit is refused, and leaves nothing.
+  const port = String(cluster.sheep[0]!.port);
+  const image = await dog(['image', 'add', '-', 'cd', '-p', port], {
+    stdin: Buffer.alloc(32 * MIB, 'x'),
+    deadlineMs: 30_000,
+  });
+  assert.match(image.stderr, /^Failed to add image cd: Server has no space for new objects/);
+  assert.is(image.exit, 4);
+  assert.is((await cluster.call('vdi.list', {})).length, 1);
 }
 
 function canMount(): boolean {

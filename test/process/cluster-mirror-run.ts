@@ -5,7 +5,7 @@ import { sleep, systemClock } from '../../src/base/clock.js';
 import { AppError } from '../../src/base/errors.js';
 import { longestBetween, MirrorOracle, median, mustBeEqual, seeded } from '../helpers/mirror-oracle.js';
 import { QemuClient } from '../helpers/qemu-client.js';
-import { type RealCluster, within } from '../helpers/real-cluster.js';
+import { type RealCluster, type RealSheep, within } from '../helpers/real-cluster.js';
 import { mustRun } from '../interop/nbd-setup.js';
 
 const WORKERS = 4;
@@ -19,6 +19,10 @@ export interface MirrorRunOptions {
   /** A snapshot after each so many kills. */
   readonly snapshotEvery: number;
   readonly thinkMs: number;
+  /** Log of the object size; the cluster's default without. */
+  readonly blockSizeShift?: number;
+  /** Opens the volume through the gateway; QEMU's NBD client without. */
+  readonly open?: (cluster: RealCluster, gateway: RealSheep) => Promise<QemuClient>;
 }
 
 interface Kill {
@@ -32,8 +36,14 @@ interface Kill {
 /** Throws at the first failed request, wrong read, or difference at the end; prints what the kills cost. */
 export async function mirrorRun(cluster: RealCluster, options: MirrorRunOptions): Promise<void> {
   const below = seeded(options.seed);
-  await cluster.call('vdi.create', { name: 'disk', sizeBytes: options.sizeBytes });
-  const qemu = await QemuClient.start(cluster.folder, cluster.sheep[GATEWAY]!.nbd, 'disk');
+  const { sizeBytes, blockSizeShift } = options;
+  await cluster.call('vdi.create', {
+    name: 'disk',
+    sizeBytes,
+    ...(blockSizeShift !== undefined && { blockSizeShift }),
+  });
+  const openNbd = () => QemuClient.start(cluster.folder, cluster.sheep[GATEWAY]!.nbd, 'disk');
+  const qemu = await (options.open?.(cluster, cluster.sheep[GATEWAY]!) ?? openNbd());
   const client = await qemu.connect();
   const path = join(cluster.folder, 'mirror.img');
   const oracle = new MirrorOracle(path, options.sizeBytes, client, below, options.thinkMs);
@@ -52,6 +62,7 @@ export async function mirrorRun(cluster: RealCluster, options: MirrorRunOptions)
     print(oracle, kills);
   } catch (error) {
     process.stderr.write(`seed ${options.seed}, ${kills.length} kills done\n`);
+    if (qemu.ended !== undefined) process.stderr.write(`${qemu.ended}\n`);
     throw error;
   } finally {
     await oracle.stop().catch(() => {});

@@ -101,6 +101,17 @@ test('with a wrong checksum nothing is kept', () =>
     await within(10_000, 'the room is free again', () => isFree(cluster, 0));
   }));
 
+test('what a client leaves unfinished is given up with its connection', () =>
+  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
+    const client = await ControlClient.connect({ host: '127.0.0.1', port: cluster.sheep[1]!.port });
+    const { id } = (await client.call('image.begin', { name: 'cd' })).result;
+    await client.call('stage.write', { id, offset: 0 }, { blob: sample(4 * MIB) });
+    assert.not.ok(isFree(cluster, 0));
+    client.close();
+    await within(10_000, 'the room is free again', () => isFree(cluster, 0));
+    assert.equal(await cluster.call('vdi.list', {}), []);
+  }));
+
 test('what a killed sheep was storing is never seen, and the others free its room', () =>
   withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
     const input = new PassThrough();

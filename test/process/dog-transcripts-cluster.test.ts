@@ -270,16 +270,25 @@ Are you sure you want to continue? [yes/no]: \\
 $ dog cluster alter-copy -c 3 -f
 ! The cluster's redundancy level is already set to 3, nothing changed.
 ? 1
-$ dog cluster alter-copy -c 2 -f; dog cluster info; dog vdi create two 16M; dog vdi list two -r; dog cluster alter-copy -c 3 -f
+$ dog cluster alter-copy -c 2 -f; dog cluster info
 Cluster status: running, auto-recovery enabled
 
 Cluster created at {ctime}
 
 Epoch Time           Version [Host:Port:V-Nodes,,,]
 {second}      1 ${three}
-= two 0 16777216 0 0 {n} {hex} 2  22
 ! The cluster's redundancy level is set to 2, the old one was 3.
+$ dog vdi create two 16M; dog vdi list two -r; dog cluster alter-copy -c 3 -f
+= two 0 16777216 0 0 {n} {hex} 2  22
 ! The cluster's redundancy level is set to 3, the old one was 2.
+$ dog vdi create six 16M; dog vdi snapshot six -s t; dog cluster check
+fix vdi two
+finish check&repair two
+fix snapshot six (id: 1, tag: "t")
+finish check&repair six
+fix vdi six
+finish check&repair six
+$ dog vdi delete six -s t; dog vdi delete six
 `));
 
 test('what cannot be done yet says so, and fails', async () => {
@@ -334,7 +343,7 @@ $ dog vdi create degr 16M
 $ sleep 1; dog node list; dog vdi read two 0 9 -p 7002
 ${allNodes}
 degraded
-$ pkill -9 -f "^sheep /store/1"; sleep 1; dog node list
+$ pkill -9 -f "sheep /store/1"; sleep 1; dog node list
   Id   Host:Port         V-Nodes       Zone
    0   127.0.0.1:7000      \t128          0
    1   127.0.0.1:7002      \t128          2

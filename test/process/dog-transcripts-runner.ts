@@ -15,7 +15,7 @@
  * are times, {size} is a size for people, {n} a number, {path} and {hex} what they say.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -101,7 +101,10 @@ export class OriginalCluster {
   /** Runs a line with `dog` and `sheep` as commands. Rejects when it does not end. */
   shell(line: string): Promise<{ stdout: string; stderr: string; exit: number }> {
     const script = `dog() { "$NODE" "$DOG" "$@"; }\nsheep() { "$NODE" "$SHEEP" "$@"; }\n${this.here(line)}`;
-    const child = spawn('sh', ['-c', script], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] });
+    // From a file: `pkill -f "sheep /store/0"` must not find the shell that says it.
+    const file = join(this.folder, 'script');
+    writeFileSync(file, script);
+    const child = spawn('sh', [file], { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (chunk: Buffer) => {
@@ -148,7 +151,7 @@ export class OriginalCluster {
 
   /** Ends what still runs, and removes everything. */
   async stop(): Promise<void> {
-    await this.shell(`pkill -9 -f "^sheep ${this.folder}/store/"; true`);
+    await this.shell(`pkill -9 -f "sheep ${this.folder}/store/"; true`);
     rmSync(this.folder, { recursive: true, force: true });
   }
 

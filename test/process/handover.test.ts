@@ -1,11 +1,16 @@
-// deadline: 120 s
+// deadline: 240 s
 /** A planned upgrade hands the listening sockets over (D-13): no client is ever refused, and a bad program does no harm. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, type NetConnectOpts } from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { CONTROL_OPCODE } from '../../src/control/api.js';
+import { encodePayloadHead } from '../../src/control/frame.js';
+import { encodeRequestHeader, HEADER_BYTES } from '../../src/control/sheepdog-header.js';
+import { Flag } from '../../src/wire/sheepdog.js';
+import { readBytes } from '../helpers/control-pair.js';
 import { Launcher, sheepMain } from '../helpers/launcher.js';
 import { NbdClient } from '../helpers/nbd-client.js';
 
@@ -89,6 +94,50 @@ function greeting(door: NetConnectOpts, say = ''): Promise<string> {
   });
 }
 
+/** A request whose sender stops after the first bytes. */
+class HalfSent {
+  private static readonly request = Buffer.concat([
+    encodeRequestHeader({
+      version: 2,
+      opcode: CONTROL_OPCODE,
+      flags: Flag.WRITE,
+      epoch: 0,
+      id: 7,
+      dataLength: encodePayloadHead({ method: 'cluster.info', params: {} }).length,
+    }),
+    encodePayloadHead({ method: 'cluster.info', params: {} }),
+  ]);
+
+  private constructor(private readonly socket: Socket) {}
+
+  static connect(port: number): Promise<HalfSent> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(new HalfSent(socket)));
+      socket.once('error', reject);
+    });
+  }
+
+  /** A header and a piece of the payload. */
+  static async start(port: number): Promise<HalfSent> {
+    const made = await HalfSent.connect(port);
+    made.sendHalf();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return made;
+  }
+
+  sendHalf(): void {
+    this.socket.write(HalfSent.request.subarray(0, 60));
+  }
+
+  /** Sends the rest; the opcode of the answer. */
+  async finish(): Promise<number> {
+    this.socket.write(HalfSent.request.subarray(60));
+    const answer = await readBytes(this.socket, HEADER_BYTES, ANSWER_DEADLINE_MS);
+    this.socket.destroy();
+    return answer[1]!;
+  }
+}
+
 /** A dead process that nobody has asked after has no command line any more. */
 function isAlive(pid: number | undefined): boolean {
   const path = `/proc/${pid}/cmdline`;
@@ -162,6 +211,26 @@ test('when the new process dies after the switch began, the old one takes everyt
     const repaired = await launcher.dog('node', 'upgrade');
     assert.is(repaired.exit, 0, repaired.stderr);
     assert.is.not(launcher.pid(0), before);
+  }));
+
+test('a connection of the sheepdog port lives through an upgrade, in the middle of a request', () =>
+  withSheep(async (launcher, program) => {
+    const client = await launcher.control();
+    const before = (await client.call('node.list', {})).result[0]!.pid;
+    const half = await HalfSent.start(launcher.portOf(0));
+    const silent = await HalfSent.connect(launcher.portOf(0));
+    await upgraded(launcher);
+    const after = (await client.call('node.list', {})).result[0]!.pid;
+    assert.is.not(after, before);
+    assert.is(after, launcher.pid(0));
+    assert.is(await half.finish(), CONTROL_OPCODE);
+    silent.sendHalf();
+    assert.is(await silent.finish(), CONTROL_OPCODE);
+    // The old process takes its connections back, too.
+    program.write("process.on('message', () => process.exit(9));");
+    assert.is((await launcher.dog('node', 'upgrade')).exit, 2);
+    assert.is((await client.call('node.list', {})).result[0]!.pid, after);
+    client.close();
   }));
 
 test('all sheep are upgraded one after the other, and dog still knows their processes', () =>

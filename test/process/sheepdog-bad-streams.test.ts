@@ -46,10 +46,17 @@ async function besideOthers(door: SheepdogDoor, name: string, body: () => Promis
   assert.ok(grownMib * MIB < GROWTH_BYTES_MAX, `grown by ${grownMib} MiB`);
 }
 
-/** A socket without any manners of its own. */
+const sockets = new Set<Socket>();
+test.after.each(() => {
+  for (const socket of sockets) socket.destroy();
+  sockets.clear();
+});
+
+/** A socket without any manners of its own; it lives until the end of the test. */
 function rawSocket(door: SheepdogDoor): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(door.address());
+    sockets.add(socket);
     socket.once('connect', () => resolve(socket));
     socket.once('error', reject);
     socket.on('error', () => {});
@@ -95,25 +102,21 @@ it('a write that is cut off inside its payload changes nothing', async (door) =>
 });
 
 it('many that announce much and send nothing take nothing from the others', async (door) => {
-  const sockets: Socket[] = [];
   await besideOthers(door, 'announced', async () => {
     const fields = objRequest.encode({ oid: dataOid(0x123456, 0) });
     for (let i = 0; i < 100; i++) {
       const socket = await rawSocket(door);
       const dataLength = 100 * MIB;
       socket.write(encodeRequest({ opcode: Op.WRITE_OBJ, flags: Flag.WRITE, fields, dataLength }));
-      sockets.push(socket);
     }
     await sleep(systemClock, 3000);
   });
-  for (const socket of sockets) socket.destroy();
 });
 
 it('many that ask for much and do not read take nothing from the others', async (door) => {
   const { calls } = await door.connect();
   const { vid } = ok(await calls.newVdi({ name: 'unread-data', sizeBytes: 16 * MIB }));
   ok(await calls.createObj(dataOid(vid, 0), 0, pattern(1, 64 * KIB)));
-  const sockets: Socket[] = [];
   await besideOthers(door, 'unread', async () => {
     const fields = objRequest.encode({ oid: dataOid(vid, 0) });
     const read = { opcode: Op.READ_OBJ, version: 0, dataLength: 4 * MIB, fields };
@@ -122,11 +125,9 @@ it('many that ask for much and do not read take nothing from the others', async 
       const socket = await rawSocket(door);
       socket.pause();
       socket.write(reads);
-      sockets.push(socket);
     }
     await sleep(systemClock, 5000);
   });
-  for (const socket of sockets) socket.destroy();
 });
 
 it('who reads late gets every answer all the same', async (door) => {

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { dataOid } from '../../src/wire/oid.js';
 import { nameOfResult, Result } from '../../src/wire/sheepdog.js';
 import { ok } from '../helpers/sheepdog-calls.js';
-import { doorTests, pattern, type SheepdogDoor, untilResult } from '../helpers/sheepdog-door.js';
+import { doorTests, pattern, type SheepdogDoor, untilGone } from '../helpers/sheepdog-door.js';
 import { QemuImage, qemuCreate } from '../helpers/sheepdog-qemu.js';
 
 const KIB = 1024;
@@ -54,9 +54,7 @@ it('deleting the only snapshot as QEMU does loses nothing of the working volume'
   same(await again.read(2 * MIB, 4 * KIB), pattern(2, 4 * KIB), 'what was shared with the snapshot');
   const nbd = await door.nbd('d1', 2);
   same(await nbd.read(2 * MIB, 4 * KIB), pattern(2, 4 * KIB));
-  await untilResult('data of the snapshot alone is freed', Result.NO_OBJ, () =>
-    door.fresh().readObj(dataOid(old, 0), 0, 512),
-  );
+  await untilGone(door, dataOid(old, 0));
   await again.close();
 });
 
@@ -155,9 +153,7 @@ it('dog deletes a volume by emptying its index first: all of it goes', async (do
   await image.emptyIndex();
   ok(await image.fresh.delVdi({ name: 'dog-delete' }));
   for (let i = 0; i < 3; i++) {
-    await untilResult(`object ${i} is freed`, Result.NO_OBJ, () =>
-      door.fresh().readObj(dataOid(vid, i), 0, 512),
-    );
+    await untilGone(door, dataOid(vid, i));
   }
   is(await door.fresh().getVdiInfo({ name: 'dog-delete' }), Result.NO_VDI);
 });
@@ -170,7 +166,7 @@ it('DEL_VDI alone deletes a volume with data, at once for everybody', async (doo
   for (const index of [0, 1, 2]) is(await door.fresh(index).getVdiInfo({ name: 'alone' }), Result.NO_VDI);
   const rows = await door.cluster.call('vdi.list', {});
   assert.not.ok(rows.some(({ name }) => name === 'alone'));
-  await untilResult('its data is freed', Result.NO_OBJ, () => door.fresh().readObj(dataOid(vid, 2), 0, 512));
+  await untilGone(door, dataOid(vid, 2));
 });
 
 test.run();

@@ -13,8 +13,9 @@ const below: Readonly<Record<string, readonly string[]>> = {
   cluster: ['base', 'wire', 'store', 'net', 'coord'],
   volume: ['base', 'wire', 'store', 'net', 'coord', 'cluster'],
   nbd: ['base', 'wire', 'volume'],
-  control: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume'],
-  daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'control'],
+  sheepdog: ['base', 'wire', 'store', 'coord', 'cluster', 'volume'],
+  control: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'sheepdog'],
+  daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'sheepdog', 'control'],
   qemu: ['base', 'wire', 'control'],
   cli: ['base', 'wire', 'control', 'qemu'],
 };

@@ -1,14 +1,25 @@
 import type { Command } from 'commander';
+import { AppError } from '../../base/errors.js';
 import type { ClusterInfo } from '../../control/api.js';
 import { copiesArgument } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
 import { confirm } from '../prompt.js';
+import { checkVdi, wrongAfter } from './vdi-check.js';
+import { fetchVdis } from './vdi-list.js';
 
 /** Commands that change how a running cluster keeps its data: recover, reweight, alter-copy. */
 export function clusterManageCommands(parent: Command, runner: Runner): void {
   recoverCommands(parent, runner);
+  addLeaf(parent, runner, {
+    usage: 'check',
+    summary: 'compare the replicas of all volumes and snapshots, and repair what differs',
+    details:
+      "As 'dog vdi check' for each of them. Exit code 1: something is wrong that could not be repaired.",
+    examples: ['dog cluster check'],
+    run: checkAll,
+  });
   addLeaf(parent, runner, {
     usage: 'reweight',
     summary: 'spread objects by the present size of the disks (not available yet)',
@@ -70,6 +81,25 @@ compares only what was written meanwhile.`,
     options: [['-f, --force', 'do not ask']],
     run: forceRecover,
   });
+}
+
+async function checkAll(context: Context): Promise<void> {
+  await fetchCluster(context);
+  const answers: { name: string; snapId: number; tag: string; findings: number; wrong: number }[] = [];
+  for (const { name, snapId, tag, snapshot } of await fetchVdis(context)) {
+    const title = snapshot ? `snapshot ${name} (id: ${snapId}, tag: "${tag}")` : `vdi ${name}`;
+    if (!context.json) await context.printLine(`fix ${title}`);
+    try {
+      const answer = await checkVdi(context, snapshot ? { name, snapId } : { name });
+      answers.push({ name, snapId, tag, findings: answer.findings, wrong: wrongAfter(answer) });
+    } catch (error) {
+      // A volume that was deleted since the list was made has nothing to check.
+      if (!(error instanceof Exit) || !AppError.isCode(error.cause, 'no-vdi', 'no-tag')) throw error;
+    }
+  }
+  if (context.json) await context.printJson(answers);
+  const wrong = answers.filter((answer) => answer.wrong > 0).map(({ name }) => name);
+  if (wrong.length > 0) throw new Exit(exitCodes.failure, `Not all is right with: ${wrong.join(', ')}`);
 }
 
 function fetchCluster(context: Context): Promise<ClusterInfo> {

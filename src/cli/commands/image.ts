@@ -29,8 +29,8 @@ export function imageCommands(parent: Command, runner: Runner): void {
   addLeaf<AddOptions>(parent, runner, {
     usage: 'add <file> [name]',
     summary: 'store a file as a volume that cannot be changed',
-    details: `FILE is an ISO image or any other file; '-' is standard input, which needs a NAME. The image appears when all
-of it is stored and its SHA-256 is what --checksum says; until then, and after a failure, there is nothing.
+    details: `FILE is an ISO image or any other file; '-' is standard input, which needs a NAME. The image appears
+when all of it is stored and its SHA-256 is what --checksum says; until then, and after a failure, there is nothing.
 Guests read it as a disk or CD-ROM by both doors; 'dog vdi read' gives the file back.
 Exit codes: 3 the name is taken, 4 no room.`,
     examples: [
@@ -194,7 +194,12 @@ async function list(context: Context): Promise<void> {
   if (context.raw) return context.print(images.map((image) => `${rawLine(image)}\n`).join(''));
   const width = Math.max(8, ...images.map(({ name }) => name.length));
   const row = ({ name, image, createdMs }: Image): string =>
-    `${name.padEnd(width)}  ${formatSize(image.contentBytes).padStart(7)}  ${formatMinute(createdMs)}  ${image.sha256}\n`;
+    [
+      name.padEnd(width),
+      formatSize(image.contentBytes).padStart(7),
+      formatMinute(createdMs),
+      `${image.sha256}\n`,
+    ].join('  ');
   const heading = `${'Name'.padEnd(width)}     Size  Added             SHA-256\n`;
   await context.print(heading + images.map(row).join(''));
 }

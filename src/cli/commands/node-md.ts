@@ -67,9 +67,10 @@ async function disksOf(context: Context, node: NodeInfo | undefined): Promise<{ 
 }
 
 function row(context: Context, address: string, disk: Disk): string {
-  const { index, totalBytes, usedBytes, freeBytes, path } = disk;
-  const percent = totalBytes === 0 ? 0 : Math.trunc((usedBytes / totalBytes) * 100);
-  if (context.raw) return `${address} ${index} ${totalBytes} ${usedBytes} ${freeBytes} ${percent}% ${path}\n`;
-  const sizes = [totalBytes, usedBytes, freeBytes].map(formatSize).join('\t');
+  const { index, usedBytes, freeBytes, path } = disk;
+  const sizeBytes = usedBytes + freeBytes;
+  const percent = sizeBytes === 0 ? 0 : Math.trunc((usedBytes / sizeBytes) * 100);
+  if (context.raw) return `${address} ${index} ${sizeBytes} ${usedBytes} ${freeBytes} ${percent}% ${path}\n`;
+  const sizes = [sizeBytes, usedBytes, freeBytes].map(formatSize).join('\t');
   return `${String(index).padStart(2)}\t${sizes}\t${String(percent).padStart(3)}%\t${path}\n`;
 }

@@ -12,8 +12,8 @@ export function nodeCommands(parent: Command, runner: Runner): void {
   addLeaf(parent, runner, {
     usage: 'list',
     summary: 'list the sheep that are up',
-    details:
-      'Raw lines: IDX HOST:PORT VNODES ZONE. Members that are down are told on a terminal, or with -v, on standard error.',
+    details: `Raw lines: IDX HOST:PORT VNODES ZONE. Members that are down are told on standard error: on a terminal,
+or with -v.`,
     examples: ['dog node list', 'dog node list --json'],
     run: list,
   });
@@ -69,7 +69,6 @@ async function info(context: Context): Promise<void> {
     spaceRow(context, String(index).padStart(context.raw ? 0 : 2), node),
   );
   const total = {
-    storeBytes: nodes.reduce((sum, node) => sum + node.storeBytes, 0),
     usedBytes: nodes.reduce((sum, node) => sum + node.usedBytes, 0),
     freeBytes: nodes.reduce((sum, node) => sum + node.freeBytes, 0),
   };
@@ -80,16 +79,14 @@ async function info(context: Context): Promise<void> {
   await context.print(rows.map((row) => `${row}\n`).join('') + last);
 }
 
-function spaceRow(
-  context: Context,
-  label: string,
-  space: { storeBytes: number; usedBytes: number; freeBytes: number },
-): string {
-  const { storeBytes, usedBytes, freeBytes } = space;
+function spaceRow(context: Context, label: string, space: { usedBytes: number; freeBytes: number }): string {
+  const { usedBytes, freeBytes } = space;
+  // What other programs take of the same disk is not the cluster's: readers take size less used for what is free.
+  const sizeBytes = usedBytes + freeBytes;
   // An empty node has no percentage; the original divided by zero here.
-  const percent = storeBytes === 0 ? 0 : Math.trunc((usedBytes / storeBytes) * 100);
-  if (context.raw) return `${label} ${storeBytes} ${usedBytes} ${freeBytes} ${percent}%`;
-  const sizes = [storeBytes, usedBytes, freeBytes].map(formatSize).join('\t');
+  const percent = sizeBytes === 0 ? 0 : Math.trunc((usedBytes / sizeBytes) * 100);
+  if (context.raw) return `${label} ${sizeBytes} ${usedBytes} ${freeBytes} ${percent}%`;
+  const sizes = [sizeBytes, usedBytes, freeBytes].map(formatSize).join('\t');
   return `${label}\t${sizes}\t${String(percent).padStart(3)}%`;
 }
 

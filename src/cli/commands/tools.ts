@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { isWrapper, wrappedTools, wrapperScript } from '../../qemu/wrapper.js';
+import { isWrapper, type WrappedTool, wrappedTools, wrapperScript } from '../../qemu/wrapper.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
@@ -56,23 +56,14 @@ export function toolsCommands(program: Command, runner: Runner): void {
 
 type State = 'absent' | 'wrapper' | 'foreign';
 
-function paths(directory: string) {
-  return wrappedTools.map((tool) => ({ tool, path: join(directory, tool) }));
-}
-
-/** All files are looked at before the first is changed: one foreign file, and nothing happens. */
-function look(directory: string): { tool: (typeof wrappedTools)[number]; path: string; state: State }[] {
+function look(directory: string): { tool: WrappedTool; path: string; state: State }[] {
   if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new Exit(exitCodes.failure, `${directory} is no directory`);
   }
-  const found = paths(directory).map((each) => ({ ...each, state: stateOf(each.path) }));
-  const foreign = found.find(({ state }) => state === 'foreign');
-  if (foreign !== undefined) {
-    throw new Exit(exitCodes.exists, `${foreign.path} is not one of our wrappers: nothing was changed`, {
-      hint: 'Choose another directory with --dir; it has to stand before the real tools on PATH.',
-    });
-  }
-  return found;
+  return wrappedTools.map((tool) => {
+    const path = join(directory, tool);
+    return { tool, path, state: stateOf(path) };
+  });
 }
 
 function stateOf(path: string): State {
@@ -84,6 +75,13 @@ function stateOf(path: string): State {
 async function install(context: Context, _operands: string[], given: Options): Promise<void> {
   const directory = resolve(given.dir ?? DIRECTORY_DEFAULT);
   const found = look(directory);
+  // All files are looked at before the first is written: one foreign file, and nothing happens.
+  const foreign = found.find(({ state }) => state === 'foreign');
+  if (foreign !== undefined) {
+    throw new Exit(exitCodes.exists, `${foreign.path} is not one of our wrappers: nothing was changed`, {
+      hint: 'Choose another directory with --dir; it has to stand before the real tools on PATH.',
+    });
+  }
   for (const { tool, path, state } of found) put(path, wrapperScript(tool), state);
   for (const { path } of found) if (!context.json) await context.printLine(`installed ${path}`);
   if (context.json) await context.printJson({ installed: found.map(({ path }) => path) });
@@ -130,7 +128,11 @@ function firstOnPath(tool: string, searchPath: string): string | undefined {
 
 async function remove(context: Context, _operands: string[], given: Options): Promise<void> {
   const directory = resolve(given.dir ?? DIRECTORY_DEFAULT);
-  const wrappers = look(directory).filter(({ state }) => state === 'wrapper');
+  const found = look(directory);
+  const wrappers = found.filter(({ state }) => state === 'wrapper');
+  for (const { path, state } of found) {
+    if (state === 'foreign') context.note(`${path} is not one of our wrappers: it stays`);
+  }
   if (wrappers.length === 0) throw new Exit(exitCodes.missing, `no wrappers are in ${directory}`);
   for (const { path } of wrappers) rmSync(path);
   if (context.json) return context.printJson({ removed: wrappers.map(({ path }) => path) });

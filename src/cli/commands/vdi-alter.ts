@@ -37,7 +37,8 @@ async function alterCopy(context: Context, [name]: string[], options: { copies?:
   if (vdi.parentVid !== 0 || hasChildren) {
     throw new Exit(
       exitCodes.failure,
-      `Only standalone vdi supports changing redundancy level.\nPlease clone ${name} with -n (--no-share) option first.`,
+      'Only standalone vdi supports changing redundancy level.\n' +
+        `Please clone ${name} with -n (--no-share) option first.`,
     );
   }
   // Nothing is asked: nothing will be done.

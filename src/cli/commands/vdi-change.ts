@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { AppError } from '../../base/errors.js';
 import type { VdiInfo, VdiRef } from '../../control/api.js';
 import { sizeBytesMax } from '../../control/params.js';
-import { BLOCK_SIZE_SHIFT_DEFAULT } from '../../wire/sheepdog.js';
+import { BLOCK_SIZE_SHIFT_DEFAULT, BLOCK_SIZE_SHIFT_MAX } from '../../wire/sheepdog.js';
 import {
   copiesArgument,
   countArgument,
@@ -28,7 +28,7 @@ export function vdiChangeCommands(parent: Command, runner: Runner): void {
       ['-P, --prealloc', 'allocate every object now'],
       ['-c, --copies <copies>', 'number of copies (default: that of the cluster)'],
       ['-z, --block_size_shift <shift>', 'size of objects as a power of two, 20 to 31 (default: 22, 4 MiB)'],
-      ['-y, --hyper', 'hyper volume (not available: use -z for volumes above 4 TiB)'],
+      ['-y, --hyper', 'a volume above 4 TiB: takes objects as large as it needs, unless -z says'],
     ],
     run: create,
   });
@@ -108,8 +108,9 @@ interface CreateOptions {
 
 async function create(context: Context, [name, sizeText]: string[], options: CreateOptions): Promise<void> {
   const copies = options.copies === undefined ? undefined : copiesArgument(options.copies);
-  const shift = options.block_size_shift === undefined ? undefined : shiftArgument(options.block_size_shift);
   const sizeBytes = sizeArgument(sizeText!);
+  const asked = options.block_size_shift === undefined ? undefined : shiftArgument(options.block_size_shift);
+  const shift = asked ?? (options.hyper === true ? hyperShift(sizeBytes) : undefined);
   await context.client({ nodeList: true });
   checkNewSize(name!, sizeBytes, shift ?? BLOCK_SIZE_SHIFT_DEFAULT);
   if (copies !== undefined) await checkZones(context, `Failed to create VDI ${name}`, copies);
@@ -128,6 +129,15 @@ async function create(context: Context, [name, sizeText]: string[], options: Cre
     })
     .finally(() => progress.stop());
   await printNewVdi(context, vdi, 'VDI ID of newly created VDI: ');
+}
+
+/**
+ * The original's hyper volumes had an index of another kind; here the objects grow. Undefined: the usual ones do.
+ */
+function hyperShift(sizeBytes: number): number | undefined {
+  let shift = BLOCK_SIZE_SHIFT_DEFAULT;
+  while (sizeBytes > sizeBytesMax(shift) && shift < BLOCK_SIZE_SHIFT_MAX) shift++;
+  return shift === BLOCK_SIZE_SHIFT_DEFAULT ? undefined : shift;
 }
 
 function checkNewSize(name: string, sizeBytes: number, shift: number): void {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { CheckFinding, ControlResult } from '../../control/api.js';
+import type { CheckFinding, ControlResult, VdiRef } from '../../control/api.js';
 import { vdiRef } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
@@ -20,8 +20,8 @@ export function vdiCheckCommands(parent: Command, runner: Runner): void {
   addLeaf<CheckOptions>(parent, runner, {
     usage: 'check <name>',
     summary: 'compare the replicas of every object, and repair what differs',
-    details: `Every block of every replica is read and held against its checksum, then the replicas against each other. The
-volume may be in use. Replicas on sheep that are down or catching up are not looked at.
+    details: `Every block of every replica is read and held against its checksum, then the replicas against each other.
+The volume may be in use. Replicas on sheep that are down or catching up are not looked at.
 Exit code 1: something is wrong that could not be repaired (or was not to be, with -n or -e).`,
     examples: ['dog vdi check first', 'dog vdi check first -s golden -n'],
     options: [
@@ -34,7 +34,19 @@ Exit code 1: something is wrong that could not be repaired (or was not to be, wi
 }
 
 async function check(context: Context, [name]: string[], options: CheckOptions): Promise<void> {
-  const ref = vdiRef(name!, options.snapshot);
+  const answer = await checkVdi(context, vdiRef(name!, options.snapshot), options);
+  if (context.json) await context.printJson(answer);
+  if (wrongAfter(answer) > 0) throw new Exit(exitCodes.failure, '');
+}
+
+/** Objects that were found wrong and still are. */
+export function wrongAfter(answer: Answer): number {
+  return answer.findings - answer.found.filter((finding) => finding.outcome === 'repaired').length;
+}
+
+/** Checks one volume or snapshot and, unless JSON is wanted, prints what was found. */
+export async function checkVdi(context: Context, ref: VdiRef, options: CheckOptions = {}): Promise<Answer> {
+  const { name } = ref;
   const mode = options.exist === true ? 'existence' : options.repair === false ? 'compare' : 'repair';
   await openObjects(context, ref, 'no inode objects');
   const progress = await openProgress(context, `checking ${name}`);
@@ -44,12 +56,11 @@ async function check(context: Context, [name]: string[], options: CheckOptions):
       throw refusal(`Failed to check VDI ${name}`, error);
     })
     .finally(() => progress.stop());
-  if (context.json) await context.printJson(answer);
-  else if (mode === 'existence') await printMissing(context, name!, answer);
-  else await printFindings(context, name!, answer, mode === 'repair');
+  if (context.json) return answer;
+  if (mode === 'existence') await printMissing(context, name, answer);
+  else await printFindings(context, name, answer, mode === 'repair');
   tellUnchecked(context, answer);
-  const repaired = answer.found.filter((finding) => finding.outcome === 'repaired').length;
-  if (answer.findings > repaired) throw new Exit(exitCodes.failure, '');
+  return answer;
 }
 
 async function printMissing(context: Context, name: string, answer: Answer): Promise<void> {

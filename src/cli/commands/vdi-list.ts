@@ -109,7 +109,7 @@ async function info(context: Context, [name]: string[], options: { snapshot?: st
   await context.print(
     formatFields([
       ['Name', vdi.name],
-      ['Kind', vdi.snapshot ? 'snapshot' : vdi.clone ? 'clone' : 'volume'],
+      ['Kind', vdi.image ? 'image' : vdi.snapshot ? 'snapshot' : vdi.clone ? 'clone' : 'volume'],
       ...(vdi.snapshot ? ([['Snapshot', `${vdi.snapId} ${vdi.tag}`.trimEnd()]] as const) : []),
       ['Size', size(vdi.sizeBytes)],
       ['Used', size(vdi.usedBytes)],

@@ -39,6 +39,8 @@ export interface ClusterConfig {
 }
 
 const CONFIG_FILE = 'cluster.json';
+/** What sheep that were started with the original's `-c local` keep beside: nothing of this cluster's. */
+const LOCAL_CLUSTER = 'local';
 /** A path of a unix socket is at most this long on Linux. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
@@ -87,7 +89,7 @@ export class ClusterHome {
   create(config: Omit<ClusterConfig, 'kind' | 'version' | 'madeDirectory' | 'directories'>): ClusterConfig {
     this.checkSocketPath(config.sheep);
     const existed = existsSync(this.directory);
-    if (existed && readdirSync(this.directory).length > 0) {
+    if (existed && readdirSync(this.directory).some((name) => name !== LOCAL_CLUSTER)) {
       throw new Exit(exitCodes.failure, `${this.directory} is not empty and holds no cluster`, {
         hint: 'Choose another directory with --dir.',
       });

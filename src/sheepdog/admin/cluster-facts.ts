@@ -146,6 +146,7 @@ export interface ClusterFacts {
   recovery(): Promise<RecoveryFacts | undefined>;
   counters(): Promise<CounterFacts>;
   vdis(): readonly VdiFacts[];
+  /** Asked for once: `adminOperations` is called anew when a cluster has been formatted. */
   readonly objects: ObjectFacts;
   readonly acts: AdminActs;
 }

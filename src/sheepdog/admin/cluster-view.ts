@@ -1,7 +1,7 @@
 /**
- * What a cluster looks like: GET_NODE_LIST, STAT_CLUSTER, CLUSTER_INFO, GET_EPOCH, GET_STORE_LIST (reference, 2.5, 7.2).
+ * What a cluster looks like (reference, 2.5 and 7.2).
  *
- *   GET_NODE_LIST   sd_node[nr_nodes]                               as many as fit; nr_nodes of the header says how many
+ *   GET_NODE_LIST   sd_node[nr_nodes]                               as many as fit; the header has nr_nodes
  *   STAT_CLUSTER    {epoch_log, sd_node[nodes_nr]}[]                newest epoch first, as many epochs as fit
  *   CLUSTER_INFO    cluster_info, 491 568 bytes                     cut to what the client takes
  *   GET_EPOCH       sd_node[], then the time, u64 seconds           all of it or BUFFER_SMALL

@@ -1,7 +1,7 @@
 /**
- * Questions about single objects that the original's sheep and its `dog vdi check` ask of the nodes they believe to hold
- * them (reference, 2.6). Objects lie elsewhere here, so any node answers for any object of the cluster, with what its
- * replicas agree on: such a check finds every object healthy. The epochs that these requests carry mean nothing here.
+ * Questions about single objects, which the original's sheep and its `dog vdi check` ask of the nodes they believe to
+ * hold them (reference, 2.6). Objects lie elsewhere here, so any node answers for any object of the cluster, with what
+ * its replicas agree on: such a check finds every object healthy. The epochs of these requests mean nothing here.
  *
  *   EXIST, OIDS_EXIST   whether the cluster has the object(s); a list of the missing ones comes back
  *   GET_HASH            SHA-1 over the whole object

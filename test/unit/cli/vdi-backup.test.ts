@@ -77,7 +77,8 @@ test('restore needs its base and the volume', async ({ bench }) => {
   assert.is(missing.exit, 1);
   assert.is(
     missing.stderr,
-    "Failed to open VDI nosuch (snapshot id: 0 snapshot tag: b1): No VDI found\nSnapshot ID 0 or tag b1 doesn't exist\n",
+    'Failed to open VDI nosuch (snapshot id: 0 snapshot tag: b1): No VDI found\n' +
+      "Snapshot ID 0 or tag b1 doesn't exist\n",
   );
   bench.cluster.add('bk', MIB, { snapshot: true, tag: 'b1', snapId: 1 });
   const alone = await bench.run('vdi restore bk -s b1');

@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { SeededRandom } from '../../../../src/base/random.js';
 import { adminOperations } from '../../../../src/sheepdog/admin/admin-operations.js';
 import { Flag, Op, operationOf, Result } from '../../../../src/wire/sheepdog.js';
 import { ask, fakeFacts, u32, zeros } from './fixture.js';
@@ -167,6 +168,24 @@ test('headers full of ones are answered too', async () => {
       const answer = await ask(facts, opcode, { fields: 'ff'.repeat(32), dataLength });
       assert.ok((answer.payload?.length ?? 0) <= (answerBytes.get(opcode) ?? 0), operationOf(opcode)?.name);
     }
+  }
+});
+
+test('random requests are answered, within their room', async () => {
+  const { facts } = fakeFacts();
+  const opcodes = [...adminOperations(facts).keys()];
+  const random = new SeededRandom(20261123);
+  for (let i = 0; i < 2000; i++) {
+    const opcode = opcodes[random.below(opcodes.length)]!;
+    const fields = Buffer.from(random.bytes(32)).toString('hex');
+    const flags = random.below(0x800) & ~Flag.WRITE;
+    const payload = random.bytes(random.below(300));
+    const dataLength = random.below(1000);
+    await ask(
+      facts,
+      opcode,
+      random.below(2) === 0 ? { fields, flags, payload } : { fields, flags, dataLength },
+    );
   }
 });
 

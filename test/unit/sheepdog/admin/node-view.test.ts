@@ -29,7 +29,7 @@ test('STAT_RECOVERY has its bytes', async () => {
 test('STAT has its bytes', async () => {
   const { facts } = fakeFacts();
   const { payload } = await ask(facts, Op.STAT, { dataLength: 120 });
-  // Active, total, bytes in, bytes out by side; then remove, read, write, flush of clients; remove, read, write of peers.
+  // Active, total, bytes in and out, by side; then remove, read, write, flush of clients; remove, read, write of peers.
   const values = [0x10, 0x20, 0x11, 0x21, 0x16, 0x17, 0x26, 0x27, 0x14, 0x12, 0x13, 0x15, 0x24, 0x22, 0x23];
   assert.is(hexOf(payload), values.map(u64).join(''));
 });
