@@ -66,7 +66,7 @@ export type ReplicaState = 'good' | 'missing' | 'bad';
 /** An object that is not the same on all its sheep. */
 export interface CheckFinding {
   oid: string;
-  /** -1: the inode. */
+  /** -1: the inode; -2: a piece of the saved state of a machine. */
   index: number;
   /**
    * differ: some replicas lack it or have another content than the others; repaired: these are right again; waiting:
@@ -115,6 +115,8 @@ export interface ClusterInfo {
   copies: number;
   minCopies: number;
   blockSizeShift: number;
+  /** A volume that a client of the sheepdog protocol has open is refused to others. */
+  useLock?: boolean;
   epoch: number;
   /** Newest first. */
   epochs: { epoch: number; wallMs: number; nodes: { host: string; port: number; vnodes: number }[] }[];

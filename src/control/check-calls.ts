@@ -11,7 +11,16 @@ import type { VdiRecord } from '../volume/records.js';
 import { objectCount, readIndex } from '../volume/volume-index.js';
 import { sdHashOid } from '../wire/hash.js';
 import { INODE_INDEX_OFFSET } from '../wire/inode.js';
-import { dataOid, formatOid, inodeOid, invalidOid, parseOid, placementOid, vidOf } from '../wire/oid.js';
+import {
+  dataOid,
+  formatOid,
+  inodeOid,
+  invalidOid,
+  parseOid,
+  placementOid,
+  vidOf,
+  vmstateOid,
+} from '../wire/oid.js';
 import type { CheckFinding, ControlProgress, ControlResult, NodeInfo } from './api.js';
 import * as check from './params.js';
 
@@ -19,6 +28,7 @@ const PARALLEL = 8;
 /** Findings in one answer: a list that nobody reads must not fill the memory (I-11). */
 const FINDINGS_MAX = 10_000;
 const INODE_INDEX = -1;
+const VMSTATE_INDEX = -2;
 /** A first write takes less, unless it waits for copies. */
 const FIRST_WRITE_MS = 500;
 
@@ -84,6 +94,9 @@ export class CheckCalls {
     (await readIndex(client, client.session(), record)).forEach((owner, index) => {
       if (owner !== 0) objects.push({ oid: dataOid(owner, index), index });
     });
+    for (let i = 0; i < (record.vmObjects ?? 0); i++) {
+      objects.push({ oid: vmstateOid(record.vid, i), index: VMSTATE_INDEX });
+    }
     return objects;
   }
 
@@ -93,6 +106,8 @@ export class CheckCalls {
    */
   private async refersTo(record: VdiRecord, index: number, oid: bigint): Promise<boolean> {
     if (index === INODE_INDEX) return true;
+    // Their numbers are reserved before they are made: some may never have been.
+    if (index === VMSTATE_INDEX) return false;
     const { client } = this.options.cluster;
     await sleep(this.options.clock, FIRST_WRITE_MS);
     const at = INODE_INDEX_OFFSET + index * 4;

@@ -105,6 +105,7 @@ export class ClusterCalls {
       copies: this.options.defaultCopies(),
       minCopies: present?.minCopies ?? 0,
       blockSizeShift: present?.blockSizeShift ?? 0,
+      ...(present?.useLock === true && { useLock: true }),
       epoch: view?.epoch ?? 0,
       epochs: membership()
         .epochs()

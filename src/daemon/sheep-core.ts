@@ -4,7 +4,7 @@ import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { Signal } from '../base/signal.js';
-import { ClusterNode } from '../cluster/cluster-node.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
@@ -26,23 +26,19 @@ import {
   SHUTDOWN_KEY,
 } from '../control/cluster-calls.js';
 import { NodeCalls, type NodeHost } from '../control/node-calls.js';
-import { VolumeCalls } from '../control/volume-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
-import type { ObjectStore, StoreStats } from '../store/object-store.js';
+import type { ObjectStore } from '../store/object-store.js';
 import type { BlockDevice, DeviceProvider } from '../volume/device.js';
-import { Directory } from '../volume/directory.js';
-import { Garbage } from '../volume/garbage.js';
-import { Locks } from '../volume/locks.js';
-import { Staging } from '../volume/staging.js';
-import { VolumeManager } from '../volume/volume-manager.js';
-import { VolumeService } from '../volume/volume-service.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { assembleInner, type Inner } from './inner.js';
+import { StoreFigures } from './store-figures.js';
+
+export type { Inner } from './inner.js';
 
 const SWEEP_INTERVAL_MS = 5000;
 const STATS_INTERVAL_MS = 2000;
 const STOP_GRACE_MS = 3000;
-const STATS_PREFIX = 'stats/';
 
 export interface SheepOptions {
   /** Who this sheep is and where it can be reached. */
@@ -64,18 +60,6 @@ export interface SheepOptions {
   readonly mutants?: Mutants;
 }
 
-/** Everything that exists only once the cluster is formatted. */
-export interface Inner {
-  readonly config: ClusterConfig;
-  readonly store: ObjectStore;
-  readonly cluster: ClusterNode;
-  readonly directory: Directory;
-  readonly manager: VolumeManager;
-  readonly garbage: Garbage;
-  readonly locks: Locks;
-  readonly calls: VolumeCalls;
-}
-
 /**
  * A sheep without its doors: joins membership, store, replication and volumes. Production and simulator build it from
  * the same parts and differ in the disk, network, clock, randomness and coordinator that they hand in.
@@ -83,7 +67,7 @@ export interface Inner {
 export class SheepCore implements ControlHandler, DeviceProvider {
   readonly membership: Membership;
   private readonly settings: Mirror;
-  private readonly statsMirror: Mirror;
+  private readonly figures: StoreFigures;
   private readonly clusterCalls: ClusterCalls;
   private readonly nodeCalls: NodeCalls;
   private inner: Inner | undefined;
@@ -95,7 +79,6 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private stopping = false;
   private knownShutdown: string | undefined;
   private lossy = false;
-  private publishedStats = '';
   private timers: Timer[] = [];
 
   constructor(private readonly options: SheepOptions) {
@@ -117,7 +100,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     });
     this.membership.onView((view) => this.noteStanding(view));
     this.settings = new Mirror(coordinator, 'cluster/', () => this.settingsChanged());
-    this.statsMirror = new Mirror(coordinator, STATS_PREFIX, () => {});
+    this.figures = new StoreFigures(coordinator, self.id, () => this.store);
     this.clusterCalls = new ClusterCalls({
       coordinator,
       clock,
@@ -126,7 +109,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       defaultCopies: () => this.defaultCopies,
       membership: () => this.membership,
       cluster: () => this.inner?.cluster,
-      storeStats: () => this.allStats(),
+      storeStats: () => this.figures.all(),
       counters: options.counters ?? (async () => ({})),
       doors: options.doors ?? { nbdPort: self.nbdPort, nbdTls: 'off' },
       stopping: () => this.stopping,
@@ -143,7 +126,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   async start(): Promise<void> {
     await this.settings.start();
-    await this.statsMirror.start();
+    await this.figures.start();
     this.knownShutdown = this.settings.entries.get(SHUTDOWN_KEY);
     // The store is opened before this node registers: only then is it known whether it lost anything.
     if (this.config !== undefined) {
@@ -153,7 +136,9 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     }
     await this.membership.start();
     this.every(SWEEP_INTERVAL_MS, () => this.sweep());
-    this.every(STATS_INTERVAL_MS, () => this.publishStats());
+    this.every(STATS_INTERVAL_MS, async () => {
+      if (this.membership.leaseId !== '') await this.figures.publish();
+    });
     this.started.fire();
   }
 
@@ -168,7 +153,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     const { inner } = this;
     if (inner !== undefined) await this.closeInner(inner);
     this.settings.stop();
-    this.statsMirror.stop();
+    this.figures.stop();
     await this.membership.stop();
   }
 
@@ -313,7 +298,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     await this.closeInner(former);
     this.inner = undefined;
     this.lossy = false;
-    this.publishedStats = '';
+    this.figures.forget();
     await this.membership.reset();
     this.membership.onView((view) => this.noteStanding(view));
     await this.openInner(config);
@@ -332,84 +317,26 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   private async openInner(config: ClusterConfig): Promise<void> {
     const { options, membership } = this;
-    const core = this;
-    const { coordinator, clock, random, transport, mutants } = options;
     const store = await options.openStore(config.formatId, config.former);
     this.lossy = store.lossy;
     void store.failed.then((error) => {
       if (!this.stopping) options.onEnd({ kind: 'failed', message: `the store failed: ${error.message}` });
     });
-    const directory = new Directory(coordinator);
-    await directory.start();
-    let garbage: Garbage | undefined;
-    const log = options.log.child('cluster', { node: options.self.port });
-    const cluster = new ClusterNode({
-      selfId: options.self.id,
-      membership,
+    const inner = await assembleInner({
+      ...options,
+      config,
       store,
-      clock,
-      log,
-      resolve: (oid) => directory.resolve(oid),
-      copiesInUse: () => new Set([config.copies, ...directory.vdis().map((record) => record.copies)]),
-      transport,
-      formatId: config.formatId,
-      onOther: (message, origin) => this.serveOther(message, origin.nodeId),
-      ...(mutants && { mutants }),
-    });
-    const manager = new VolumeManager({
-      cluster,
-      membership,
-      coordinator,
-      directory,
-      clock,
-      random,
-      log: options.log.child('volumes'),
-      onReleased: (record, index, owner) => {
-        garbage!.released(record, index, owner).catch((error) => {
-          log.warn({ err: AppError.from(error).message }, 'an object that nobody refers to was not freed');
-        });
-      },
-    });
-    const locks = new Locks({
-      coordinator,
       membership,
       selfId: options.self.id,
-      exclusive: config.useLock === true,
-    });
-    await locks.start();
-    garbage = new Garbage({ cluster, coordinator, directory, clock, log, manager: () => manager });
-    const service = new VolumeService({
-      cluster,
-      membership,
-      coordinator,
-      directory,
-      manager,
-      garbage,
-      clock,
-      random,
-      log,
-    });
-    const calls = new VolumeCalls({
-      cluster,
-      coordinator,
-      directory,
-      manager,
-      service,
-      clock,
-      defaults: {
-        get copies() {
-          return core.defaultCopies;
-        },
-        blockSizeShift: config.blockSizeShift,
-      },
+      log: options.log.child('cluster', { node: options.self.port }),
+      volumeLog: options.log.child('volumes'),
+      defaultCopies: () => this.defaultCopies,
       nodes: () => this.clusterCalls.nodes(),
-      locks,
-      staging: new Staging({ cluster, membership, coordinator, directory, garbage, clock, random, log }),
-      epochs: () => membership.epochs(),
+      onOther: (message, origin) => this.serveOther(message, origin.nodeId),
     });
-    membership.onView((view) => manager.enter(view));
+    membership.onView((view) => inner.manager.enter(view));
     assert(this.inner === undefined, 'a sheep opens its store once');
-    this.inner = { config, store, cluster, directory, manager, garbage, locks, calls };
+    this.inner = inner;
   }
 
   private async serveOther(message: PeerMessage, fromNodeId: string): Promise<PeerMessage> {
@@ -430,31 +357,6 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     const first = view?.history.current.nodes.find((n) => n.up);
     if (this.inner === undefined || first?.id !== this.options.self.id) return;
     await this.inner.garbage.sweep();
-  }
-
-  private async publishStats(): Promise<void> {
-    const { store } = this;
-    if (store === undefined || this.membership.leaseId === '') return;
-    const { totalBytes, usedBytes } = store.stats();
-    // Free space moves with everything else on the disk: figures are published when they change visibly.
-    const rounded = JSON.stringify({
-      used: Math.round(usedBytes / 65536),
-      total: Math.round(totalBytes / 2 ** 26),
-    });
-    if (rounded === this.publishedStats) return;
-    this.publishedStats = rounded;
-    const value = JSON.stringify({ totalBytes, usedBytes, freeBytes: store.stats().freeBytes });
-    const key = `${STATS_PREFIX}${this.options.self.id}`;
-    await this.options.coordinator.txn([], [{ type: 'put', key, value }]);
-  }
-
-  private allStats(): Map<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>> {
-    const all = new Map<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>>();
-    for (const [key, text] of this.statsMirror.entries)
-      all.set(key.slice(STATS_PREFIX.length), JSON.parse(text));
-    const { store } = this;
-    if (store !== undefined) all.set(this.options.self.id, store.stats());
-    return all;
   }
 
   private every(intervalMs: number, work: () => Promise<void>): void {

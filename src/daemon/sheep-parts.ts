@@ -41,7 +41,7 @@ export interface PartsOptions {
 
 /** Everything between the listening sockets and the disk; a process may open it again after it has closed it. */
 export interface SheepParts {
-  /** Doors, then settings, store and registration; requests that come earlier wait. */
+  /** Settings, store and registration, then doors; whoever connects earlier waits. */
   start(): Promise<void>;
   /**
    * Answers what is in flight, gives up volumes, store and lease. The sockets go on listening, unattended. For a
@@ -111,8 +111,10 @@ export function assembleParts(options: PartsOptions): SheepParts {
   const doors = new Doors(sockets, door, nbd, core, metrics);
   return {
     async start() {
-      await doors.open();
+      await doors.openHttp();
       await core.start();
+      // Not earlier: what comes meanwhile waits in the sockets' queues, where nobody can give a wrong answer.
+      await doors.open();
     },
     adopt: (socket, unread, silent) => door.adopt(socket, unread, silent),
     async close(reason = 'end') {
@@ -145,6 +147,7 @@ async function drain(server: SheepdogServer): Promise<void> {
 /** The servers of all doors, opened and closed together. */
 class Doors {
   private readonly closers: (() => unknown)[] = [];
+  private closed = false;
 
   constructor(
     private readonly sockets: ListeningSockets,
@@ -155,7 +158,8 @@ class Doors {
   ) {}
 
   async open(): Promise<void> {
-    const { sockets, door, nbd, core, metrics, closers } = this;
+    const { sockets, door, nbd, closers } = this;
+    if (this.closed) return;
     closers.push(() => door.stopAccepting());
     await door.listen(sockets.at('client'));
     if (sockets.has('clientUnix')) await door.listen(sockets.at('clientUnix'));
@@ -164,6 +168,11 @@ class Doors {
       const listener = await listenNbd(nbd, sockets.at(name));
       closers.push(() => listener.close());
     }
+  }
+
+  /** Health and metrics, also of a sheep that is still starting. */
+  async openHttp(): Promise<void> {
+    const { sockets, core, metrics, closers } = this;
     if (!sockets.has('http')) return;
     const http = await listenHttp(sockets.at('http'), () => core, metrics);
     closers.push(() => {
@@ -173,6 +182,7 @@ class Doors {
   }
 
   async stopAccepting(): Promise<void> {
+    this.closed = true;
     for (const close of this.closers) await close();
   }
 }

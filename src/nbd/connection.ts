@@ -16,9 +16,8 @@ type Ready = Extract<HandshakeResult, { outcome: 'transmission' }>;
 /** Ordered: a connection's state only falls. */
 export type ConnectionState = 'handshake' | 'transmission' | 'closed';
 
-const END_TAKEN_MS = 200;
-/** A client that has read the end of the stream closes its side; one without requests may not notice before its next. */
-const CLIENT_CLOSES_MS = 20;
+/** After the end of the stream was sent: for the client to read it, with the answers before it. */
+const LINGER_MS = 500;
 
 export interface ConnectionOptions extends NbdServerOptions {
   readonly limits: NbdLimits;
@@ -37,6 +36,8 @@ export class Connection {
   private negotiation: Handshake | undefined;
   private transmission: Transmission | undefined;
   private endReason: Error | undefined;
+  /** The stream is left to the client and a timer. */
+  private lingering = false;
   private resolveEnd: () => void = () => {};
   private readonly ended = new Promise<void>((resolve) => {
     this.resolveEnd = resolve;
@@ -67,8 +68,7 @@ export class Connection {
   /** Drops the connection at once, without a word to the client. */
   drop(reason: string): void {
     this.endReason ??= new Error(reason);
-    this.stream.destroy();
-    this.socket.destroy();
+    this.destroyStreams();
     this.resolveEnd();
   }
 
@@ -81,26 +81,26 @@ export class Connection {
     if (transmission === undefined || this.stream.destroyed) return this.drop(reason);
     const { clock, limits } = this.options;
     await within(clock, limits.drainMs, Promise.race([transmission.drain(), this.ended]));
-    if (!this.stream.destroyed) {
-      this.endReason ??= new Error(reason);
-      await this.sendEnd();
-    }
-    this.drop(reason);
+    this.endReason ??= new Error(reason);
+    if (!this.stream.destroyed && transmission.drained) this.linger();
+    else this.drop(reason);
+    this.resolveEnd();
   }
 
-  /** What is queued leaves, and the end of the stream after it, if the system takes both at once. */
-  private async sendEnd(): Promise<void> {
-    const { clock } = this.options;
-    const taken = new Promise<void>((resolve) => {
-      this.stream.once('close', resolve);
-      this.stream.end(resolve);
-    });
-    await within(clock, END_TAKEN_MS, taken);
-    if (this.stream.destroyed) return;
-    // Closing a socket that holds unread requests would tell the peer to forget what it has not read yet.
-    const closed = new Promise<void>((resolve) => this.stream.once('close', resolve));
-    this.stream.resume();
-    await within(clock, CLIENT_CLOSES_MS, closed);
+  /** Closing a socket at once that holds unread requests would tell the client to forget what it has not read yet. */
+  private linger(): void {
+    const { stream, socket } = this;
+    this.lingering = true;
+    stream.end();
+    stream.resume();
+    const timer = this.options.clock.after(LINGER_MS, () => this.destroyStreams());
+    stream.once('end', () => this.destroyStreams());
+    socket.once('close', () => timer.cancel());
+  }
+
+  private destroyStreams(): void {
+    this.stream.destroy();
+    this.socket.destroy();
   }
 
   private async run(): Promise<void> {
@@ -117,8 +117,7 @@ export class Connection {
     } finally {
       this.deadline?.cancel();
       this.setState('closed');
-      this.stream.destroy();
-      this.socket.destroy();
+      if (!this.lingering) this.destroyStreams();
       log.debug({ export: this.exportName, reason: this.endReason?.message }, 'connection closed');
     }
   }
@@ -196,7 +195,7 @@ export class Connection {
   private async closeDevice(device: BlockDevice): Promise<void> {
     const { clock, limits, log } = this.options;
     this.setState('closed');
-    this.stream.destroy();
+    if (!this.lingering) this.stream.destroy();
     if (this.transmission !== undefined) {
       await within(clock, limits.closeGraceMs, this.transmission.stop());
     }

@@ -111,9 +111,10 @@ class Server implements NbdServer {
   async close(): Promise<void> {
     this.closed = true;
     this.stallTimer?.cancel();
-    await Promise.all([...this.live].map((connection) => connection.finish('server closes')));
+    const answered = Promise.all([...this.live].map((connection) => connection.finish('server closes')));
+    const done = answered.then(() => Promise.all(this.finishing));
     // A backend that never answers must not hold up the daemon's end: requests get one grace, closing another.
-    await within(this.options.clock, 2 * this.limits.closeGraceMs, Promise.all(this.finishing));
+    await within(this.options.clock, 2 * this.limits.closeGraceMs, done);
   }
 
   private onState(connection: Connection): void {

@@ -111,8 +111,13 @@ export class Transmission implements RequestSink, BudgetWaiter {
     });
   }
 
+  /** Nothing that was taken is without an answer. */
+  get drained(): boolean {
+    return this.deviceCalls === 0 && this.answeredSlots === 0 && this.unsentBatches === 0;
+  }
+
   private checkDrained(): void {
-    if (this.deviceCalls === 0 && this.answeredSlots === 0 && this.unsentBatches === 0) this.whenDrained?.();
+    if (this.drained) this.whenDrained?.();
   }
 
   /** Stops answering. Resolves when no request is inside the device any more. */

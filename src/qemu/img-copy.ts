@@ -62,7 +62,7 @@ async function intoExisting(
   file: string,
 ): Promise<number> {
   const isOptions = has(line, 'target-image-opts');
-  const { word } = await run.session.open(file, { isOptions });
+  const { word } = await run.session.open(file, { isOptions, isForWriting: true });
   // What was said to be of the driver "sheepdog" is raw data.
   const options = (await backingOptions(run, withoutDriver(line))).map((option) =>
     option.name === 'O' && option.value === 'sheepdog' ? { name: 'O', value: 'raw' } : option,

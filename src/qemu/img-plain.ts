@@ -1,4 +1,4 @@
-import { type CommandLine, formatArguments, type Option } from './arguments.js';
+import { type CommandLine, formatArguments, has, type Option } from './arguments.js';
 import { backingOptions } from './img-create.js';
 import { type ImgRun, imageOptions } from './img-run.js';
 
@@ -10,17 +10,23 @@ export interface PlainCommand {
   readonly output: 'pass' | 'edit';
   /** Whether -b names a backing file, and -F its format. */
   readonly backing?: boolean;
+  /** Whether it writes to the image. */
+  readonly writes?: (line: CommandLine) => boolean;
 }
 
+const always = (): boolean => true;
+
 export const plainCommands: Readonly<Record<string, PlainCommand>> = {
-  amend: { formats: ['f'], output: 'edit' },
-  bench: { formats: ['f'], output: 'pass' },
-  check: { formats: ['f'], output: 'edit' },
-  commit: { formats: ['f'], output: 'edit', backing: true },
+  amend: { formats: ['f'], output: 'edit', writes: always },
+  bench: { formats: ['f'], output: 'pass', writes: (line) => has(line, 'w') },
+  // Its second operand is the name of a bitmap.
+  bitmap: { formats: ['f', ''], output: 'pass', backing: true, writes: always },
+  check: { formats: ['f'], output: 'edit', writes: (line) => has(line, 'r') },
+  commit: { formats: ['f'], output: 'edit', backing: true, writes: always },
   compare: { formats: ['f', 'F'], output: 'pass' },
   map: { formats: ['f'], output: 'edit' },
   measure: { formats: ['f'], output: 'edit' },
-  rebase: { formats: ['f'], output: 'pass', backing: true },
+  rebase: { formats: ['f'], output: 'pass', backing: true, writes: always },
 };
 
 export async function runPlain(
@@ -33,7 +39,8 @@ export async function runPlain(
   if (line.operands.length > command.formats.length) return run.asItIs();
   const operands: string[] = [];
   for (const [index, operand] of line.operands.entries()) {
-    const options = imageOptions(line, command.formats[index]);
+    const isForWriting = command.writes?.(line) === true;
+    const options = { ...imageOptions(line, command.formats[index]), isForWriting };
     operands.push((await run.session.open(operand, options)).word);
   }
   const options = withoutDriver(line.options, command.formats);

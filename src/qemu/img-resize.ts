@@ -17,7 +17,7 @@ export async function resize(run: ImgRun, line: CommandLine): Promise<number> {
     throw new ToolError(`Invalid preallocation mode '${preallocation}'`);
   }
   const { sign, bytes } = parseChange(size);
-  const image = await run.session.open(file, imageOptions(line));
+  const image = await run.session.open(file, { ...imageOptions(line), isForWriting: true });
   const format = lastValue(line, 'f') ?? 'raw';
   if (image.volume === undefined || (format !== 'raw' && format !== 'sheepdog')) {
     const operands = [image.word, size];

@@ -10,7 +10,8 @@ import { refusalText, ToolError } from './tool-error.js';
 export async function snapshot(run: ImgRun, line: CommandLine): Promise<number> {
   const actions = line.options.filter(({ name }) => ['l', 'a', 'c', 'd'].includes(name));
   if (line.operands.length !== 1 || actions.length > 1) return run.asItIs();
-  const image = await run.session.open(line.operands[0]!, imageOptions(line));
+  const isForWriting = actions[0]?.name === 'a';
+  const image = await run.session.open(line.operands[0]!, { ...imageOptions(line), isForWriting });
   if (image.volume === undefined) {
     return run.tool(['snapshot', ...formatArguments({ ...line, operands: [image.word] })], 'edit');
   }

@@ -1,6 +1,6 @@
 import { formatArguments, has, type Option, parseArguments } from './arguments.js';
 import { isImageName } from './name.js';
-import { Session } from './session.js';
+import { type ImageOptions, Session } from './session.js';
 import { ioSyntax } from './syntax.js';
 import { ToolError } from './tool-error.js';
 
@@ -27,10 +27,11 @@ export async function runIo(
     session.tlsCreds = /(?:^|,)id=([^,]+)/.exec(creds?.value ?? '')?.[1];
     const isOptions = has(line, 'image-opts');
     const isDriver = line.options.some(({ name, value }) => name === 'f' && value === 'sheepdog');
+    const isForWriting = !has(line, 'r');
     const operands: string[] = [];
     const options: Option[] = [];
     for (const operand of line.operands) {
-      const { word, volume } = await openDevice(session, operand, { isOptions, isDriver });
+      const { word, volume } = await openDevice(session, operand, { isOptions, isDriver, isForWriting });
       operands.push(word);
       if (volume?.vdi.snapshot === true) options.push({ name: 'r', value: undefined });
     }
@@ -54,17 +55,13 @@ async function commandWords(session: Session, text: string): Promise<string> {
       words.push(word);
       continue;
     }
-    const image = await openDevice(session, word, {});
+    const image = await openDevice(session, word, { isForWriting: !/\s-[a-z]*r/.test(text) });
     words.push(...(image.volume?.vdi.snapshot === true ? ['-r'] : []), image.word);
   }
   return words.join(' ');
 }
 
-async function openDevice(
-  session: Session,
-  text: string,
-  options: { isOptions?: boolean; isDriver?: boolean },
-) {
+async function openDevice(session: Session, text: string, options: ImageOptions) {
   try {
     return await session.open(text, options);
   } catch (error) {

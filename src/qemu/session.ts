@@ -31,6 +31,8 @@ export interface ImageOptions {
   readonly isOptions?: boolean;
   /** The format was said to be "sheepdog": the driver itself is wanted, without a format on top. */
   readonly isDriver?: boolean;
+  /** Somebody else who has it open for writing is in the way. */
+  readonly isForWriting?: boolean;
 }
 
 /** One run of a tool: the sheep it has talked to, and what its words stand for. */
@@ -77,16 +79,21 @@ export class Session {
 
   private async resolve(text: string, options: ImageOptions): Promise<Image> {
     if (options.isOptions === true) {
-      return this.replaceParts(text, structured.parseImageOptions(text), structured.formatImageOptions);
+      return this.replaceParts(
+        text,
+        structured.parseImageOptions(text),
+        structured.formatImageOptions,
+        options,
+      );
     }
     const json = structured.parseJsonName(text);
-    if (json !== undefined) return this.replaceParts(text, json, structured.formatJsonName);
+    if (json !== undefined) return this.replaceParts(text, json, structured.formatJsonName, options);
     if (!isImageName(text)) return { text, word: text, volume: undefined };
     return this.imageOf(text, parseImageName(text), options);
   }
 
   private async imageOf(text: string, name: ImageName, options: ImageOptions): Promise<Image> {
-    const volume = await this.findVolume(name);
+    const volume = await this.findVolume(name, options);
     // The volume is the file; what format it holds is guessed or said by -f, as ever.
     const prefix = options.isDriver === true ? '' : 'file.';
     const pairs = this.optionsOf(volume).map(([key, value]) => [prefix + key, value] as const);
@@ -99,11 +106,12 @@ export class Session {
     text: string,
     options: structured.FlatOptions,
     format: (options: structured.FlatOptions) => string,
+    imageOptions: ImageOptions,
   ): Promise<Image> {
     let replaced = options;
     let volume: Volume | undefined;
     for (const part of structured.imageParts(options)) {
-      volume = await this.findVolume(part.name);
+      volume = await this.findVolume(part.name, imageOptions);
       replaced = structured.replacePart(replaced, part, this.optionsOf(volume));
     }
     if (volume === undefined) return { text, word: text, volume };
@@ -112,9 +120,11 @@ export class Session {
     return { text, word, volume };
   }
 
-  private async findVolume(name: ImageName): Promise<Volume> {
+  private async findVolume(name: ImageName, options: ImageOptions): Promise<Volume> {
     const sheep = await this.connect(name);
-    return this.volumeOf(name, sheep, await sheep.find(name));
+    const vdi = await sheep.find(name);
+    if (options.isForWriting === true && !vdi.snapshot) await sheep.refuseLocked(name);
+    return this.volumeOf(name, sheep, vdi);
   }
 
   volumeOf(name: ImageName, sheep: Sheep, vdi: VdiInfo): Volume {

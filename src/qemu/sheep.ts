@@ -54,6 +54,18 @@ export class Sheep {
     }
   }
 
+  /**
+   * A cluster may be formatted so that a volume which is open (in a QEMU that has the driver, or in tgt) is refused to
+   * others. Rejects with ToolError then. Reading, and taking a snapshot, never is in anybody's way.
+   */
+  async refuseLocked(name: ImageName): Promise<void> {
+    if ((await this.call('cluster.info', {})).useLock !== true) return;
+    const locks = await this.call('vdi.locks', {});
+    if (!locks.some((lock) => lock.name === name.vdi)) return;
+    const locked = new AppError('vdi-locked', 'VDI is already locked');
+    throw new ToolError(`cannot get vdi info, ${refusalText(locked)}, ${name.vdi} 0 `, 1, { cause: locked });
+  }
+
   private async findByEither(name: ImageName): Promise<VdiInfo> {
     const rows = await this.snapshots(name.vdi);
     const found = rows.find((row) => row.tag === name.tag || row.snapId === name.snapId);

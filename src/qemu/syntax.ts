@@ -11,6 +11,13 @@ export const imgSyntax: Readonly<Record<string, Syntax>> = {
     short: 'hc:d:f:ni:o:qs:S:t:wU',
     long: ['help:h', 'flush-interval=', 'image-opts', 'no-drain', 'pattern=', share],
   },
+  bitmap: {
+    short: 'b:f:F:g:h',
+    long: [
+      ...[...common, 'add', 'remove', 'clear', 'enable', 'disable', 'merge='],
+      ...['source-file=:b', 'source-format=:F', 'granularity=:g'],
+    ],
+  },
   check: { short: 'hf:r:T:qU', long: [...common, 'format=:f', 'repair=:r', 'output=', share] },
   commit: { short: 'f:ht:b:dpqr:', long: [...common] },
   compare: { short: 'hf:F:T:pqsU', long: [...common, share] },

@@ -314,7 +314,11 @@ export class ObjectOperations {
   private refusalOf(record: VdiRecord): AppError {
     // After READONLY clients look for the next version and try again there, for ever where there is none.
     if (record.image !== undefined) return new AppError('not-supported', 'an image cannot be changed');
-    if (record.state === 'live') return new AppError('read-only', 'a snapshot cannot be changed');
+    const { directory } = this.parts;
+    const working = directory.vdi(directory.line(record.line)?.vid ?? 0);
+    if (record.state === 'live' && working !== undefined && isWorking(this.parts, working)) {
+      return new AppError('read-only', 'a snapshot cannot be changed');
+    }
     return new AppError('no-object', 'the volume has been deleted');
   }
 }

@@ -2,23 +2,19 @@ import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
-import { forEachLimit } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
-import { zeroOf } from '../cluster/mutation.js';
 import type { Session } from '../cluster/object-client.js';
 import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
-import { dataOid } from '../wire/oid.js';
 import { Commits } from './commits.js';
-import { addressIn, type Directory, type VersionName } from './directory.js';
+import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
+import { type Progress, preallocate } from './preallocate.js';
 import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
-import { freeVid } from './vids.js';
+import { Reservations } from './reservations.js';
+import { live, put, same, versionOf, withoutMarks } from './version-records.js';
 import { objectCount, readIndex, usageOf, writeHeader, writeInode } from './volume-index.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
-
-const PREALLOCATE_PARALLEL = 4;
-const TRIES_MAX = 50;
 
 export interface VolumeServiceOptions {
   readonly cluster: ClusterNode;
@@ -56,8 +52,6 @@ export interface Marks {
   readonly vmClockNs?: string | undefined;
 }
 
-export type Progress = (done: number, total: number) => void;
-
 /**
  * Creating and changing volumes. Each operation prepares everything nobody sees yet (a reserved vid, a written inode)
  * and then changes the records in one transaction, which either happens or does not (I-6). What a crash leaves
@@ -65,14 +59,17 @@ export type Progress = (done: number, total: number) => void;
  */
 export class VolumeService {
   private readonly commits: Commits;
+  private readonly reservations: Reservations;
 
   constructor(private readonly options: VolumeServiceOptions) {
     this.commits = new Commits(options);
+    this.reservations = new Reservations({ ...options, commits: this.commits });
   }
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
+    const { cluster } = this.options;
     const { former, line, snapId } = this.lineFor(options.name);
-    const record = await this.prepare(options.name, (vid) => ({
+    const record = await this.reservations.take(options.name, (vid) => ({
       vid,
       line,
       tag: '',
@@ -85,10 +82,9 @@ export class VolumeService {
       createdMs: this.options.clock.wallMs(),
       snapshotMs: 0,
       state: 'pending',
-      maker: this.maker(),
     }));
     const index = new Uint32Array(objectCount(record));
-    if (options.preallocate) await this.preallocate(record, index, onProgress);
+    if (options.preallocate) await preallocate(cluster.client, this.session(), record, index, { onProgress });
     return this.publish(record, options.name, index, { former });
   }
 
@@ -101,16 +97,19 @@ export class VolumeService {
     const { sizeBytes = base.sizeBytes } = options;
     if (sizeBytes < base.sizeBytes)
       throw new AppError('invalid', 'a clone cannot be smaller than its origin');
-    const record = await this.prepare(
+    const record = await this.reservations.take(
       name,
-      (vid) => ({ ...this.versionOf(base, vid), line, snapId, sizeBytes }),
+      (vid) => ({ ...versionOf(base, vid, this.options.clock.wallMs()), line, snapId, sizeBytes }),
       base,
     );
     const index = new Uint32Array(objectCount(record));
     index.set(await readIndex(cluster.client, this.session(), base));
     const alone = options.share === false;
     if (options.preallocate || alone)
-      await this.preallocate(record, index, onProgress, options.preallocate === true);
+      await preallocate(cluster.client, this.session(), record, index, {
+        onProgress,
+        holes: options.preallocate === true,
+      });
     return this.publish(record, name, index, { base, former, alone });
   }
 
@@ -123,10 +122,10 @@ export class VolumeService {
     const { device } = owned;
     const { name } = this.lineRecord(owned.line);
     if (tag !== undefined) this.refuseUsedTag(owned.line, tag);
-    const next = await this.prepare(name, (vid) =>
+    const next = await this.reservations.take(name, (vid) =>
       this.nextVersion(device.record, vid, device.record.snapId),
     );
-    return this.orForget(next, () =>
+    return this.reservations.orForget(next, () =>
       device.still(async () => {
         const current = device.record;
         if (current.vid !== next.parent)
@@ -182,9 +181,9 @@ export class VolumeService {
     const { name } = this.lineRecord(owned.line);
     if (base.line !== owned.line || base.snapshotMs === 0)
       throw new AppError('no-tag', 'Failed to find requested tag');
-    const next = await this.prepare(name, (vid) => this.nextVersion(base, vid, device.record.snapId), base);
+    const next = await this.reservations.take(name, (vid) => this.nextVersion(base, vid, device.record.snapId), base);
     const working = live(next);
-    const old = await this.orForget(next, () =>
+    const old = await this.reservations.orForget(next, () =>
       device.still(async () => {
         const current = device.record;
         if (current.snapId + 1 !== next.snapId)
@@ -305,37 +304,6 @@ export class VolumeService {
     await this.commits.must([same(record), this.sameLine(line)], ops);
   }
 
-  private async orForget<T>(pending: VdiRecord, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      // When it was committed after all, the record is not the pending one any more and stays.
-      const now = this.options.directory.vdi(pending.vid);
-      if (now?.state === 'pending') await this.options.garbage.forgetPending(pending).catch(() => {});
-      throw error;
-    }
-  }
-
-  /** Reserves a vid with a record that nobody sees. `base` must stay as it is until the commit. */
-  private async prepare(
-    name: string,
-    build: (vid: number) => VdiRecord,
-    base?: VdiRecord,
-  ): Promise<VdiRecord> {
-    const { directory } = this.options;
-    for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
-      const vid = freeVid(name, (v) => directory.vdi(v) !== undefined);
-      const record: VdiRecord = { ...build(vid), state: 'pending', maker: this.maker() };
-      const compares: Compare[] = [{ key: keys.vdi(vid), exists: false }];
-      if (base !== undefined) compares.push(same(base));
-      if (await this.commits.try(compares, [put(record)])) return record;
-      if (base !== undefined && JSON.stringify(directory.vdi(base.vid)) !== JSON.stringify(base)) {
-        throw new AppError('no-tag', 'the snapshot has been deleted or changed meanwhile');
-      }
-    }
-    throw new AppError('again', 'no vid could be reserved');
-  }
-
   private async publish(
     record: VdiRecord,
     name: string,
@@ -362,48 +330,6 @@ export class VolumeService {
     throw new AppError('vdi-exists', 'VDI exists already');
   }
 
-  /** Gives every object its room, so that later writes need none. Shared ones become own copies. */
-  private async preallocate(
-    record: VdiRecord,
-    index: Uint32Array,
-    onProgress: Progress = () => {},
-    holes = true,
-  ): Promise<void> {
-    const { cluster } = this.options;
-    const session = this.session();
-    const objectBytes = 2 ** record.blockSizeShift;
-    let done = 0;
-    await forEachLimit(index.keys(), PREALLOCATE_PARALLEL, async (i) => {
-      const owner = index[i]!;
-      if (owner === 0 && !holes) return;
-      const address = addressIn(record, dataOid(record.vid, i));
-      const mode = owner === 0 ? ('create' as const) : ('cow' as const);
-      const how = { mode, sync: false, allocate: true, ...(owner !== 0 && { parent: dataOid(owner, i) }) };
-      await cluster.client.change(session, address, zeroOf(0, owner === 0 ? objectBytes : 0, how));
-      index[i] = record.vid;
-      onProgress(++done, index.length);
-    });
-    await cluster.client.flush(session, record.copies);
-  }
-
-  private versionOf(base: VdiRecord, vid: number): VdiRecord {
-    const { sizeBytes, copies, blockSizeShift, root, line, snapId } = base;
-    return {
-      vid,
-      line,
-      tag: '',
-      snapId,
-      parent: base.vid,
-      root,
-      sizeBytes,
-      copies,
-      blockSizeShift,
-      createdMs: this.options.clock.wallMs(),
-      snapshotMs: 0,
-      state: 'pending',
-    };
-  }
-
   /** What is committed stays so: the header only repeats the record, for clients that read inodes. */
   private async repeatInHeader(owned: OwnedVolume, record: VdiRecord, name: string): Promise<void> {
     try {
@@ -417,7 +343,7 @@ export class VolumeService {
   }
 
   private nextVersion(base: VdiRecord, vid: number, lastSnapId: number): VdiRecord {
-    return { ...this.versionOf(base, vid), line: base.line, snapId: lastSnapId + 1 };
+    return { ...versionOf(base, vid, this.options.clock.wallMs()), snapId: lastSnapId + 1 };
   }
 
   private refuseUsedTag(line: string, tag: string): void {
@@ -446,10 +372,6 @@ export class VolumeService {
     return this.options.cluster.client.session();
   }
 
-  private maker() {
-    return { nodeId: this.options.cluster.objects.selfId, incarnation: this.options.membership.incarnation };
-  }
-
   /** Where a new volume of this name goes. A line of which only snapshots are left goes on with it. */
   private lineFor(name: string): { former: LineRecord | undefined; line: string; snapId: number } {
     const { directory } = this.options;
@@ -465,23 +387,4 @@ export class VolumeService {
   private newLineId(): string {
     return this.options.random.bytes(6).toString('hex');
   }
-}
-
-function live(record: VdiRecord): VdiRecord {
-  const { maker: _, ...rest } = record;
-  return { ...rest, state: 'live' };
-}
-
-/** Of an older attempt to save a machine's state, which did not come to a snapshot. */
-function withoutMarks(record: VdiRecord): VdiRecord {
-  const { vmStateBytes: _, vmClockNs: __, ...rest } = record;
-  return rest;
-}
-
-function same(record: VdiRecord): Compare {
-  return { key: keys.vdi(record.vid), value: JSON.stringify(record) };
-}
-
-function put(record: VdiRecord): Op {
-  return { type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(record) };
 }

@@ -5,6 +5,7 @@
  */
 import { sleep, systemClock } from '../../src/base/clock.js';
 import { AppError } from '../../src/base/errors.js';
+import type { VdiInfo } from '../../src/control/api.js';
 import { INODE_HEADER_BYTES, inodeHeader } from '../../src/wire/inode.js';
 import { inodeOid } from '../../src/wire/oid.js';
 import { operationOf } from '../../src/wire/sheepdog.js';
@@ -26,6 +27,8 @@ const MIRROR_THINK_MS = 5;
 const PROBE_INTERVAL_MS = 1000;
 const PROBE_DEADLINE_MS = 15_000;
 const SWEEP_INTERVAL_MS = 15_000;
+const SWEEP_TRIES = 5;
+const SWEEP_RETRY_MS = 300;
 const FRAMES_PRINTED_MAX = 40;
 /** Above what a sheep had when it began; its door alone may hold 256 MiB of requests. */
 const GROWTH_BYTES_MAX = 700 * MIB;
@@ -62,6 +65,7 @@ class Campaign {
   private readonly peakBytes: number[];
   private readonly flying = new Set<Stream>();
   private readonly kinds = new Map<string, number>();
+  private readonly notes = new Map<string, number>();
   private failure: string | undefined;
   private next: number;
   private streams = 0;
@@ -230,21 +234,49 @@ class Campaign {
   }
 
   private async sweep(): Promise<void> {
-    try {
-      const rows = await this.cluster.sheep[1]!.call('vdi.list', {});
-      for (const { name, snapId, snapshot } of rows) {
-        if (name === MIRROR) continue;
-        // A stream may have been quicker, or may be at it now.
-        await this.cluster.sheep[1]!.call('vdi.delete', snapshot ? { name, snapId } : { name }).then(
-          () => this.swept++,
-          (error: unknown) => {
-            if (!AppError.isCode(error, 'no-vdi', 'no-tag', 'again', 'vdi-locked')) throw error;
-          },
-        );
+    const rows = await this.list();
+    for (const row of rows) if (this.failure === undefined && row.name !== MIRROR) await this.remove(row);
+  }
+
+  /** Streams may be at the same volume: only the very same one, still there after some tries, cannot be deleted. */
+  private async remove({ name, snapId, snapshot, vid, createdMs }: VdiInfo): Promise<void> {
+    let last = '';
+    for (let attempt = 0; attempt < SWEEP_TRIES; attempt++) {
+      try {
+        await this.cluster.sheep[1]!.call('vdi.delete', snapshot ? { name, snapId } : { name });
+        this.swept++;
+        return;
+      } catch (error) {
+        last = (error as Error).message;
+        if (!AppError.isCode(error, 'no-vdi', 'no-tag', 'again', 'vdi-locked'))
+          this.note(`deleting: ${last}`);
       }
-    } catch (error) {
-      this.fail(`what the streams made cannot be deleted: ${(error as Error).message}`);
+      await sleep(systemClock, SWEEP_RETRY_MS);
+      const same = (row: VdiInfo) =>
+        row.vid === vid && row.createdMs === createdMs && row.snapshot === snapshot;
+      if (!(await this.list()).some(same)) return;
     }
+    this.fail(`volume ${name}, vid ${vid.toString(16)}, cannot be deleted: ${last}`);
+  }
+
+  private async list(): Promise<VdiInfo[]> {
+    let last = '';
+    for (let attempt = 0; attempt < SWEEP_TRIES; attempt++) {
+      try {
+        return await this.cluster.sheep[1]!.call('vdi.list', {});
+      } catch (error) {
+        last = (error as Error).message;
+        this.note(`listing: ${last}`);
+      }
+      await sleep(systemClock, SWEEP_RETRY_MS);
+    }
+    this.fail(`volumes cannot be listed: ${last}`);
+    return [];
+  }
+
+  /** Not wrong by itself, but for somebody to look at. */
+  private note(text: string): void {
+    this.notes.set(text, (this.notes.get(text) ?? 0) + 1);
   }
 
   private async lastLook({ volume }: { volume: StampedVolume }): Promise<void> {
@@ -273,6 +305,7 @@ class Campaign {
         `${this.mirrorWrites} writes to the mirror, ${this.swept} volumes deleted, ` +
         `${this.probes} probes, the longest ${Math.round(this.longestProbeMs)} ms`,
     );
+    for (const [text, n] of this.notes) print(`${n} times while sweeping: ${text}`);
     const memory = this.peakBytes.map((bytes, i) => `${mib(this.beforeBytes[i]!)} -> ${mib(bytes)}`);
     print(`memory of the sheep in MiB, at the start and at most: ${memory.join(', ')}`);
   }

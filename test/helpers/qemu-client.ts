@@ -69,8 +69,18 @@ export class QemuClient {
     return client;
   }
 
-  connect(): Promise<NbdClient> {
-    return NbdClient.open({ path: this.socketPath }, 'disk');
+  /** The socket is there a moment before anybody listens on it. */
+  async connect(): Promise<NbdClient> {
+    let client: NbdClient | undefined;
+    await within(START_DEADLINE_MS, 'the export can be opened', async () => {
+      if (this.ended !== undefined) throw new Error(this.ended);
+      client = await NbdClient.open({ path: this.socketPath }, 'disk').catch((error) => {
+        if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return undefined;
+        throw error;
+      });
+      return client !== undefined;
+    });
+    return client!;
   }
 
   /** Why it ended by itself, with its last words; undefined while it runs. */

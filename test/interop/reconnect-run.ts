@@ -1,4 +1,4 @@
-/** One volume under load through a QEMU, while its gateway, or every sheep in turn, is killed, restarted or upgraded. */
+/** One volume under load through a QEMU, while its gateway, or each sheep in turn, is killed, restarted or upgraded. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep, systemClock } from '../../src/base/clock.js';

@@ -1,5 +1,5 @@
 // run: quick
-// deadline: 180 s
+// deadline: 360 s
 /** A guest's disk rides out whatever happens to its gateway: a pause, never an I/O error (D-13). */
 import { test } from 'uvu';
 import { hasTool } from '../helpers/requires.js';

@@ -1,11 +1,16 @@
 // run: quick
+// deadline: 180 s
 /** Names, judged by the QEMU that had a sheepdog driver: what it takes and refuses, the helpers take and refuse. */
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseImageName, serverText } from '../../src/qemu/name.js';
 import { requiresOldQemu } from '../helpers/old-qemu.js';
+import { ownedProcess, withCluster, within } from '../helpers/real-cluster.js';
 import { refusedNames, takenNames } from '../helpers/sheepdog-names.js';
-import { img, run } from './sheepdog-url-setup.js';
+import { assertRefused, helper, img, mustImg, run } from './sheepdog-url-setup.js';
 
 const withOldQemu = requiresOldQemu(test);
 
@@ -64,6 +69,42 @@ withOldQemu('complaints about options are the same, word by word', async (old) =
     const stderr = before.stderr.replace('qemu-img: warning: the sheepdog block driver is deprecated\n', '');
     assert.equal(now, { ...before, stderr }, words.join(' '));
   }
+});
+
+withOldQemu('what it has open is refused to who would write, where the cluster keeps locks', async (old) => {
+  await withCluster({ deadlineMs: 90_000 }, async (cluster) => {
+    await cluster.call('cluster.format', { copies: 3, force: true, ...{ useLock: true } });
+    const name = `sheepdog:127.0.0.1:${cluster.sheep[0]!.port}:locked`;
+    await mustImg('create', '-q', name, '8M');
+    await mustImg('snapshot', '-c', 'before', name);
+    const opener = ownedProcess(spawn(old.io, ['-f', 'raw', name], { stdio: ['pipe', 'ignore', 'ignore'] }));
+    await within(20_000, 'it has opened the volume', async () => {
+      return (await cluster.call('vdi.locks', {})).length === 1;
+    });
+    const reason = 'cannot get vdi info, VDI is already locked, locked 0 ';
+    const image = join(cluster.folder, 'image');
+    writeFileSync(image, Buffer.alloc(512));
+    for (const words of [
+      ['resize', name, '+1M'],
+      ['snapshot', '-a', 'before', name],
+      ['bench', '-w', '-f', 'raw', '-c', '1', name],
+      ['convert', '-n', '-f', 'raw', image, name],
+    ]) {
+      assertRefused(await img(...words), `qemu-img: Could not open '${name}': ${reason}`);
+    }
+    assertRefused(
+      await helper('qemu-io', '-f', 'raw', '-c', 'write 0 512', name),
+      `qemu-io: can't open device ${name}: ${reason}`,
+    );
+    // Reading, and keeping what there is, are in nobody's way.
+    await mustImg('compare', '-f', 'raw', name, `${name}:before`);
+    await mustImg('snapshot', '-c', 'meanwhile', name);
+    opener.stdin?.end();
+    await within(20_000, 'it has closed the volume', async () => {
+      return (await cluster.call('vdi.locks', {})).length === 0;
+    });
+    await mustImg('resize', '-q', name, '+1M');
+  });
 });
 
 test.run();

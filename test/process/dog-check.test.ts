@@ -4,14 +4,21 @@ import { closeSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'n
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type RealCluster, type RealSheep, withCluster } from '../helpers/real-cluster.js';
+import { NbdClient } from '../helpers/nbd-client.js';
+import { RealCluster, type RealSheep } from '../helpers/real-cluster.js';
 import { type DogResult, dog } from '../helpers/run-dog.js';
 
 const MIB = 1024 * 1024;
 const OBJECT_BYTES = 4 * MIB;
 const DEADLINE_MS = 60_000;
 
-function run(cluster: RealCluster, line: string, stdin?: Buffer): Promise<DogResult> {
+let cluster: RealCluster;
+test.before(async () => {
+  cluster = await RealCluster.start();
+});
+test.after(() => cluster.stop());
+
+function run(line: string, stdin?: Buffer): Promise<DogResult> {
   const one = cluster.sheep.find((sheep) => sheep.running)!;
   const words = [...line.split(' '), '-p', String(one.port)];
   return dog(words, { ...(stdin && { stdin }), deadlineMs: DEADLINE_MS });
@@ -44,7 +51,7 @@ function lose(sheep: RealSheep, oid: string): void {
 }
 
 /** Object ids of a volume and for each the sheep that hold it, the primary first. */
-async function layout(cluster: RealCluster, name: string, count: number) {
+async function layout(name: string, count: number) {
   const objects = Array.from({ length: count }, async (_, index) => {
     const { oid, holders } = await cluster.call('vdi.object', { name, index });
     return { oid, at: holders.map(({ port }) => cluster.sheep.find((sheep) => sheep.port === port)!) };
@@ -53,7 +60,7 @@ async function layout(cluster: RealCluster, name: string, count: number) {
 }
 
 /** Does the damage while nobody runs: an open file would be kept by the sheep that has it open. */
-async function whileStopped(cluster: RealCluster, work: () => void): Promise<void> {
+async function whileStopped(work: () => void): Promise<void> {
   for (const sheep of cluster.sheep) await sheep.kill('SIGTERM');
   work();
   for (const sheep of cluster.sheep) sheep.spawn();
@@ -61,73 +68,93 @@ async function whileStopped(cluster: RealCluster, work: () => void): Promise<voi
   await cluster.waitHealthy();
 }
 
-test('what one good replica can make right is repaired, wherever the damage is', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    const bytes = sample(6 * OBJECT_BYTES);
-    assert.is((await run(cluster, 'vdi create cor 24M')).exit, 0);
-    assert.is((await run(cluster, 'vdi write cor', bytes)).exit, 0);
-    assert.is((await run(cluster, 'vdi check cor')).stdout, 'finish check&repair cor\n');
-    const objects = await layout(cluster, 'cor', 6);
-    const oid = (index: number) => objects[index]!.oid;
-    await whileStopped(cluster, () => {
-      damage(objects[0]!.at[1]!, oid(0), 7);
-      lose(objects[1]!.at[0]!, oid(1));
-      damage(objects[2]!.at[0]!, oid(2), 3);
-      damage(objects[2]!.at[2]!, oid(2), 3);
-      for (const [place, sheep] of objects[3]!.at.entries()) damage(sheep, oid(3), place);
-      lose(objects[4]!.at[1]!, oid(4));
-      lose(objects[4]!.at[2]!, oid(4));
-    });
-    const missing = await run(cluster, 'vdi check cor -e');
-    assert.is(missing.exit, 1);
-    assert.is(missing.stdout.match(/ is missing\.$/gm)?.length, 3);
-    assert.match(missing.stdout, /^cor lost 3 object\(s\)\.$/m);
-    const location = await run(cluster, 'vdi object location cor -i 4');
-    assert.is(location.stdout.match(/ doesn't have the object$/gm)?.length, 2);
-    const report = await run(cluster, 'vdi check cor -n');
-    assert.is(report.exit, 1);
-    assert.is(report.stdout.match(/ is not right$/gm)?.length, 6);
-    const repair = await run(cluster, 'vdi check cor');
-    assert.is(repair.stderr, '');
-    assert.is(repair.exit, 0);
-    assert.is(
-      repair.stdout,
-      `fixed replica ${oid(0)}\nfixed missing ${oid(1)}\n${`fixed replica ${oid(2)}\n`.repeat(2)}` +
-        `${`fixed replica ${oid(3)}\n`.repeat(3)}${`fixed missing ${oid(4)}\n`.repeat(2)}finish check&repair cor\n`,
-    );
-    assert.is((await run(cluster, 'vdi check cor')).stdout, 'finish check&repair cor\n');
-    assert.ok((await run(cluster, 'vdi read cor')).stdoutBytes.equals(bytes));
-  }));
+test('what one good replica can make right is repaired, wherever the damage is', async () => {
+  const bytes = sample(6 * OBJECT_BYTES);
+  assert.is((await run('vdi create cor 24M')).exit, 0);
+  assert.is((await run('vdi write cor', bytes)).exit, 0);
+  assert.is((await run('vdi check cor')).stdout, 'finish check&repair cor\n');
+  const objects = await layout('cor', 6);
+  const oid = (index: number) => objects[index]!.oid;
+  await whileStopped(() => {
+    damage(objects[0]!.at[1]!, oid(0), 7);
+    lose(objects[1]!.at[0]!, oid(1));
+    damage(objects[2]!.at[0]!, oid(2), 3);
+    damage(objects[2]!.at[2]!, oid(2), 3);
+    for (const [place, sheep] of objects[3]!.at.entries()) damage(sheep, oid(3), place);
+    lose(objects[4]!.at[1]!, oid(4));
+    lose(objects[4]!.at[2]!, oid(4));
+  });
+  const missing = await run('vdi check cor -e');
+  assert.is(missing.exit, 1);
+  assert.is(missing.stdout.match(/ is missing\.$/gm)?.length, 3);
+  assert.match(missing.stdout, /^cor lost 3 object\(s\)\.$/m);
+  const location = await run('vdi object location cor -i 4');
+  assert.is(location.stdout.match(/ doesn't have the object$/gm)?.length, 2);
+  const report = await run('vdi check cor -n');
+  assert.is(report.exit, 1);
+  assert.is(report.stdout.match(/ is not right$/gm)?.length, 6);
+  const repair = await run('vdi check cor');
+  assert.is(repair.stderr, '');
+  assert.is(repair.exit, 0);
+  assert.is(
+    repair.stdout,
+    `fixed replica ${oid(0)}\nfixed missing ${oid(1)}\n${`fixed replica ${oid(2)}\n`.repeat(2)}` +
+      `${`fixed replica ${oid(3)}\n`.repeat(3)}${`fixed missing ${oid(4)}\n`.repeat(2)}finish check&repair cor\n`,
+  );
+  assert.is((await run('vdi check cor')).stdout, 'finish check&repair cor\n');
+  assert.ok((await run('vdi read cor')).stdoutBytes.equals(bytes));
+});
 
-test('what no replica has right is told, and left as it is', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    assert.is((await run(cluster, 'vdi create cor 12M')).exit, 0);
-    assert.is((await run(cluster, 'vdi write cor', sample(3 * OBJECT_BYTES))).exit, 0);
-    const objects = await layout(cluster, 'cor', 3);
-    await whileStopped(cluster, () => {
-      for (const sheep of objects[1]!.at) damage(sheep, objects[1]!.oid, 5);
-      for (const sheep of objects[2]!.at) lose(sheep, objects[2]!.oid);
-    });
-    for (let round = 0; round < 2; round++) {
-      const result = await run(cluster, 'vdi check cor');
-      assert.is(result.exit, 1);
-      assert.is(result.stdout, 'finish check&repair cor\n');
-      assert.is(result.stderr, `no majority of ${objects[1]!.oid}\nno node has ${objects[2]!.oid}\n`);
+test('what no replica has right is told, and left as it is', async () => {
+  assert.is((await run('vdi create bad 12M')).exit, 0);
+  assert.is((await run('vdi write bad', sample(3 * OBJECT_BYTES))).exit, 0);
+  const objects = await layout('bad', 3);
+  await whileStopped(() => {
+    for (const sheep of objects[1]!.at) damage(sheep, objects[1]!.oid, 5);
+    for (const sheep of objects[2]!.at) lose(sheep, objects[2]!.oid);
+  });
+  for (let round = 0; round < 2; round++) {
+    const result = await run('vdi check bad');
+    assert.is(result.exit, 1);
+    assert.is(result.stdout, 'finish check&repair bad\n');
+    assert.is(result.stderr, `no majority of ${objects[1]!.oid}\nno node has ${objects[2]!.oid}\n`);
+  }
+});
+
+test('nothing is found wrong with a volume that is being written to', async () => {
+  assert.is((await run('vdi create busy 64M')).exit, 0);
+  const client = await NbdClient.open(cluster.sheep[1]!.nbd, 'busy');
+  let stop = false;
+  const work = (async () => {
+    const block = sample(64 * 1024);
+    for (let i = 0; !stop; i++) {
+      const at = ((i * 7) % 16) * OBJECT_BYTES;
+      await client.write(at + (i % 64) * 65536, block);
+      if (i % 5 === 0) await client.trim(((i * 3) % 16) * OBJECT_BYTES, OBJECT_BYTES);
     }
-  }));
+  })();
+  for (let round = 0; round < 5; round++) {
+    const result = await run('vdi check busy');
+    assert.is(result.stderr, '');
+    assert.is(result.stdout, 'finish check&repair busy\n');
+  }
+  stop = true;
+  await work;
+  client.close();
+});
 
-test('a volume is checked while one sheep is down, and that is told', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    assert.is((await run(cluster, 'vdi create cor 8M')).exit, 0);
-    assert.is((await run(cluster, 'vdi write cor', sample(2 * OBJECT_BYTES))).exit, 0);
-    await cluster.sheep[2]!.kill();
-    const result = await run(cluster, 'vdi check cor');
-    assert.is(result.stdout, 'finish check&repair cor\n');
-    assert.match(result.stderr, /^3 object\(s\) have copies on sheep that are down/);
-    assert.is(result.exit, 0);
-    const track = await run(cluster, 'vdi track cor -i 0');
-    assert.match(track.stdout, /locations at epoch 2, copies = 3\n-+\n(127\.0\.0\.1:\d+\n){2}\n/);
-    assert.match(track.stdout, /locations at epoch 1, copies = 3\n-+\n(127\.0\.0\.1:\d+\n){3}$/);
-  }));
+test('a volume is checked while one sheep is down, and that is told', async () => {
+  assert.is((await run('vdi create part 8M')).exit, 0);
+  assert.is((await run('vdi write part', sample(2 * OBJECT_BYTES))).exit, 0);
+  await cluster.sheep[2]!.kill();
+  const result = await run('vdi check part');
+  assert.is(result.stdout, 'finish check&repair part\n');
+  assert.match(result.stderr, /^3 object\(s\) have copies on sheep that are down/);
+  assert.is(result.exit, 0);
+  const track = await run('vdi track part -i 0');
+  const newest = /^Tracking .*\n\nobj \w+ locations at epoch \d+, copies = 3\n-+\n(127\.0\.0\.1:\d+\n){2}\n/;
+  assert.match(track.stdout, newest);
+  assert.match(track.stdout, /locations at epoch 1, copies = 3\n-+\n(127\.0\.0\.1:\d+\n){3}$/);
+});
 
 test.run();

@@ -8,13 +8,19 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ControlClient } from '../../src/control/client.js';
 import { NbdClient } from '../helpers/nbd-client.js';
-import { objectDiskBytes, type RealCluster, withCluster, within } from '../helpers/real-cluster.js';
+import { objectDiskBytes, RealCluster, within } from '../helpers/real-cluster.js';
 import { type DogResult, dog } from '../helpers/run-dog.js';
 
 const MIB = 1024 * 1024;
 const DEADLINE_MS = 60_000;
 
-function run(cluster: RealCluster, line: string, stdin?: Buffer, index = 0): Promise<DogResult> {
+let cluster: RealCluster;
+test.before(async () => {
+  cluster = await RealCluster.start();
+});
+test.after(() => cluster.stop());
+
+function run(line: string, stdin?: Buffer, index = 0): Promise<DogResult> {
   const words = [...line.split(' '), '-p', String(cluster.sheep[index]!.port)];
   return dog(words, { ...(stdin && { stdin }), deadlineMs: DEADLINE_MS });
 }
@@ -30,7 +36,7 @@ function sample(bytes: number): Buffer {
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 /** Superblocks and logs stay. */
-function isFree(cluster: RealCluster, index: number): boolean {
+function isFree(index: number): boolean {
   return objectDiskBytes(cluster.sheep[index]!.dir) < MIB;
 }
 
@@ -41,92 +47,89 @@ async function succeeds(result: Promise<DogResult>): Promise<DogResult> {
   return done;
 }
 
-test('an image of any length reads back exactly, by every sheep and by NBD', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    const bytes = sample(9 * MIB + 777);
-    const file = join(cluster.folder, 'cd.iso');
-    writeFileSync(file, bytes);
-    const digest = sha256(bytes);
-    await succeeds(run(cluster, `image add ${file} cd --checksum sha256:${digest}`));
-    await succeeds(run(cluster, 'image info cd --verify', undefined, 1));
-    const read = await succeeds(run(cluster, 'vdi read cd', undefined, 2));
-    assert.ok(read.stdoutBytes.equals(bytes), 'exactly the bytes of the file');
-    const client = await NbdClient.open(cluster.sheep[1]!.nbd, 'cd');
-    assert.is(client.sizeBytes, Math.ceil(bytes.length / 512) * 512);
-    assert.ok((await client.read(8 * MIB, MIB)).equals(bytes.subarray(8 * MIB, 9 * MIB)));
-    client.close();
-  }));
+test('an image of any length reads back exactly, by every sheep and by NBD', async () => {
+  const bytes = sample(9 * MIB + 777);
+  const file = join(cluster.folder, 'cd.iso');
+  writeFileSync(file, bytes);
+  const digest = sha256(bytes);
+  await succeeds(run(`image add ${file} cd --checksum sha256:${digest}`));
+  await succeeds(run('image info cd --verify', undefined, 1));
+  const read = await succeeds(run('vdi read cd', undefined, 2));
+  assert.ok(read.stdoutBytes.equals(bytes), 'exactly the bytes of the file');
+  const client = await NbdClient.open(cluster.sheep[1]!.nbd, 'cd');
+  assert.is(client.sizeBytes, Math.ceil(bytes.length / 512) * 512);
+  assert.ok((await client.read(8 * MIB, MIB)).equals(bytes.subarray(8 * MIB, 9 * MIB)));
+  client.close();
+  await succeeds(run('image remove cd'));
+});
 
-test('nobody can change an image', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    const bytes = sample(5 * MIB);
-    await succeeds(run(cluster, 'image add - cd', bytes));
-    const client = await NbdClient.open(cluster.sheep[1]!.nbd, 'cd');
-    await client.write(0, Buffer.from('changed')).then(
-      () => assert.unreachable('a write went through'),
-      () => {},
-    );
-    client.close();
-    for (const line of ['vdi write cd', 'vdi resize cd 1G', 'vdi snapshot cd -s s1']) {
-      const result = await run(cluster, line, Buffer.from('changed'));
-      assert.is(result.exit, 1, line);
-      assert.match(result.stderr, /read.?only|cannot be changed/i, line);
-    }
-    await succeeds(run(cluster, 'image info cd --verify'));
-    await succeeds(run(cluster, 'vdi rename cd dvd'));
-    await succeeds(run(cluster, 'image info dvd --verify'));
-    await cluster.call('vdi.clone', { source: { name: 'dvd' }, name: 'disk' });
-    await succeeds(run(cluster, 'vdi write disk', Buffer.from('changed')));
-    await succeeds(run(cluster, 'image remove dvd'));
-    const disk = await succeeds(run(cluster, 'vdi read disk'));
-    assert.ok(disk.stdoutBytes.subarray(7).equals(bytes.subarray(7)), 'a clone outlives its image');
-  }));
+test('nobody can change an image', async () => {
+  const bytes = sample(5 * MIB);
+  await succeeds(run('image add - cd', bytes));
+  const client = await NbdClient.open(cluster.sheep[1]!.nbd, 'cd');
+  await client.write(0, Buffer.from('changed')).then(
+    () => assert.unreachable('a write went through'),
+    () => {},
+  );
+  client.close();
+  for (const line of ['vdi write cd', 'vdi resize cd 1G', 'vdi snapshot cd -s s1']) {
+    const result = await run(line, Buffer.from('changed'));
+    assert.is(result.exit, 1, line);
+    assert.match(result.stderr, /read.?only|cannot be changed/i, line);
+  }
+  await succeeds(run('image info cd --verify'));
+  await succeeds(run('vdi rename cd dvd'));
+  await succeeds(run('image info dvd --verify'));
+  await succeeds(run('vdi clone dvd disk'));
+  await succeeds(run('vdi write disk', Buffer.from('changed')));
+  await succeeds(run('image remove dvd'));
+  const disk = await succeeds(run('vdi read disk'));
+  assert.ok(disk.stdoutBytes.subarray(7).equals(bytes.subarray(7)), 'a clone outlives its image');
+  await succeeds(run('vdi delete disk'));
+});
 
-test('a removed image leaves nothing, and its name is free', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    await succeeds(run(cluster, 'image add - cd', sample(9 * MIB)));
-    assert.is((await run(cluster, 'image add - cd', sample(MIB))).exit, 3);
-    assert.is((await run(cluster, 'vdi create cd 1G')).exit, 1);
-    await succeeds(run(cluster, 'image remove cd', undefined, 2));
-    assert.is((await run(cluster, 'image info cd')).exit, 5);
-    await within(10_000, 'the room is free again', () => isFree(cluster, 0));
-    await succeeds(run(cluster, 'image add - cd', sample(MIB)));
-  }));
+test('a removed image leaves nothing, and its name is free', async () => {
+  await succeeds(run('image add - cd', sample(9 * MIB)));
+  assert.is((await run('image add - cd', sample(MIB))).exit, 3);
+  assert.is((await run('vdi create cd 1G')).exit, 1);
+  await succeeds(run('image remove cd', undefined, 2));
+  assert.is((await run('image info cd')).exit, 5);
+  await within(10_000, 'the room is free again', () => isFree(0));
+  await succeeds(run('image add - cd', sample(MIB)));
+  await succeeds(run('image remove cd'));
+});
 
-test('with a wrong checksum nothing is kept', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    const wrong = await run(cluster, `image add - cd --checksum sha256:${'0'.repeat(64)}`, sample(6 * MIB));
-    assert.is(wrong.exit, 1);
-    assert.equal(await cluster.call('vdi.list', {}), []);
-    await within(10_000, 'the room is free again', () => isFree(cluster, 0));
-  }));
+test('with a wrong checksum nothing is kept', async () => {
+  const wrong = await run(`image add - cd --checksum sha256:${'0'.repeat(64)}`, sample(6 * MIB));
+  assert.is(wrong.exit, 1);
+  assert.equal(await cluster.call('vdi.list', {}), []);
+  await within(10_000, 'the room is free again', () => isFree(0));
+});
 
-test('what a client leaves unfinished is given up with its connection', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    const client = await ControlClient.connect({ host: '127.0.0.1', port: cluster.sheep[1]!.port });
-    const { id } = (await client.call('image.begin', { name: 'cd' })).result;
-    await client.call('stage.write', { id, offset: 0 }, { blob: sample(4 * MIB) });
-    assert.not.ok(isFree(cluster, 0));
-    client.close();
-    await within(10_000, 'the room is free again', () => isFree(cluster, 0));
-    assert.equal(await cluster.call('vdi.list', {}), []);
-  }));
+test('what a client leaves unfinished is given up with its connection', async () => {
+  const client = await ControlClient.connect({ host: '127.0.0.1', port: cluster.sheep[1]!.port });
+  const { id } = (await client.call('image.begin', { name: 'cd' })).result;
+  await client.call('stage.write', { id, offset: 0 }, { blob: sample(4 * MIB) });
+  assert.not.ok(isFree(0));
+  client.close();
+  await within(10_000, 'the room is free again', () => isFree(0));
+  assert.equal(await cluster.call('vdi.list', {}), []);
+});
 
-test('what a killed sheep was storing is never seen, and the others free its room', () =>
-  withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
-    const input = new PassThrough();
-    const port = String(cluster.sheep[0]!.port);
-    const adding = dog(['image', 'add', '-', 'cd', '-p', port], { stdin: input, deadlineMs: DEADLINE_MS });
-    input.write(sample(9 * MIB));
-    await within(10_000, 'something is stored', () => objectDiskBytes(cluster.sheep[1]!.dir) > 4 * MIB);
-    const client = await ControlClient.connect({ host: '127.0.0.1', port: cluster.sheep[1]!.port });
-    assert.equal((await client.call('vdi.list', {})).result, []);
-    client.close();
-    await cluster.sheep[0]!.kill();
-    input.end();
-    assert.is((await adding).exit, 2);
-    await within(30_000, 'the room is free again', () => isFree(cluster, 1));
-    await succeeds(run(cluster, 'image add - cd', sample(MIB), 1));
-  }));
+test('what a killed sheep was storing is never seen, and the others free its room', async () => {
+  const input = new PassThrough();
+  const port = String(cluster.sheep[0]!.port);
+  const adding = dog(['image', 'add', '-', 'cd', '-p', port], { stdin: input, deadlineMs: DEADLINE_MS });
+  input.write(sample(9 * MIB));
+  await within(10_000, 'something is stored', () => objectDiskBytes(cluster.sheep[1]!.dir) > 4 * MIB);
+  const client = await ControlClient.connect({ host: '127.0.0.1', port: cluster.sheep[1]!.port });
+  assert.equal((await client.call('vdi.list', {})).result, []);
+  client.close();
+  await cluster.sheep[0]!.kill();
+  input.end();
+  assert.is((await adding).exit, 2);
+  await within(30_000, 'the room is free again', () => isFree(1));
+  await succeeds(run('image add - cd', sample(MIB), 1));
+});
 
 test.run();

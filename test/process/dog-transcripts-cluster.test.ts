@@ -1,4 +1,4 @@
-// deadline: 240 s
+// deadline: 300 s
 import { test } from 'uvu';
 import { OriginalCluster } from './dog-transcripts-runner.js';
 
@@ -97,7 +97,7 @@ $ dog cluster format -b nosuch
 using backend nosuch store
 Available stores:
 ---------------------------------------
-tree plain 
+tree plain${' '}
 ! Format failed: Targeted backend store is not found
 ? 2
 $ dog cluster format -z 40

@@ -15,12 +15,13 @@
  * are times, {size} is a size for people, {n} a number, {path} and {hex} what they say.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { dogMain, sheepMain } from '../helpers/launcher.js';
+import { within } from '../helpers/real-cluster.js';
 
 export interface Transcript {
   readonly command: string;
@@ -151,8 +152,22 @@ export class OriginalCluster {
 
   /** Ends what still runs, and removes everything. */
   async stop(): Promise<void> {
-    await this.shell(`pkill -9 -f "sheep ${this.folder}/store/"; true`);
+    const left = readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => Number.isSafeInteger(pid) && this.isOurs(pid));
+    for (const pid of left) process.kill(pid, 'SIGKILL');
+    await within(10_000, 'all sheep have ended', () => !left.some((pid) => this.isOurs(pid)));
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** The folder is in the command line of each: nobody else has one of that name. */
+  private isOurs(pid: number): boolean {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${this.folder}/`);
+    } catch {
+      // It has ended.
+      return false;
+    }
   }
 
   private here(text: string): string {

@@ -1,4 +1,4 @@
-// deadline: 240 s
+// deadline: 300 s
 import { test } from 'uvu';
 import { OriginalCluster } from './dog-transcripts-runner.js';
 

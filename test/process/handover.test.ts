@@ -1,5 +1,5 @@
 // deadline: 240 s
-/** A planned upgrade hands the listening sockets over (D-13): no client is ever refused, and a bad program does no harm. */
+/** A planned upgrade hands the listening sockets over (D-13): nobody is refused, and a bad program does no harm. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// deadline: 180 s
+// deadline: 300 s
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';

@@ -5,6 +5,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { sleep, systemClock } from '../../src/base/clock.js';
 import { dataOid } from '../../src/wire/oid.js';
 import { nameOfResult, Result } from '../../src/wire/sheepdog.js';
 import { ok } from '../helpers/sheepdog-calls.js';
@@ -13,6 +14,7 @@ import { QemuImage, qemuCreate } from '../helpers/sheepdog-qemu.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+const SLOW_MS = 8000;
 const it = doorTests(test);
 
 const is = (answer: { result: number }, wanted: number, message?: string) =>
@@ -141,6 +143,23 @@ it('a deletion that names a snapshot that is not there loses nothing either', as
   is(await image.fresh.lock({ name: 'd1-missing', tag: 'other' }), Result.NO_TAG);
   image.drop();
   const again = await QemuImage.open(door.address(1), 'd1-missing');
+  same(await again.read(0, 4 * KIB), pattern(100, 4 * KIB));
+  same(await again.read(MIB, 4 * KIB), pattern(1, 4 * KIB));
+  await again.close();
+});
+
+it('a client that is slow to close its connection loses nothing', async (door) => {
+  const image = await open(door, 'd1-slow', 2);
+  await image.snapshot('s');
+  await write(image, 1, 100);
+  const { client, calls } = await door.connect();
+  ok(await calls.writeIndex(image.vid, 0, [0, 0]));
+  // Its host is busy, or it is being debugged.
+  await sleep(systemClock, SLOW_MS);
+  client.close();
+  ok(await image.fresh.delVdi({ name: 'd1-slow', tag: 's' }));
+  image.drop();
+  const again = await QemuImage.open(door.address(1), 'd1-slow');
   same(await again.read(0, 4 * KIB), pattern(100, 4 * KIB));
   same(await again.read(MIB, 4 * KIB), pattern(1, 4 * KIB));
   await again.close();

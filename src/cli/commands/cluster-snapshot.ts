@@ -6,7 +6,7 @@ const forms = [
   ['save <tag> <path> [vdi...]', 'dog cluster snapshot save monday /backup'],
   ['list <path>', 'dog cluster snapshot list /backup'],
   ['load <tag> <path> [vdi...]', 'dog cluster snapshot load monday /backup'],
-  ['show <path>', 'dog cluster snapshot show /backup'],
+  ['show <tag> <path>', 'dog cluster snapshot show monday /backup'],
 ] as const;
 
 /** The original's backup of a whole cluster into a directory: named here so that scripts are told what to do. */

@@ -51,10 +51,10 @@ export function vdiChangeCommands(parent: Command, runner: Runner): void {
   });
   addLeaf<{ snapshot?: string; prealloc?: boolean; share?: boolean }>(parent, runner, {
     usage: 'clone <source> <name>',
-    summary: 'make a new volume from a snapshot',
+    summary: 'make a new volume from a snapshot or an image',
     examples: ['dog vdi snapshot first -s golden', 'dog vdi clone first vm7 -s golden'],
     options: [
-      ['-s, --snapshot <snapshot>', 'the snapshot to clone, by tag or id (needed)'],
+      ['-s, --snapshot <snapshot>', 'the snapshot to clone, by tag or id (needed, but for images)'],
       ['-P, --prealloc', 'allocate every object now'],
       ['-n, --no-share', 'copy the data instead of sharing it'],
     ],
@@ -238,7 +238,9 @@ async function clone(
   [source, name]: string[],
   options: { snapshot?: string; prealloc?: boolean; share?: boolean },
 ): Promise<void> {
-  const ref = neededSnapshot(source!, options.snapshot, 'clone');
+  const ref = (await isImage(context, source!, options.snapshot))
+    ? { name: source! }
+    : neededSnapshot(source!, options.snapshot, 'clone');
   const params = {
     source: ref,
     name: name!,
@@ -254,6 +256,16 @@ async function clone(
     })
     .finally(() => progress.stop());
   await printNewVdi(context, vdi, 'VDI ID of newly created clone: ');
+}
+
+/** An image never changes, so it is cloned as it is. */
+async function isImage(context: Context, name: string, snapshot: string | undefined): Promise<boolean> {
+  if (snapshot !== undefined) return false;
+  const vdi = await context.call('vdi.info', { name }).catch((error: unknown) => {
+    if (!AppError.isCode(error, 'no-vdi', 'invalid', 'wait-for-format')) throw error;
+    return undefined;
+  });
+  return vdi?.image !== undefined;
 }
 
 async function rollback(

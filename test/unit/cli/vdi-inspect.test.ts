@@ -247,7 +247,7 @@ test('alter-copy refuses in the words of the original, or says that it cannot ye
 });
 
 test('snapshots of a whole cluster are not there yet, and say so', async ({ bench }) => {
-  for (const form of ['save t /tmp/x', 'list /tmp/x', 'load t /tmp/x', 'show /tmp/x']) {
+  for (const form of ['save t /tmp/x', 'list /tmp/x', 'load t /tmp/x', 'show t /tmp/x']) {
     const result = await bench.run(`cluster snapshot ${form}`);
     assert.is(result.exit, 1);
     assert.match(result.stderr, /^Snapshots of a whole cluster are not available yet\n/);

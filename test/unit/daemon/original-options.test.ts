@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
 import { isOriginalCommandLine, parseOriginalArguments } from '../../../src/daemon/original-options.js';
 
-const env = { SHEEPFOLD_HOME: '/home/fold' };
+const env = { SHEEPFOLD_HOME: '/fold' };
 
 function parse(line: string) {
   return parseOriginalArguments(line.split(' '), env);
@@ -30,7 +30,7 @@ test('a start line of old scripts becomes a configuration', () => {
   const config = parse('/store/1 -z 1 -p 7001 -c local -j size=64M');
   assert.equal(config, {
     dir: '/store/1',
-    coordinator: '/home/fold/local/coordinator',
+    coordinator: '/fold/local/coordinator',
     host: '127.0.0.1',
     port: 7001,
     nbdPort: 10810,
@@ -46,7 +46,7 @@ test('a start line of old scripts becomes a configuration', () => {
       background: true,
       title: 'sheep /store/1 -z 1 -p 7001 -c local -j size=64M',
       notices: [],
-      localDirectory: '/home/fold/local',
+      localDirectory: '/fold/local',
     },
   });
 });

@@ -272,7 +272,7 @@ test('a backend that shuts down makes the connection drop without an answer', as
   assert.is((await client.rest()).length, 0);
 });
 
-test('closing the server drops connections without an answer and closes the devices', async () => {
+test('closing the server ends connections without half an answer and closes the devices', async () => {
   const { connect, server, provider } = setup();
   const client = await attach(connect());
   client.send(request(READ, 0, 4096));

@@ -1,0 +1,121 @@
+import type { Clock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
+import type { Random } from '../base/random.js';
+import { ClusterNode, type ClusterNodeOptions } from '../cluster/cluster-node.js';
+import type { Membership } from '../cluster/membership.js';
+import type { Mutants } from '../cluster/object-node.js';
+import type { NodeInfo } from '../control/api.js';
+import type { ClusterConfig } from '../control/cluster-calls.js';
+import { VolumeCalls } from '../control/volume-calls.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import type { Transport } from '../net/transport.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { Directory } from '../volume/directory.js';
+import { Garbage } from '../volume/garbage.js';
+import { Locks } from '../volume/locks.js';
+import { Staging } from '../volume/staging.js';
+import { VolumeManager } from '../volume/volume-manager.js';
+import { VolumeService } from '../volume/volume-service.js';
+
+/** Everything that exists only once the cluster is formatted. */
+export interface Inner {
+  readonly config: ClusterConfig;
+  readonly store: ObjectStore;
+  readonly cluster: ClusterNode;
+  readonly directory: Directory;
+  readonly manager: VolumeManager;
+  readonly garbage: Garbage;
+  readonly locks: Locks;
+  readonly calls: VolumeCalls;
+}
+
+export interface InnerOptions {
+  readonly config: ClusterConfig;
+  readonly store: ObjectStore;
+  readonly selfId: string;
+  readonly membership: Membership;
+  readonly coordinator: Coordinator;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly volumeLog: Logger;
+  readonly mutants?: Mutants;
+  readonly defaultCopies: () => number;
+  readonly nodes: () => NodeInfo[];
+  readonly onOther: ClusterNodeOptions['onOther'];
+}
+
+/** Joins what a sheep has in a formatted cluster; nothing serves before the caller has taken it. */
+export async function assembleInner(options: InnerOptions): Promise<Inner> {
+  const { config, store, selfId, membership, coordinator, transport, clock, random, log, mutants } = options;
+  const directory = new Directory(coordinator);
+  await directory.start();
+  let garbage: Garbage | undefined;
+  const cluster = new ClusterNode({
+    selfId,
+    membership,
+    store,
+    clock,
+    log,
+    resolve: (oid) => directory.resolve(oid),
+    copiesInUse: () => new Set([config.copies, ...directory.vdis().map((record) => record.copies)]),
+    transport,
+    formatId: config.formatId,
+    onOther: options.onOther,
+    ...(mutants && { mutants }),
+  });
+  const manager = new VolumeManager({
+    cluster,
+    membership,
+    coordinator,
+    directory,
+    clock,
+    random,
+    log: options.volumeLog,
+    onReleased: (record, index, owner) => {
+      garbage!.released(record, index, owner).catch((error) => {
+        log.warn({ err: AppError.from(error).message }, 'an object that nobody refers to was not freed');
+      });
+    },
+  });
+  const locks = new Locks({
+    coordinator,
+    membership,
+    selfId,
+    exclusive: config.useLock === true,
+  });
+  await locks.start();
+  garbage = new Garbage({ cluster, coordinator, directory, clock, log, manager: () => manager });
+  const service = new VolumeService({
+    cluster,
+    membership,
+    coordinator,
+    directory,
+    manager,
+    garbage,
+    clock,
+    random,
+    log,
+  });
+  const calls = new VolumeCalls({
+    cluster,
+    coordinator,
+    directory,
+    manager,
+    service,
+    clock,
+    defaults: {
+      get copies() {
+        return options.defaultCopies();
+      },
+      blockSizeShift: config.blockSizeShift,
+    },
+    nodes: options.nodes,
+    locks,
+    staging: new Staging({ cluster, membership, coordinator, directory, garbage, clock, random, log }),
+    epochs: () => membership.epochs(),
+  });
+  return { config, store, cluster, directory, manager, garbage, locks, calls };
+}

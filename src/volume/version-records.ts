@@ -1,0 +1,41 @@
+/** Records of versions, made from others, and the operations that write them. Pure. */
+import type { Compare, Op } from '../coord/coordinator.js';
+import { keys, type VdiRecord } from './records.js';
+
+/** A version made from another, with its size; of the same line and named the same unless told otherwise. */
+export function versionOf(base: VdiRecord, vid: number, createdMs: number): VdiRecord {
+  const { sizeBytes, copies, blockSizeShift, root, line, snapId } = base;
+  return {
+    vid,
+    line,
+    tag: '',
+    snapId,
+    parent: base.vid,
+    root,
+    sizeBytes,
+    copies,
+    blockSizeShift,
+    createdMs,
+    snapshotMs: 0,
+    state: 'pending',
+  };
+}
+
+export function live(record: VdiRecord): VdiRecord {
+  const { maker: _, ...rest } = record;
+  return { ...rest, state: 'live' };
+}
+
+/** Without what was written for an older attempt to save a machine's state, which did not come to a snapshot. */
+export function withoutMarks(record: VdiRecord): VdiRecord {
+  const { vmStateBytes: _, vmClockNs: __, ...rest } = record;
+  return rest;
+}
+
+export function same(record: VdiRecord): Compare {
+  return { key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}
+
+export function put(record: VdiRecord): Op {
+  return { type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}
