@@ -8,6 +8,8 @@
 set -euo pipefail
 
 version=1:5.2+dfsg-11+deb11u3
+# Raise it when the build below changes: what was built before is another QEMU.
+recipe=2
 suite=bullseye
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 programs=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon qemu-system-x86_64)
@@ -15,7 +17,7 @@ packages=(dpkg-dev gcc libc6-dev make ninja-build meson pkg-config python3 libgl
   zlib1g-dev libfdt-dev seabios debian-archive-keyring)
 
 cache=${SHEEPFOLD_CACHE:-${HOME:?}/.cache/sheepfold}/old-qemu
-result=$cache/${version#*:}
+result=$cache/${version#*:}-r$recipe
 
 say() { printf 'old-qemu: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }

@@ -66,9 +66,8 @@ export class FrontDoor {
    * Gives every connection of a client away that can be had before the deadline: between two requests, or before it
    * has said a word. Those of other sheep, and the rest, stay.
    */
-  async detach(deadlineMs: number): Promise<Detached[]> {
+  async detach(deadlineMs: number, kept: Detached[]): Promise<void> {
     for (const { client } of this.clients.values()) client.settle();
-    const found: Detached[] = [];
     const endMs = performance.now() + deadlineMs;
     for (;;) {
       for (const [socket, { client, seen }] of [...this.clients]) {
@@ -77,9 +76,9 @@ export class FrontDoor {
         this.clients.delete(socket);
         const { silent } = client;
         const detached = detach(socket, Buffer.concat([seen, unread]));
-        if (detached !== undefined) found.push({ ...detached, silent });
+        if (detached !== undefined) kept.push({ ...detached, silent });
       }
-      if (this.clients.size === 0 || performance.now() > endMs) return found;
+      if (this.clients.size === 0 || performance.now() > endMs) return;
       await new Promise((resolve) => setTimeout(resolve, DETACH_LOOK_MS));
     }
   }

@@ -44,10 +44,10 @@ export interface SheepParts {
   /** Settings, store and registration, then doors; whoever connects earlier waits. */
   start(): Promise<void>;
   /**
-   * Answers what is in flight, gives up volumes, store and lease. The sockets go on listening, unattended. For a
-   * `handover`, connections that can do without this process are not closed but returned.
+   * Answers what is in flight, gives up volumes, store and lease. The sockets go on listening, unattended.
+   * Connections that can do without this process are not closed but put into `kept`, when it is given.
    */
-  close(reason?: 'end' | 'handover'): Promise<Detached[]>;
+  close(kept?: Detached[]): Promise<void>;
   /** Goes on with such a connection. */
   adopt(socket: Socket, unread: Buffer, silent: boolean): void;
 }
@@ -117,16 +117,15 @@ export function assembleParts(options: PartsOptions): SheepParts {
       await doors.open();
     },
     adopt: (socket, unread, silent) => door.adopt(socket, unread, silent),
-    async close(reason = 'end') {
+    async close(kept) {
       await doors.stopAccepting();
       // Before the core refuses anything: an error would reach a guest, a lost connection only reconnects.
-      const connections = reason === 'handover' ? door.detach(DRAIN_MS) : Promise.resolve([]);
-      await Promise.all([nbd.close(), connections.then(() => drain(server))]);
+      const detached = kept === undefined ? Promise.resolve() : door.detach(DRAIN_MS, kept);
+      await Promise.all([nbd.close(), detached.then(() => drain(server))]);
       await core.stop();
       door.close();
       await transport.close();
       await coordinator.close();
-      return connections;
     },
   };
 }

@@ -169,10 +169,10 @@ class SheepProcess implements RunningSheep {
     this.log.info({ pid: successor.pid }, 'handing over to the new process');
     const { parts } = this;
     this.parts = undefined;
-    let connections: Detached[] = [];
+    const connections: Detached[] = [];
     try {
       await sleep(systemClock, ANSWER_LEAVES_MS);
-      connections = (await parts?.close('handover')) ?? [];
+      await parts?.close(connections);
       await successor.goOn();
       await successor.give(connections);
     } catch (error) {

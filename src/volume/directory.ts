@@ -103,7 +103,8 @@ export class Directory {
     const snapshots = this.vdis().filter((r) => r.line === line.id && r.snapshotMs > 0 && r.state === 'live');
     // Either is enough, and the newest counts (reference, section 6.1).
     const isMeant = (r: VdiRecord) =>
-      (version.tag !== undefined && version.tag !== '' && r.tag === version.tag) || r.snapId === version.snapId;
+      (version.tag !== undefined && version.tag !== '' && r.tag === version.tag) ||
+      r.snapId === version.snapId;
     const found = snapshots.sort((a, b) => b.snapId - a.snapId).find(isMeant);
     if (found === undefined) throw new AppError('no-tag', 'Failed to find requested tag');
     return found;

@@ -4,12 +4,13 @@ import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
-import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } from './records.js';
-import { freeVid } from './vids.js';
+import { Reservations } from './reservations.js';
+import { live, put, same, versionOf } from './version-records.js';
 import { VolumeDevice } from './volume-device.js';
 import { objectCount, readIndex, usageOf, VolumeIndex, writeHeader, writeInode } from './volume-index.js';
 import type { OwnedVolume } from './volume-manager.js';
@@ -18,7 +19,6 @@ import type { OwnedVolume } from './volume-manager.js';
 const STAGED_MAX = 16;
 /** A version that nobody has written to for so long is given up: its client is gone. */
 const IDLE_MS = 60_000;
-const TRIES_MAX = 50;
 /** Images are this much longer than their file at most: clients of the sheepdog protocol know whole sectors only. */
 const SECTOR_BYTES = 512;
 
@@ -62,16 +62,20 @@ export interface Finished {
 export class Staging {
   private readonly staged = new Map<string, Kept>();
   private readonly commits: Commits;
+  private readonly reservations: Reservations;
 
   constructor(private readonly options: StagingOptions) {
     this.commits = new Commits(options);
+    this.reservations = new Reservations({ ...options, commits: this.commits });
   }
 
   /** An image of `sizeBytes`, or of at most that. Rejects with 'vdi-exists' when there is anything of this name. */
   async beginImage(name: string, shape: Pick<VdiRecord, 'sizeBytes' | 'copies' | 'blockSizeShift'>) {
     if (this.options.directory.lineOf(name) !== undefined) throw nameIsTaken();
     const line = this.options.random.bytes(6).toString('hex');
-    const common = { line, tag: '', snapId: 1, parent: 0, snapshotMs: 0 };
+    const createdMs = this.options.clock.wallMs();
+    const state = 'pending' as const;
+    const common = { line, tag: '', snapId: 1, parent: 0, snapshotMs: 0, createdMs, state };
     const record = await this.reserve(name, (vid) => ({ ...common, ...shape, vid, root: vid }));
     return this.open(name, record, undefined, new Uint32Array(objectCount(record)));
   }
@@ -83,10 +87,9 @@ export class Staging {
     const line = directory.line(base.line);
     if (base.snapshotMs === 0 || line === undefined)
       throw new AppError('invalid', 'only a snapshot is a base');
-    const { copies, blockSizeShift, root, snapId } = base;
-    const shape = { line: base.line, tag: '', snapId, parent: base.vid, root, copies, blockSizeShift };
     const size = Math.max(base.sizeBytes, sizeBytes ?? 0);
-    const build = (vid: number) => ({ ...shape, vid, snapshotMs: 0, sizeBytes: size });
+    const createdMs = this.options.clock.wallMs();
+    const build = (vid: number) => ({ ...versionOf(base, vid, createdMs), sizeBytes: size });
     const record = await this.reserve(line.name, build, base);
     const index = new Uint32Array(objectCount(record));
     index.set(await readIndex(cluster.client, cluster.client.session(), base));
@@ -216,30 +219,17 @@ export class Staging {
     });
   }
 
-  private async reserve(
-    name: string,
-    build: (vid: number) => Omit<VdiRecord, 'state' | 'maker' | 'createdMs'>,
-    base?: VdiRecord,
-  ): Promise<VdiRecord> {
-    const { directory, cluster, membership, clock } = this.options;
-    if (this.staged.size >= STAGED_MAX) throw new AppError('system', 'too many uploads at a time');
-    const maker = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
-    for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
-      const vid = freeVid(name, (v) => directory.vdi(v) !== undefined);
-      const record: VdiRecord = { ...build(vid), createdMs: clock.wallMs(), state: 'pending', maker };
-      const compares: Compare[] = [{ key: keys.vdi(vid), exists: false }];
-      if (base !== undefined) compares.push(same(base));
-      if (await this.commits.try(compares, [put(record)])) return record;
-    }
-    throw new AppError('again', 'no vid could be reserved');
-  }
-
   /** The records are the truth: a header that stays behind is only old. */
   private async repeatInHeader(record: VdiRecord, name: string): Promise<void> {
     await writeHeader(this.options.cluster.client, this.session(), record, name).catch((error) => {
       const fields = { vid: record.vid, err: AppError.from(error).message };
       this.options.log.warn(fields, 'an inode keeps its old header');
     });
+  }
+
+  private reserve(name: string, build: (vid: number) => VdiRecord, base?: VdiRecord): Promise<VdiRecord> {
+    if (this.staged.size >= STAGED_MAX) throw new AppError('system', 'too many uploads at a time');
+    return this.reservations.take(name, build, base);
   }
 
   private session() {
@@ -249,17 +239,4 @@ export class Staging {
 
 function nameIsTaken(): AppError {
   return new AppError('vdi-exists', 'VDI exists already');
-}
-
-function live(record: VdiRecord): VdiRecord {
-  const { maker: _, ...rest } = record;
-  return { ...rest, state: 'live' };
-}
-
-function same(record: VdiRecord): Compare {
-  return { key: keys.vdi(record.vid), value: JSON.stringify(record) };
-}
-
-function put(record: VdiRecord): Op {
-  return { type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(record) };
 }

@@ -181,7 +181,11 @@ export class VolumeService {
     const { name } = this.lineRecord(owned.line);
     if (base.line !== owned.line || base.snapshotMs === 0)
       throw new AppError('no-tag', 'Failed to find requested tag');
-    const next = await this.reservations.take(name, (vid) => this.nextVersion(base, vid, device.record.snapId), base);
+    const next = await this.reservations.take(
+      name,
+      (vid) => this.nextVersion(base, vid, device.record.snapId),
+      base,
+    );
     const working = live(next);
     const old = await this.reservations.orForget(next, () =>
       device.still(async () => {

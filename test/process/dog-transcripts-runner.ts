@@ -155,7 +155,13 @@ export class OriginalCluster {
     const left = readdirSync('/proc')
       .map(Number)
       .filter((pid) => Number.isSafeInteger(pid) && this.isOurs(pid));
-    for (const pid of left) process.kill(pid, 'SIGKILL');
+    for (const pid of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended by itself meanwhile.
+      }
+    }
     await within(10_000, 'all sheep have ended', () => !left.some((pid) => this.isOurs(pid)));
     rmSync(this.folder, { recursive: true, force: true });
   }
