@@ -4,7 +4,7 @@ import { AppError } from '../base/errors.js';
 import { type LogControl, type Logger, openLog } from '../base/log.js';
 import type { SheepConfig } from './config.js';
 import { attach, type Detached } from './handover-connections.js';
-import type { Heir } from './handover-heir.js';
+import type { Adopt, Heir } from './handover-heir.js';
 import { ListeningSockets } from './handover-sockets.js';
 import { Successor } from './handover-successor.js';
 import { claimDirectory, loadIdentity } from './identity.js';
@@ -45,6 +45,8 @@ class SheepProcess implements RunningSheep {
   private parts: SheepParts | undefined;
   private stopping: Promise<void> | undefined;
   private handingOver: Promise<void> | undefined;
+  /** Nothing is this process's any more. */
+  private handedOver = false;
   private readonly upgradeCall = new UpgradeCall(() => this.upgrade());
 
   constructor(private readonly config: SheepConfig) {
@@ -63,6 +65,7 @@ class SheepProcess implements RunningSheep {
   async start(heir: Heir | undefined): Promise<void> {
     const { config } = this;
     if (heir === undefined) {
+      this.upgradeCall.serving = true;
       this.lock = await claimDirectory(config.dir);
       this.sockets = await ListeningSockets.bind(config);
       await this.open();
@@ -73,9 +76,11 @@ class SheepProcess implements RunningSheep {
       const parts = await this.assemble();
       await heir.waitForGo();
       await this.open(parts);
-      await heir.serving((socket, unread, silent) => parts.adopt(socket, unread, silent));
+      const adopt: Adopt = (socket, unread, silent) => parts.adopt(socket, unread, silent);
+      void heir.serving(adopt).then(() => {
+        this.upgradeCall.serving = true;
+      });
     }
-    this.upgradeCall.serving = true;
     const { port, nbdPort, httpPort } = config;
     this.log.info({ nodeId: this.nodeId, port, nbdPort, httpPort }, 'a sheep is up');
   }
@@ -97,6 +102,7 @@ class SheepProcess implements RunningSheep {
     this.log.info({ reason }, 'stopping');
     // Half a handover has no owner: it is finished first, and what was asked for is asked of the successor.
     await this.handingOver;
+    if (this.handedOver) return;
     await this.parts?.close();
     this.sockets.close();
     if (this.config.pidFile && this.pidIsOurs()) rmSync(this.config.pidFile, { force: true });
@@ -184,6 +190,7 @@ class SheepProcess implements RunningSheep {
       throw error;
     }
     this.log.info({ pid: successor.pid, connections: connections.length }, 'handed over');
+    this.handedOver = true;
     if (this.stopping !== undefined) successor.passOn('SIGTERM');
     this.end(0);
   }

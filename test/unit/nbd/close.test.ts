@@ -1,4 +1,4 @@
-/** The planned end of a server: what is at work is answered, what comes after is not, and nothing is waited for long. */
+/** The planned end of a server: what is at work is answered, what comes after is not, nothing is waited for long. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { intercept, MemoryProvider } from '../../helpers/memory-device.js';
