@@ -38,10 +38,15 @@ export class Mirror {
     });
   }
 
-  /** Waits until the copy shows every key that exists now: for whoever misses one. */
+  /** Waits until the copy shows what exists now, and nothing that is gone: for whoever misses or doubts something. */
   async catchUp(): Promise<void> {
-    const { entries } = await this.coordinator.list(this.prefix);
-    await this.seen(Math.max(0, ...entries.map((kv) => kv.modRevision)));
+    const { entries, revision } = await this.coordinator.list(this.prefix);
+    await this.seen(entries.reduce((max, kv) => Math.max(max, kv.modRevision), 0));
+    const present = new Set(entries.map((kv) => kv.key));
+    // The prefix may have changed since: then what was deleted before that has been seen too.
+    while (this.revision <= revision && [...this.entries.keys()].some((key) => !present.has(key))) {
+      await this.seen(this.revision + 1);
+    }
   }
 
   stop(): void {

@@ -74,8 +74,9 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     clock,
     random,
     log: options.volumeLog,
+    released: (line) => garbage!.released(line),
     onReleased: (record, index, owner) => {
-      garbage!.released(record, index, owner).catch((error) => {
+      garbage!.release(record, index, owner).catch((error) => {
         log.warn({ err: AppError.from(error).message }, 'an object that nobody refers to was not freed');
       });
     },

@@ -33,12 +33,12 @@ function emptyBitmap({ dataLength }: Request): Answer {
 
 /** Operations on volumes and their objects: the client side of the sheepdog protocol. */
 export function volumeOperations(options: DoorOptions): Operations {
-  const { clock, log } = options;
+  const { log } = options;
   const lines = new Lines(options);
   const openers = new Openers(options, options.silentFrom);
   const inodes = new InodeView(options);
   const inodeWrites = new InodeWrites(options, inodes, lines);
-  const held = new HeldDiscards(clock, log);
+  const held = new HeldDiscards(log);
   const attributes = new Attributes(options);
   const parts = { ...options, lines, openers, inodes, inodeWrites, held, attributes };
   return new Map([

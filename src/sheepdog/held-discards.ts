@@ -1,19 +1,15 @@
-import type { Clock, Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Client } from './operation.js';
 
-/** A connection that is still there so long after its last zeros is one for I/O, even if it did nothing else yet. */
-const HOLD_MS = 3000;
 /** Index entries of one connection that are held back; of more than that nothing is remembered. */
 const HELD_ENTRIES_MAX = 1024 * 1024;
 
 interface Hold {
-  /** It has asked for something else, or stayed: what it says of the index is a discard. */
+  /** It has asked for something else: what it says of the index is a discard. */
   believed: boolean;
   held: (() => Promise<void>)[];
   heldEntries: number;
-  timer: Timer | undefined;
   /** What was held is being carried out: later requests wait for it. */
   running: Promise<void> | undefined;
 }
@@ -26,14 +22,12 @@ const HOLD = Symbol('discards that are not believed yet');
  * gone. A discard looks the same on the wire, but comes on QEMU's connection for I/O, which stays.
  *
  * So zeros for index entries are acknowledged and held back while their connection has done nothing else. When it
- * goes on to something else, or stays, they are carried out, in order; when it closes, they never happen. A discard is
- * advice, so nothing that a client may rely on is lost by that.
+ * goes on to something else they are carried out, in order; when it closes, they never happen. Waiting would tell
+ * nothing: a host may stand still for a while at any point. A discard is advice, so nothing that a client may rely on
+ * is lost by that.
  */
 export class HeldDiscards {
-  constructor(
-    private readonly clock: Clock,
-    private readonly log: Logger,
-  ) {}
+  constructor(private readonly log: Logger) {}
 
   /** To be called before each request of a connection. What it returns, if anything, comes first. */
   before(client: Client, isZeroing: boolean): Promise<void> | undefined {
@@ -43,7 +37,6 @@ export class HeldDiscards {
         believed: !isZeroing,
         held: [],
         heldEntries: 0,
-        timer: undefined,
         running: undefined,
       };
       client.notes.set(HOLD, fresh);
@@ -58,15 +51,12 @@ export class HeldDiscards {
   async run(client: Client, entries: number, work: () => Promise<void>): Promise<void> {
     const hold = client.notes.get(HOLD) as Hold | undefined;
     if (hold === undefined || hold.believed) return work();
-    hold.timer?.cancel();
-    hold.timer = this.clock.after(HOLD_MS, () => this.believe(hold));
     hold.heldEntries += entries;
     if (hold.heldEntries <= HELD_ENTRIES_MAX) hold.held.push(work);
   }
 
   private watch(client: Client, hold: Hold): void {
     client.onClose(() => {
-      hold.timer?.cancel();
       if (hold.held.length === 0) return;
       this.log.info(
         { writes: hold.held.length },
@@ -79,7 +69,6 @@ export class HeldDiscards {
   private believe(hold: Hold): void {
     if (hold.believed) return;
     hold.believed = true;
-    hold.timer?.cancel();
     const { held } = hold;
     hold.held = [];
     if (held.length === 0) return;

@@ -120,15 +120,20 @@ export class InodeWrites {
       throw new AppError('invalid', 'the entry lies behind the end of the volume');
     }
     await this.checkForeign(record, from, entries.subarray(0, Math.max(0, count - from)));
-    for (let i = 0; i < entries.length && from + i < count; i++) {
-      if (entries[i] === 0) await this.discard(record, from + i, durable);
+    const inside = entries.subarray(0, Math.max(0, count - from));
+    if (!inside.includes(0)) return;
+    // Most of a large range is holes, and each object asked about costs something.
+    const present = await this.view.index(record, from, inside.length);
+    for (const run of runsOf(inside.length, (i) => inside[i] === 0 && present.readUInt32LE(i * 4) !== 0)) {
+      await this.discard(record, from + run.first, run.count, durable);
     }
   }
 
-  async discard(record: VdiRecord, index: number, durable: boolean): Promise<void> {
+  /** Drops whole objects, `count` of them in a row. */
+  async discard(record: VdiRecord, first: number, count: number, durable: boolean): Promise<void> {
     const objectBytes = 2 ** record.blockSizeShift;
-    const offset = index * objectBytes;
-    const length = Math.min(objectBytes, record.sizeBytes - offset);
+    const offset = first * objectBytes;
+    const length = Math.min(count * objectBytes, record.sizeBytes - offset);
     if (length <= 0) return;
     const options = { fua: durable, version: record.vid };
     await untilSettled(this.parts, () =>
@@ -147,4 +152,19 @@ export class InodeWrites {
         throw new AppError('invalid', 'the volume does not inherit this object');
     });
   }
+}
+
+/** Runs of neighbours for which `isWanted` holds. Pure. */
+export function runsOf(
+  count: number,
+  isWanted: (index: number) => boolean,
+): { first: number; count: number }[] {
+  const runs: { first: number; count: number }[] = [];
+  for (let i = 0; i < count; i++) {
+    if (!isWanted(i)) continue;
+    const last = runs.at(-1);
+    if (last !== undefined && last.first + last.count === i) last.count++;
+    else runs.push({ first: i, count: 1 });
+  }
+  return runs;
 }

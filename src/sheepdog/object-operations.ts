@@ -4,7 +4,16 @@ import { addressIn, inodeAddress } from '../volume/directory.js';
 import type { VdiRecord } from '../volume/records.js';
 import { objectCount } from '../volume/volume-index.js';
 import { INODE_CLIENT_BYTES, indexEntryOffset } from '../wire/inode.js';
-import { DATA_OBJECTS_MAX, indexOf, isAttr, isData, isInode, isVmstate, kindOf, vidOf } from '../wire/oid.js';
+import {
+  DATA_OBJECTS_MAX,
+  indexOf,
+  invalidOid,
+  isAttr,
+  isData,
+  isInode,
+  isVmstate,
+  vidOf,
+} from '../wire/oid.js';
 import { Flag, Op, Result } from '../wire/sheepdog.js';
 import type { Attributes } from './attributes.js';
 import type { HeldDiscards } from './held-discards.js';
@@ -50,7 +59,7 @@ export class ObjectOperations {
         const parsed = parse(request);
         const waiting = this.parts.held.before(request.client, isZeroing(parsed, isWrite));
         if (waiting !== undefined) await waiting;
-        return work(parsed);
+        return work(parsed).catch(asObjectError);
       };
     return [
       [Op.READ_OBJ, settled((o) => this.read(o), false)],
@@ -103,7 +112,6 @@ export class ObjectOperations {
 
   private async readData(oid: bigint, offset: number, length: number, request: Request): Promise<Uint8Array> {
     const record = await this.recordOf(oid);
-    checkIndex(oid);
     checkRange(record, offset, length);
     const { lines } = this.parts;
     const { client } = request;
@@ -149,7 +157,7 @@ export class ObjectOperations {
         out.set(data);
         return out;
       }),
-    ).catch(asObjectError);
+    );
   }
 
   /** An object of a version that does not change any more, or of one that clients write to directly (vmstate). */
@@ -182,7 +190,6 @@ export class ObjectOperations {
     if (isData(oid)) await this.writeData(o, create);
     else if (isInode(oid) && !create) return this.writeInode(o);
     else if (isVmstate(oid)) await this.writeVmstate(o, create);
-    else if (kindOf(oid) === undefined) throw new AppError('invalid', 'no such kind of object');
     else throw new AppError('not-supported', 'objects of this kind are made by the server');
     return SUCCESS;
   }
@@ -191,7 +198,6 @@ export class ObjectOperations {
     const record = await this.recordOf(oid);
     const { client, payload } = request;
     const { openers, lines } = this.parts;
-    checkIndex(oid);
     checkRange(record, offset, payload.length);
     if (!isWorking(this.parts, record)) throw this.refusalOf(record);
     const { line, vid } = record;
@@ -208,7 +214,7 @@ export class ObjectOperations {
     try {
       await untilSettled(this.parts, () => lines.use(line, (handle) => handle.write(from, data, options)));
     } catch (error) {
-      if (!AppError.isCode(error, 'read-only')) asObjectError(error);
+      if (!AppError.isCode(error, 'read-only')) throw error;
       // It has just become a snapshot, or was deleted.
       await this.parts.directory.catchUp();
       throw this.refusalOf(this.parts.directory.vdi(vid) ?? record);
@@ -253,7 +259,6 @@ export class ObjectOperations {
     checkRange(record, offset, request.payload.length);
     if (!isWorking(this.parts, record)) throw this.refusalOf(record);
     const index = indexOf(oid);
-    if (index >= DATA_OBJECTS_MAX) throw new AppError('invalid', 'no such object');
     const { call, cluster, directory } = this.parts;
     const { client } = cluster;
     const address = addressIn(record, oid);
@@ -275,20 +280,18 @@ export class ObjectOperations {
   private async remove({ oid, durable }: ObjectRequest): Promise<Answer> {
     const record = await this.recordOf(oid);
     if (!isData(oid)) throw new AppError('invalid', 'objects of this kind go with their volume');
-    checkIndex(oid);
     if (!isWorking(this.parts, record)) throw this.refusalOf(record);
     const entry = await this.parts.inodes.index(record, indexOf(oid), 1);
     if (entry.readUInt32LE() !== record.vid) throw new AppError('no-object', 'no such object');
-    await this.parts.inodeWrites.discard(record, indexOf(oid), durable);
+    await this.parts.inodeWrites.discard(record, indexOf(oid), 1, durable);
     return SUCCESS;
   }
 
   private async discard({ oid, durable }: ObjectRequest): Promise<Answer> {
     const record = await this.recordOf(oid);
     if (!isData(oid)) throw new AppError('invalid', 'only data is discarded');
-    checkIndex(oid);
     if (!isWorking(this.parts, record)) throw this.refusalOf(record);
-    await this.parts.inodeWrites.discard(record, indexOf(oid), durable);
+    await this.parts.inodeWrites.discard(record, indexOf(oid), 1, durable);
     return SUCCESS;
   }
 
@@ -327,16 +330,14 @@ function parse(request: Request): ObjectRequest {
   const { header, flags } = request;
   // Written out for the hot path; the table is objRequest of wire/headers.ts.
   const oid = header.readBigUInt64LE(16);
+  const wrong = invalidOid(oid);
+  if (wrong !== undefined) throw new AppError('invalid', wrong);
   if (header.readUInt32LE(44) !== 0) throw new AppError('invalid', 'no object is so large');
   return { oid, offset: header.readUInt32LE(40), request, durable: (flags & Flag.CACHE) === 0 };
 }
 
 function ok(payload: Uint8Array): Answer {
   return { result: Result.SUCCESS, payload };
-}
-
-function checkIndex(oid: bigint): void {
-  if (indexOf(oid) >= DATA_OBJECTS_MAX) throw new AppError('invalid', 'no volume has such an object');
 }
 
 function checkRange(record: VdiRecord, offset: number, length: number): void {

@@ -27,6 +27,11 @@ export interface DoorParts {
 
 const RETRY_MS = 10;
 
+/** What is certain not to have happened when it is answered so. */
+const notDone = ['again', 'old-epoch', 'new-epoch'] as const;
+/** What may have happened: only for work that can be done twice. */
+const inDoubt = ['network', 'cluster-error'] as const;
+
 /** The record of a vid; one that this sheep has not seen is looked up afresh before it counts as missing. */
 export async function recordNow(
   parts: Pick<DoorParts, 'directory'>,
@@ -58,10 +63,22 @@ export async function untilSettled<T>(
       return await work();
     } catch (error) {
       if (parts.manager.stopped) throw new Unanswerable('this sheep stops');
-      if (!AppError.isCode(error, 'again', 'network', 'old-epoch', 'new-epoch', 'cluster-error')) {
+      if (!AppError.isCode(error, ...notDone, ...inDoubt)) {
         if (AppError.isCode(error, 'shutdown')) throw new Unanswerable('this sheep stops');
         throw error;
       }
+    }
+    await sleep(parts.clock, RETRY_MS);
+  }
+}
+
+/** The same for what must not be done twice: when it may have happened, its client is told that nobody knows. */
+export async function untilDone<T>(parts: Pick<DoorParts, 'clock'>, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!AppError.isCode(error, ...notDone)) throw error;
     }
     await sleep(parts.clock, RETRY_MS);
   }

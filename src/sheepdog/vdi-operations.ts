@@ -8,7 +8,7 @@ import type { HeldDiscards } from './held-discards.js';
 import type { InodeView } from './inode-view.js';
 import type { Openers } from './openers.js';
 import type { Answer, Operation, Request } from './operation.js';
-import { type DoorParts, isWorking, recordNow, untilSettled } from './parts.js';
+import { type DoorParts, isWorking, recordNow, untilDone, untilSettled } from './parts.js';
 
 export interface VdiParts extends DoorParts {
   readonly openers: Openers;
@@ -109,7 +109,7 @@ export class VdiOperations {
         copies: asked.copies === 0 ? defaults.copies : asked.copies,
         blockSizeShift: asked.blockSizeShift === 0 ? defaults.blockSizeShift : asked.blockSizeShift,
       };
-      return vidOfInfo(await untilSettled(this.parts, () => call('vdi.create', params)));
+      return vidOfInfo(await untilDone(this.parts, () => call('vdi.create', params)));
     }
     const base = await recordNow(this.parts, asked.baseVid);
     const origin = base === undefined ? undefined : directory.line(base.line)?.name;
@@ -117,13 +117,13 @@ export class VdiOperations {
       return { result: Result.BASE_VDI_READ };
     const source = { name: origin, snapId: base.snapId };
     const size = sizeBytes === 0 ? {} : { sizeBytes };
-    return vidOfInfo(await untilSettled(this.parts, () => call('vdi.clone', { source, name, ...size })));
+    return vidOfInfo(await untilDone(this.parts, () => call('vdi.clone', { source, name, ...size })));
   }
 
   /** The volume as it is becomes a snapshot; it goes on from itself, or from an older snapshot. */
   private async next(name: string, base: number): Promise<number> {
     await this.parts.directory.findNow({ name });
-    const { result } = await untilSettled(this.parts, () => this.parts.call('version.next', { name, base }));
+    const { result } = await untilDone(this.parts, () => this.parts.call('version.next', { name, base }));
     return (result as { vid: number }).vid;
   }
 
@@ -132,7 +132,7 @@ export class VdiOperations {
     const record = await this.find(request);
     const name = this.parts.directory.line(record.line)?.name;
     const frozen = record.image === undefined ? { name, snapId: record.snapId } : { name };
-    await untilSettled(this.parts, () =>
+    await untilDone(this.parts, () =>
       isWorking(this.parts, record)
         ? this.parts.call('version.forget', { name })
         : this.parts.call('version.forgetSnapshot', frozen),

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.js';
+import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { forEachLimit } from '../base/signal.js';
@@ -15,6 +15,7 @@ import { readIndex } from './volume-index.js';
 import type { VolumeManager } from './volume-manager.js';
 
 const PARALLEL = 16;
+const RETRY_MS = 50;
 
 export interface GarbageOptions {
   readonly cluster: ClusterNode;
@@ -25,26 +26,67 @@ export interface GarbageOptions {
   readonly manager: () => VolumeManager;
 }
 
+/** The right to remove what is left of a version, and the session under which that is done. */
+interface Claim {
+  readonly record: VdiRecord;
+  readonly session: Session;
+}
+
 /**
  * Frees what a deleted version leaves behind: every object it refers to that no neighbour refers to (D-3). All steps
- * can be repeated, so whoever finds an unfinished one after a crash does it again from the start.
+ * can be repeated, so whoever finds an unfinished one after a crash does it again from the start. But one at a time:
+ * when all is gone the vid is given out again, and a second one who is late would remove the objects of another
+ * volume. So whoever cleans up says so in the record, under an incarnation that the replicas refuse once it is out.
  */
 export class Garbage {
   private readonly freeing = new Map<number, Promise<number>>();
+  private readonly forgetting = new Map<number, Promise<void>>();
+  /** Removals of released objects that are under way, by line. */
+  private readonly releasing = new Map<string, Set<Promise<void>>>();
 
   constructor(private readonly options: GarbageOptions) {}
 
-  /** Frees one deleted version. Resolves with the number of objects freed. */
-  free(vid: number, onProgress: (done: number, total: number) => void = () => {}): Promise<number> {
+  /** Frees one deleted version, or waits while another node does. Resolves with the number of objects freed here. */
+  async free(vid: number, onProgress: (done: number, total: number) => void = () => {}): Promise<number> {
+    for (;;) {
+      const freed = await this.freeOnce(vid, onProgress);
+      if (freed !== undefined) return freed;
+      await sleep(this.options.clock, RETRY_MS);
+    }
+  }
+
+  /** Undefined: another node is at it. */
+  private freeOnce(
+    vid: number,
+    onProgress: (done: number, total: number) => void = () => {},
+  ): Promise<number | undefined> {
     const running = this.freeing.get(vid);
     if (running !== undefined) return running;
     const work = this.run(vid, onProgress).finally(() => this.freeing.delete(vid));
-    this.freeing.set(vid, work);
+    this.freeing.set(vid, work as Promise<number>);
     return work;
   }
 
+  /** Resolves when no removal is under way that a volume of this line asked for. */
+  async released(line: string): Promise<void> {
+    await Promise.allSettled([...(this.releasing.get(line) ?? [])]);
+  }
+
   /** After a volume stopped referring to an object of an ancestor: it goes when nobody is left who refers to it. */
-  async released(record: VdiRecord, index: number, owner: number): Promise<void> {
+  async release(record: VdiRecord, index: number, owner: number): Promise<void> {
+    const { line } = record;
+    const work = this.removeReleased(record, index, owner);
+    const others = this.releasing.get(line) ?? new Set();
+    this.releasing.set(line, others.add(work));
+    try {
+      await work;
+    } finally {
+      others.delete(work);
+      if (others.size === 0) this.releasing.delete(line);
+    }
+  }
+
+  private async removeReleased(record: VdiRecord, index: number, owner: number): Promise<void> {
     const { directory, cluster } = this.options;
     const parent = directory.vdi(record.parent);
     // A living parent refers to everything its children inherited.
@@ -77,11 +119,30 @@ export class Garbage {
   }
 
   private async tidy(record: VdiRecord, view: ClusterView): Promise<void> {
-    if (record.state === 'deleted' && !record.freed) await this.free(record.vid);
+    if (record.state === 'deleted' && !record.freed) await this.freeOnce(record.vid);
     if (record.state !== 'pending' || record.maker === undefined) return;
-    const maker = view.nodes.get(record.maker.nodeId);
-    if (maker?.up && maker.incarnation === record.maker.incarnation) return;
-    await this.forgetPending(record);
+    if (!isUp(view, record.maker)) await this.forgetPending(record);
+  }
+
+  /** Undefined: somebody else has it, or the record has changed. */
+  private async claim(record: VdiRecord, changes: Partial<VdiRecord> = {}): Promise<Claim | undefined> {
+    const { cluster, coordinator, directory } = this.options;
+    const view = cluster.objects.context?.view;
+    const session = cluster.client.session();
+    const cleaner = { nodeId: cluster.objects.selfId, incarnation: session.origin.incarnation };
+    const { cleaner: present } = record;
+    const isMine = present?.nodeId === cleaner.nodeId && present.incarnation === cleaner.incarnation;
+    if (isMine) return { record, session };
+    if (view === undefined || (present !== undefined && isUp(view, present))) return undefined;
+    const claimed: VdiRecord = { ...record, ...changes, cleaner };
+    const key = keys.vdi(record.vid);
+    const taken = await coordinator.txn(
+      [{ key, value: JSON.stringify(record) }],
+      [{ type: 'put', key, value: JSON.stringify(claimed) }],
+    );
+    if (!taken.ok) return undefined;
+    await directory.seen(taken.revision);
+    return { record: claimed, session };
   }
 
   /**
@@ -89,18 +150,21 @@ export class Garbage {
    * once the record says that nobody makes it any more can its maker not complete it behind our back, and only then
    * may its inode go. A crash in between leaves a pending record without a maker, which the sweep finds.
    */
-  async forgetPending(record: VdiRecord): Promise<void> {
+  forgetPending(record: VdiRecord): Promise<void> {
+    const running = this.forgetting.get(record.vid);
+    if (running !== undefined) return running;
+    const work = this.runForget(record).finally(() => this.forgetting.delete(record.vid));
+    this.forgetting.set(record.vid, work);
+    return work;
+  }
+
+  private async runForget(pending: VdiRecord): Promise<void> {
     const { coordinator, cluster } = this.options;
+    const claim = await this.claim(pending, { maker: { nodeId: '', incarnation: '' } });
+    if (claim === undefined) return;
+    const { record, session } = claim;
     const key = keys.vdi(record.vid);
-    const doomed = JSON.stringify({ ...record, maker: { nodeId: '', incarnation: '' } });
-    if (JSON.stringify(record) !== doomed) {
-      const taken = await coordinator.txn(
-        [{ key, value: JSON.stringify(record) }],
-        [{ type: 'put', key, value: doomed }],
-      );
-      if (!taken.ok) return;
-    }
-    const session = cluster.client.session();
+    const doomed = JSON.stringify(record);
     const index = await this.indexLeft(session, record);
     const own = [...index.keys()].filter((i) => index[i] === record.vid);
     await forEachLimit(own, PARALLEL, (i) =>
@@ -110,13 +174,19 @@ export class Garbage {
     await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
   }
 
-  private async run(vid: number, onProgress: (done: number, total: number) => void): Promise<number> {
+  private async run(
+    vid: number,
+    onProgress: (done: number, total: number) => void,
+  ): Promise<number | undefined> {
     const { directory, cluster, log } = this.options;
-    const record = directory.vdi(vid);
-    if (record === undefined || record.state !== 'deleted') return 0;
+    const found = directory.vdi(vid);
+    if (found === undefined || found.state !== 'deleted') return 0;
+    const claim = await this.claim(found);
+    if (claim === undefined) return undefined;
+    const { record, session } = claim;
+    await this.released(record.line);
     let freed = 0;
     if (!record.freed) {
-      const session = cluster.client.session();
       const doomed = await this.unshared(session, record);
       await forEachLimit(doomed, PARALLEL, async (oid) => {
         await cluster.client.change(session, addressIn(record, oid), removeOf(false));
@@ -183,4 +253,9 @@ export class Garbage {
     else if (directory.vdi(record.vid)?.state === 'deleted')
       throw new AppError('again', 'the family has changed');
   }
+}
+
+function isUp(view: ClusterView, { nodeId, incarnation }: { nodeId: string; incarnation: string }): boolean {
+  const node = view.nodes.get(nodeId);
+  return node?.up === true && node.incarnation === incarnation;
 }

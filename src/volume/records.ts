@@ -9,6 +9,8 @@ export interface LineRecord {
   readonly name: string;
   /** The working VDI. */
   readonly vid: number;
+  /** Rises each time the line gets a working VDI that it did not have: two creations cannot both see it free. */
+  readonly generation?: number;
 }
 
 export interface VdiRecord {
@@ -38,6 +40,8 @@ export interface VdiRecord {
   readonly state: 'pending' | 'live' | 'deleted';
   /** pending: who writes it. */
   readonly maker?: { nodeId: string; incarnation: string };
+  /** deleted, or pending and given up: who removes what is left. Nobody else does, while that start of it is up. */
+  readonly cleaner?: { nodeId: string; incarnation: string };
   /** deleted: everything that nobody shares is gone. */
   readonly freed?: boolean;
   /** Size of the machine state that was saved with it, and the guest's clock then, as decimal digits. */

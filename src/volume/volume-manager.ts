@@ -35,6 +35,8 @@ export interface VolumeManagerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Resolves when nothing is being removed that `onReleased` told of. */
+  readonly released: (line: string) => Promise<void>;
   /** An inherited object that a volume stopped referring to, which may now be nobody's. */
   readonly onReleased: (record: VdiRecord, index: number, owner: number) => void;
 }
@@ -373,6 +375,8 @@ export class VolumeManager implements DeviceProvider {
         const { record, index } = owned.device;
         // Requests that still wait behind this are refused, and done again at the next owner.
         owned.session.origin.closed = true;
+        // What is still being removed could be somebody else's by the time the next owner has deleted the volume.
+        await this.options.released(owned.line);
         const usage = usageOf(index.entries, record.vid);
         await coordinator.txn(
           [

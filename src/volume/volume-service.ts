@@ -68,7 +68,7 @@ export class VolumeService {
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
     const { cluster } = this.options;
-    const { former, line, snapId } = this.lineFor(options.name);
+    const { former, line, snapId } = await this.lineFor(options.name);
     const record = await this.reservations.take(options.name, (vid) => ({
       vid,
       line,
@@ -91,7 +91,7 @@ export class VolumeService {
   /** Makes a new volume from a snapshot, sharing everything unless told otherwise. */
   async clone(source: VersionName, name: string, options: CloneOptions = {}, onProgress?: Progress) {
     const { directory, cluster } = this.options;
-    const { former, line, snapId } = this.lineFor(name);
+    const { former, line, snapId } = await this.lineFor(name);
     const base = await directory.findNow(source);
     if (!isFrozen(base)) throw new AppError('invalid', 'only a snapshot can be cloned: make one first');
     const { sizeBytes = base.sizeBytes } = options;
@@ -298,9 +298,13 @@ export class VolumeService {
 
   /** Marks one version deleted; with the last one of its line the name goes too. */
   private async removeVersion(record: VdiRecord, name: string): Promise<void> {
-    const { directory } = this.options;
+    const { cluster, directory, membership } = this.options;
     const { line } = record;
-    const ops: Op[] = [put({ ...record, state: 'deleted' }), { type: 'delete', key: keys.usage(record.vid) }];
+    const cleaner = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
+    const ops: Op[] = [
+      put({ ...record, state: 'deleted', cleaner }),
+      { type: 'delete', key: keys.usage(record.vid) },
+    ];
     if (!directory.vdis().some((r) => r.line === line && r.vid !== record.vid && r.state === 'live')) {
       ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
       ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
@@ -318,7 +322,9 @@ export class VolumeService {
     // What shares nothing has no parent; until here it had one, so that nobody freed what was being copied.
     const done = alone ? { ...live(record), parent: 0 } : live(record);
     await writeInode(cluster.client, this.session(), done, name, index);
-    const line: LineRecord = { id: record.line, name, vid: record.vid };
+    // A number, as the vid alone may be the one that the line had before, given out again.
+    const generation = (former?.generation ?? 0) + 1;
+    const line: LineRecord = { id: record.line, name, vid: record.vid, generation };
     const compares: Compare[] = [same(record)];
     if (former === undefined) compares.push({ key: keys.name(name), exists: false });
     else compares.push({ key: keys.line(former.id), value: JSON.stringify(former) });
@@ -377,12 +383,13 @@ export class VolumeService {
   }
 
   /** Where a new volume of this name goes. A line of which only snapshots are left goes on with it. */
-  private lineFor(name: string): { former: LineRecord | undefined; line: string; snapId: number } {
+  private async lineFor(name: string) {
     const { directory } = this.options;
+    const isTaken = () => directory.vdi(directory.lineOf(name)?.vid ?? 0)?.state === 'live';
+    // What another sheep has just deleted may not have been heard of here.
+    if (isTaken()) await directory.catchUp();
+    if (isTaken()) throw new AppError('vdi-exists', 'VDI exists already');
     const former = directory.lineOf(name);
-    if (former !== undefined && directory.vdi(former.vid)?.state === 'live') {
-      throw new AppError('vdi-exists', 'VDI exists already');
-    }
     const line = former?.id ?? this.newLineId();
     const snapIds = former === undefined ? [] : directory.vdis().filter((r) => r.line === line);
     return { former, line, snapId: 1 + Math.max(0, ...snapIds.map((r) => r.snapId)) };

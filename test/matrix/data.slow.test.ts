@@ -1,7 +1,8 @@
 // deadline: 400 s
 /** The matrix: plain data. */
+import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Bench, runGroup } from './matrix.js';
+import { type Bench, defineGroup } from './matrix.js';
 import { create, fill, holds, KIB, MIB, OBJECT_BYTES, snapshot, versions } from './volumes.js';
 
 const SIZE_BYTES = 64 * MIB;
@@ -78,7 +79,7 @@ async function resizes({ driver, cluster, name }: Bench): Promise<void> {
   await holds(cluster, { name }, 2, 63 * MIB, MIB);
 }
 
-runGroup('1-data', {
+defineGroup('1-data', {
   create: {
     old: createsVolume,
     nbd: 'NBD has no request that makes an export: `dog vdi create` does',
@@ -101,3 +102,5 @@ runGroup('1-data', {
     tgt: 'tgt fixes the size of a unit when it is added; after `dog vdi resize` it is added again',
   },
 });
+
+test.run();

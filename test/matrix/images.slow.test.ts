@@ -2,8 +2,9 @@
 /** The matrix: whole images in and out. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Bench, runGroup } from './matrix.js';
+import { type Bench, defineGroup } from './matrix.js';
 import { create, MIB, OBJECT_BYTES, read, versions, write } from './volumes.js';
 
 /** Data, a hole, an object that is full, a part of the last one; no multiple of an object. */
@@ -46,7 +47,9 @@ async function convertsOut({ driver, cluster, name }: Bench): Promise<void> {
 const makesIt = (bench: Bench) => convertsIn(bench, false);
 const fillsIt = (bench: Bench) => convertsIn(bench, true);
 
-runGroup('3-images', {
+defineGroup('3-images', {
   'convert in': { old: makesIt, nbd: fillsIt, helper: makesIt, tgt: fillsIt },
   'convert out': { old: convertsOut, nbd: convertsOut, helper: convertsOut, tgt: convertsOut },
 });
+
+test.run();

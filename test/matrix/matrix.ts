@@ -36,8 +36,8 @@ const ONLY = process.env.SHEEPFOLD_MATRIX_ONLY ?? '';
 /** Where each group leaves its results for `main.ts`. */
 const FOLDER_VARIABLE = 'SHEEPFOLD_MATRIX_FOLDER';
 
-/** Defines the tests of some rows, with one cluster for all of them, and runs them. */
-export function runGroup(group: string, rows: Readonly<Record<string, Row>>): void {
+/** Defines the tests of some rows, with one cluster for all of them. */
+export function defineGroup(group: string, rows: Readonly<Record<string, Row>>): void {
   const results: Result[] = [];
   let cluster: RealCluster | undefined;
   test.before(async () => {
@@ -48,7 +48,12 @@ export function runGroup(group: string, rows: Readonly<Record<string, Row>>): vo
     });
   });
   test.after(async () => {
-    report(group, results);
+    const order = Object.keys(rows);
+    // What is impossible was noted before anything ran.
+    report(
+      group,
+      results.sort((a, b) => order.indexOf(a.row) - order.indexOf(b.row)),
+    );
     if (cluster !== undefined) {
       const failed = results.some(({ state }) => state === 'fails');
       await endCluster(cluster, failed);
@@ -59,7 +64,6 @@ export function runGroup(group: string, rows: Readonly<Record<string, Row>>): vo
       define(row, column, cells[column], results, () => cluster!);
     }
   }
-  test.run();
 }
 
 function define(

@@ -1,7 +1,8 @@
 // deadline: 300 s
 /** The matrix: snapshots and clones, made by the client and seen by the cluster. */
+import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Bench, runGroup } from './matrix.js';
+import { type Bench, defineGroup } from './matrix.js';
 import { create, fill, holds, MIB, OBJECT_BYTES, snapshot, tags, versions } from './volumes.js';
 
 /** A volume with ones, its snapshot `s1`, and twos written over the first object since. */
@@ -81,7 +82,7 @@ async function clones(bench: Bench): Promise<void> {
 const nbd = 'QEMU: a raw NBD node has no internal snapshots; `dog vdi` has';
 const tgt = 'SCSI has no snapshots; `dog vdi` has';
 
-runGroup('2-snapshots', {
+defineGroup('2-snapshots', {
   'snapshot create': { old: makesSnapshot, nbd, helper: makesSnapshot, tgt },
   'snapshot list': { old: listsSnapshots, nbd, helper: listsSnapshots, tgt },
   'snapshot goto': { old: goesTo, nbd, helper: goesTo, tgt },
@@ -93,3 +94,5 @@ runGroup('2-snapshots', {
     tgt: 'SCSI has no clones; `dog vdi clone` does',
   },
 });
+
+test.run();

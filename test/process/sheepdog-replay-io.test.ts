@@ -1,4 +1,4 @@
-/** Captured sequences of clients replayed: a guest's reads, writes, flushes, discards, and resizing (2.3, 6.7, 6.11). */
+/** Captured sequences replayed: a guest's reads, writes, flushes, discards, and resizing (2.3, 6.7, 6.11). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dataOid, inodeOid } from '../../src/wire/oid.js';

@@ -1,4 +1,4 @@
-/** Captured sequences of clients replayed: snapshots, clones, machine states, going back (reference 6.3 to 6.7, 6.11). */
+/** Captured sequences replayed: snapshots, clones, machine states, going back (reference 6.3 to 6.7, 6.11). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { inodeHeader } from '../../src/wire/inode.js';
