@@ -10,6 +10,7 @@ import { nodeManageCommands } from './commands/node-manage.js';
 import { nodeMdCommands } from './commands/node-md.js';
 import { nodeRecoveryCommands } from './commands/node-recovery.js';
 import { clusterUpgradeCommands, nodeUpgradeCommands } from './commands/node-upgrade.js';
+import { relayCommands } from './commands/relay.js';
 import { toolsCommands } from './commands/tools.js';
 import { vdiAlterCommands } from './commands/vdi-alter.js';
 import { vdiAttributeCommands } from './commands/vdi-attributes.js';
@@ -94,6 +95,7 @@ export function buildProgram(runner: Runner): Command {
     .description('Commands for images: files kept as volumes that nobody can change.');
   imageCommands(image, runner);
   toolsCommands(program, runner);
+  relayCommands(program, runner);
   completionCommands(program, runner);
   return program;
 }

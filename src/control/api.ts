@@ -44,6 +44,8 @@ export interface VdiInfo {
   blockSizeShift: number;
   createdMs: number;
   snapshotMs: number;
+  /** The state of a machine that was saved with a snapshot: its size, and the guest's clock. */
+  vmState?: { bytes: number; clockNs: string };
   /** Of an image, which nobody can change: the exact length of its file, and the SHA-256 of that, hexadecimal. */
   image?: { contentBytes: number; sha256: string };
 }

@@ -23,6 +23,10 @@ export function describeVdi(directory: Directory, record: VdiRecord, usage: Usag
     blockSizeShift: record.blockSizeShift,
     createdMs: record.createdMs,
     snapshotMs: record.snapshotMs,
+    ...(snapshot &&
+      record.vmStateBytes !== undefined && {
+        vmState: { bytes: record.vmStateBytes, clockNs: record.vmClockNs ?? '0' },
+      }),
     ...(record.image !== undefined && { image: record.image }),
   };
 }

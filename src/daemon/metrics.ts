@@ -96,7 +96,7 @@ export class Metrics {
     });
   }
 
-  /** An NBD request was answered. */
+  /** A client's request for I/O was answered, by NBD or by the sheepdog protocol. */
   requestDone(command: string, durationMs: number, bytes: number, error: string | undefined): void {
     const child = this.childFor(command);
     child.observe(durationMs / 1000);

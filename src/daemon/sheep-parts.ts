@@ -106,6 +106,7 @@ export function assembleParts(options: PartsOptions): SheepParts {
     driverName: 'local',
     clock: systemClock,
     log: log.child('sheepdog'),
+    observer: (command, durationMs, bytes, error) => metrics?.requestDone(command, durationMs, bytes, error),
   });
   const door = new FrontDoor({ transport, server, log: log.child('door') });
   const doors = new Doors(sockets, door, nbd, core, metrics);

@@ -5,6 +5,7 @@ import { controlOperation } from '../control/operation.js';
 import { adminOperations } from '../sheepdog/admin/admin-operations.js';
 import { ClusterObjects } from '../sheepdog/admin/cluster-objects.js';
 import { sheepFacts } from '../sheepdog/admin/sheep-facts.js';
+import { counted, type RequestObserver } from '../sheepdog/counted.js';
 import { unformattedOperations, volumeOperations } from '../sheepdog/door.js';
 import type { Operations } from '../sheepdog/operation.js';
 import { SheepdogServer } from '../sheepdog/server.js';
@@ -19,6 +20,7 @@ export interface SheepdogDoorOptions {
   readonly driverName: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly observer: RequestObserver;
 }
 
 /** Joins a sheep's core to the connections of its sheepdog port. */
@@ -27,21 +29,23 @@ export function createSheepdogServer(options: SheepdogDoorOptions): SheepdogServ
   const call = (method: string, params: object) => core.call(method, params, new Uint8Array(0), () => {});
   let served: { inner: Inner | undefined; operations: Operations } | undefined;
   const common: Operations = new Map([[Op.CONTROL as number, controlOperation(handler, { log })]]);
-  const adminOf = (inner: Inner | undefined): Operations =>
-    adminOperations(
+  const adminOf = (inner: Inner | undefined): Operations => {
+    const volumes = inner && { ...inner, objects: new ClusterObjects({ ...inner, clock }) };
+    return adminOperations(
       sheepFacts({
         vnodes: options.vnodes,
         driverName: options.driverName,
         info: () => core.describe(),
-        volumes: () => inner && { ...inner, objects: new ClusterObjects({ ...inner, clock }) },
+        volumes: () => volumes,
         call,
       }),
       log,
     );
+  };
   const volumesOf = (inner: Inner): Operations => {
     const defaults = () => ({ copies: core.defaultCopies, blockSizeShift: inner.config.blockSizeShift });
     const silentFrom = (address: string) => server.silentFrom(address);
-    return volumeOperations({
+    const operations = volumeOperations({
       ...inner,
       coordinator: core.coordinator,
       clock,
@@ -50,6 +54,7 @@ export function createSheepdogServer(options: SheepdogDoorOptions): SheepdogServ
       call,
       silentFrom,
     });
+    return counted(operations, clock, options.observer);
   };
   const operations = (): Operations => {
     const inner = core.parts;

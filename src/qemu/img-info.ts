@@ -59,14 +59,15 @@ function inJson(run: ImgRun, output: string, facts: Facts): string {
 }
 
 function inSnapshotInfo(vdi: VdiInfo) {
+  const clockNs = BigInt(vdi.vmState?.clockNs ?? '0');
   return {
-    'vm-clock-nsec': 0,
+    'vm-clock-nsec': Number(clockNs % 1_000_000_000n),
     name: vdi.tag,
     'date-sec': Math.floor(vdi.snapshotMs / 1000),
     'date-nsec': (vdi.snapshotMs % 1000) * 1_000_000,
-    'vm-clock-sec': 0,
+    'vm-clock-sec': Number(clockNs / 1_000_000_000n),
     id: String(vdi.snapId),
-    'vm-state-size': 0,
+    'vm-state-size': vdi.vmState?.bytes ?? 0,
   };
 }
 

@@ -9,6 +9,7 @@ import { commonHeader, HEADER_BYTES, RESULT_OFFSET } from '../wire/headers.js';
 import { Flag, nameOfOpcode, Result } from '../wire/sheepdog.js';
 import { type Answer, type Client, type Operation, type Request, Unanswerable } from './operation.js';
 import { beginsWithRepetition, QuietStart } from './quiet-start.js';
+import { Stall, type WaitsFor } from './stall.js';
 
 export interface ConnectionLimits {
   /** Requests at work on one connection; further ones stay in the socket. QEMU has a few hundred in flight. */
@@ -17,7 +18,21 @@ export interface ConnectionLimits {
   readonly drainBytesMax: number;
 }
 
-export const connectionLimits: ConnectionLimits = { inFlightMax: 512, drainBytesMax: 16 * 1024 * 1024 };
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const connectionLimits: ConnectionLimits = { inFlightMax: 512, drainBytesMax: 16 * MIB };
+
+/** What requests of one connection may hold without asking the budget: small ones never wait for other clients. */
+export const FREE_BYTES = 128 * KIB;
+/** A payload is paid for as it comes, so much at a time: what is only announced takes nothing from others. */
+export const PAYLOAD_STEP_BYTES = MIB;
+/**
+ * What requests of one connection may take of the budget, unless it is a single one. It begins low and grows with the
+ * answers that the client has taken: who never reads holds little.
+ */
+export const WINDOW_BYTES_MIN = 8 * MIB;
+export const WINDOW_BYTES_MAX = 64 * MIB;
 
 /** The head of a request, before its payload is there. */
 export interface RequestHead {
@@ -28,13 +43,15 @@ export interface RequestHead {
   readonly dataLength: number;
 }
 
-interface Pending {
+/** A request from its header on until its answer has left, with the bytes it holds. */
+interface Work {
   readonly head: RequestHead;
   readonly header: Buffer;
   readonly operation: Operation;
+  /** Bytes it holds when its payload is there: all of them within FREE_BYTES, or all taken of the budget. */
   readonly cost: number;
-  /** `cost` has been taken of the budget. */
-  paid: boolean;
+  freeBytes: number;
+  takenBytes: number;
 }
 
 export interface ConnectionOptions extends ConnectionLimits {
@@ -57,18 +74,29 @@ export interface ConnectionOptions extends ConnectionLimits {
  */
 export class Connection implements Client, BudgetWaiter {
   readonly notes = new Map<symbol, unknown>();
-  /** Rises with every byte that moves: what tells a slow client from a stalled one. */
-  progress = 0;
   silent = true;
   private readonly received = new ByteQueue();
   private readonly closeListeners: (() => void)[] = [];
+  private readonly stall = new Stall();
+  /** Rises with every byte that comes, and with every answer that has left. */
+  private movedBytes = 0;
   private inFlight = 0;
-  /** Bytes taken of the budget. */
-  private held = 0;
-  /** The request whose payload is being collected, and what will answer it. */
-  private pending: Pending | undefined;
+  /** Answers that the quiet start keeps. */
+  private heldBack = 0;
+  /** Bytes held within FREE_BYTES. */
+  private freeBytes = 0;
+  /** Bytes taken of the budget; those of them that answers hold which have not left. */
+  private takenBytes = 0;
+  private unsentTakenBytes = 0;
+  private unsent = 0;
+  private windowBytes = WINDOW_BYTES_MIN;
+  /** The request whose payload is being collected. */
+  private pending: Work | undefined;
   private quiet: QuietStart | undefined;
   private dropBytes = 0;
+  /** Nothing is read: something must end first, or the budget has nothing left. */
+  private waits = false;
+  private inQueue = false;
   /** Only falls: reading, then settling or finishing (no more requests), then dead. */
   private state: 'reading' | 'settling' | 'finishing' | 'dead' = 'reading';
 
@@ -84,27 +112,34 @@ export class Connection implements Client, BudgetWaiter {
   /** Begins to serve; `firstChunk` is what was already read. The socket must have no other reader. */
   start(firstChunk: Buffer): void {
     this.socket.on('data', (chunk: Buffer) => {
-      this.progress++;
+      this.movedBytes += chunk.length;
       this.quiet?.heard();
       this.received.push(chunk);
       this.advance();
     });
     this.socket.on('end', () => this.finish());
-    this.socket.on('drain', () => {
-      this.progress++;
-      this.advance();
-    });
+    this.socket.on('drain', () => this.advance());
     this.received.push(firstChunk);
     this.advance();
   }
 
-  /** A request of its own is under way: it is we who are slow. */
-  get isWorking(): boolean {
-    return this.inFlight > 0;
+  /** For how long the client has kept bytes of the budget without moving; 0 when it is we who are slow. */
+  stalledMs(nowMs: number): number {
+    return this.stall.look(nowMs, this.waitsFor(), this.movedBytes, unsentBytesOf(this.socket));
   }
 
-  get heldBytes(): number {
-    return this.held;
+  /** From now on is looked for a stall. */
+  watchStall(nowMs: number): void {
+    this.stall.reset();
+    this.stalledMs(nowMs);
+  }
+
+  /** A request of its own may be under way in the cluster all the while. */
+  private waitsFor(): WaitsFor {
+    if (this.takenBytes === 0) return 'us';
+    if (this.unsent > 0 || this.socket.writableNeedDrain) return 'reader';
+    const collects = this.pending !== undefined && this.pending.takenBytes > 0 && !this.waits;
+    return collects ? 'payload' : 'us';
   }
 
   onClose(listener: () => void): void {
@@ -128,7 +163,7 @@ export class Connection implements Client, BudgetWaiter {
 
   /** What was read beyond the last request; undefined while requests are at work or answers have not left. */
   get unread(): Buffer | undefined {
-    if (this.state !== 'settling' || this.inFlight > 0 || this.socket.writableLength > 0) return undefined;
+    if (this.state !== 'settling' || !this.idle || this.socket.writableLength > 0) return undefined;
     // The rest of a payload that nobody wants cannot be told from a request.
     if (this.dropBytes > 0) return undefined;
     const { received, pending } = this;
@@ -140,8 +175,17 @@ export class Connection implements Client, BudgetWaiter {
   finish(): void {
     if (this.state !== 'reading' && this.state !== 'settling') return;
     this.state = 'finishing';
-    this.received.drop(this.received.length);
-    if (this.inFlight === 0) this.end();
+    this.forgetInput();
+    this.endWhenIdle();
+  }
+
+  /** Every request that was taken has its answer written. */
+  private get idle(): boolean {
+    return this.inFlight === 0 && this.heldBack === 0;
+  }
+
+  private endWhenIdle(): void {
+    if (this.state === 'finishing' && this.idle) this.end();
   }
 
   /** Unread input is thrown away with the socket: a peer that never stops sending must not keep us. */
@@ -149,13 +193,24 @@ export class Connection implements Client, BudgetWaiter {
     this.socket.end(() => this.socket.destroy());
   }
 
+  /** Requests at work keep their bytes until they end: the memory is in use. */
   private onDead(): void {
     this.state = 'dead';
-    this.options.budget.forget(this);
-    const { held } = this;
-    this.held = 0;
-    this.options.budget.give(held);
+    this.forgetInput();
+    const { unsentTakenBytes } = this;
+    this.unsentTakenBytes = 0;
+    this.takenBytes -= unsentTakenBytes;
+    this.options.budget.give(unsentTakenBytes);
     for (const listener of this.closeListeners.splice(0)) listener();
+  }
+
+  /** What has come, and is not a request at work, is not wanted any more. */
+  private forgetInput(): void {
+    const { pending } = this;
+    this.pending = undefined;
+    this.received.drop(this.received.length);
+    this.options.budget.forget(this);
+    if (pending !== undefined) this.giveBack(pending);
   }
 
   /** Takes whole requests out of what was received, until something is missing or a limit says wait. */
@@ -173,6 +228,7 @@ export class Connection implements Client, BudgetWaiter {
       wait = step === 'wait';
       if (step !== 'on') break;
     }
+    this.waits = wait;
     if (this.state === 'reading' && wait) this.socket.pause();
     else this.socket.resume();
     // After 'finishing' whatever still arrives is thrown away, so that the peer's writes do not block its reads.
@@ -192,16 +248,61 @@ export class Connection implements Client, BudgetWaiter {
       return 'on';
     }
     const { pending } = this;
-    if (!pending.paid) {
-      if (!this.options.budget.tryTake(pending.cost, this)) return 'wait';
-      this.held += pending.cost;
-      pending.paid = true;
-    }
+    if (!this.pay(pending)) return 'wait';
     const payload = this.received.take(payloadBytesOf(pending.head));
     if (payload === undefined) return 'more';
     this.pending = undefined;
-    this.run(pending.head, pending.header, payload, pending.operation, pending.cost);
+    if (pending.takenBytes > 0) this.options.budget.complete(this);
+    this.run(pending, payload);
     return 'on';
+  }
+
+  /** Whether the request holds what it must: everything before it runs, and of a payload what has come of it. */
+  private pay(work: Work): boolean {
+    const { cost, takenBytes } = work;
+    if (work.freeBytes + takenBytes >= cost) return true;
+    if (takenBytes === 0 && this.freeBytes + cost <= FREE_BYTES) {
+      work.freeBytes = cost;
+      this.freeBytes += cost;
+      this.leaveQueue();
+      return true;
+    }
+    const dueBytes = this.dueBytes(work);
+    if (dueBytes === 0) return true;
+    // A connection that begins with repetitions must be read until there are no more of them.
+    const others = this.takenBytes - takenBytes;
+    const fits = others === 0 || this.takenBytes + dueBytes <= this.windowBytes;
+    if (!fits && this.quiet?.isOver !== false) return false;
+    const { budget } = this.options;
+    const got = takenBytes === 0 ? budget.tryTake(dueBytes, this) : budget.takeMore(dueBytes, this);
+    this.inQueue = !got;
+    if (!got) return false;
+    work.takenBytes += dueBytes;
+    this.takenBytes += dueBytes;
+    return true;
+  }
+
+  /** Bytes to take of the budget before more is read or the request runs. */
+  private dueBytes({ head, cost, takenBytes }: Work): number {
+    const payloadBytes = payloadBytesOf(head);
+    const arrivedBytes = this.received.length;
+    if (arrivedBytes >= payloadBytes) return cost - takenBytes;
+    if (arrivedBytes <= takenBytes + FREE_BYTES - this.freeBytes) return 0;
+    return Math.min(cost, Math.max(takenBytes, arrivedBytes) + PAYLOAD_STEP_BYTES) - takenBytes;
+  }
+
+  private leaveQueue(): void {
+    if (!this.inQueue) return;
+    this.inQueue = false;
+    this.options.budget.forget(this);
+  }
+
+  private giveBack(work: Work): void {
+    const { freeBytes, takenBytes } = work;
+    this.freeBytes -= freeBytes;
+    this.takenBytes -= takenBytes;
+    work.freeBytes = work.takenBytes = 0;
+    if (takenBytes > 0) this.options.budget.give(takenBytes);
   }
 
   private onHeader(header: Buffer): void {
@@ -210,7 +311,8 @@ export class Connection implements Client, BudgetWaiter {
     this.silent = false;
     const operation = this.options.operationOf(head);
     if (typeof operation !== 'number') {
-      this.pending = { head, header, operation, cost: this.options.costOf(head), paid: false };
+      const cost = this.options.costOf(head);
+      this.pending = { head, header, operation, cost, freeBytes: 0, takenBytes: 0 };
       return;
     }
     this.answer(head, { result: operation });
@@ -219,7 +321,8 @@ export class Connection implements Client, BudgetWaiter {
     else this.dropBytes = payloadBytes;
   }
 
-  private run(head: RequestHead, header: Buffer, payload: Buffer, operation: Operation, cost: number): void {
+  private run(work: Work, payload: Buffer): void {
+    const { head, header, operation } = work;
     const { opcode, flags, dataLength } = head;
     const send = (answer: Answer) => {
       // Progress is advice: a client that does not read loses it, instead of making our queue grow.
@@ -235,22 +338,22 @@ export class Connection implements Client, BudgetWaiter {
     }
     if (answered instanceof Promise) {
       answered.then(
-        (answer) => this.done(head, answer, cost, true),
-        (error: unknown) => this.failed(head, error, cost),
+        (answer) => this.done(work, answer, true),
+        (error: unknown) => this.failed(work, error),
       );
     } else {
-      this.done(head, answered, cost, false);
+      this.done(work, answered, false);
     }
   }
 
-  private done(head: RequestHead, answer: Answer, cost: number, later: boolean): void {
-    this.answer(head, answer, cost);
+  private done(work: Work, answer: Answer, later: boolean): void {
+    this.answer(work.head, answer, work);
     this.inFlight--;
-    if (this.state === 'finishing' && this.inFlight === 0) this.end();
+    this.endWhenIdle();
     if (later) this.advance();
   }
 
-  private failed(head: RequestHead, error: unknown, cost: number): void {
+  private failed(work: Work, error: unknown): void {
     // A broken belief stops the process before it can damage data: it must not end as an answer.
     if (error instanceof AssertionError) {
       setImmediate(() => {
@@ -260,25 +363,31 @@ export class Connection implements Client, BudgetWaiter {
     }
     if (error instanceof Unanswerable) {
       this.drop(error.message);
+      this.inFlight--;
+      this.giveBack(work);
       return;
     }
     const refusal = AppError.from(error);
-    const about = { operation: nameOfOpcode(head.opcode), err: refusal.message };
+    const about = { operation: nameOfOpcode(work.head.opcode), err: refusal.message };
     if (error instanceof AppError) this.options.log.debug(about, 'a request is refused');
     else this.options.log.error({ ...about, stack: (error as Error | null)?.stack }, 'a request failed');
-    this.done(head, { result: errorKinds[refusal.code].wire }, cost, true);
+    this.done(work, { result: errorKinds[refusal.code].wire }, true);
   }
 
-  private answer(head: RequestHead, answer: Answer, cost = 0): void {
-    if (this.quiet?.holds(() => this.answer(head, answer, cost))) return;
-    const release = () => {
-      // After the end everything held was given back at once.
-      if (this.state === 'dead' || cost === 0) return;
-      this.held -= cost;
-      this.options.budget.give(cost);
-    };
+  private answer(head: RequestHead, answer: Answer, work?: Work): void {
+    const held = this.quiet?.holds(() => {
+      this.heldBack--;
+      this.write(head, answer, work);
+      this.endWhenIdle();
+      if (this.waits) this.advance();
+    });
+    if (held === true) this.heldBack++;
+    else this.write(head, answer, work);
+  }
+
+  private write(head: RequestHead, answer: Answer, work?: Work): void {
     if (this.state === 'dead' || this.socket.destroyed || !this.socket.writable) {
-      release();
+      if (work !== undefined) this.giveBack(work);
       return;
     }
     const { parts, result, dataLength } = this.checked(head, answer);
@@ -291,12 +400,31 @@ export class Connection implements Client, BudgetWaiter {
     header.writeUInt32LE(dataLength, 12);
     header.writeUInt32LE(result, RESULT_OFFSET);
     this.socket.cork();
-    this.socket.write(header, dataLength === 0 ? release : undefined);
+    this.socket.write(header);
+    const left = work === undefined || dataLength === 0 ? undefined : this.leaving(work);
     parts.forEach((part, i) => {
-      this.socket.write(part, i === parts.length - 1 ? release : undefined);
+      this.socket.write(part, i === parts.length - 1 ? left : undefined);
     });
     // Uncorked at the end of the turn: answers that are ready together leave together.
     process.nextTick(() => this.socket.uncork());
+    // The payload was the request's own, and is done with.
+    if (work !== undefined && left === undefined) this.giveBack(work);
+  }
+
+  /** The answer holds the request's bytes until the system has taken it. */
+  private leaving(work: Work): () => void {
+    this.unsent++;
+    this.unsentTakenBytes += work.takenBytes;
+    return () => {
+      // After the end everything unsent was given back at once.
+      if (this.state === 'dead') return;
+      this.unsent--;
+      this.unsentTakenBytes -= work.takenBytes;
+      this.movedBytes += work.cost;
+      this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes + work.takenBytes);
+      this.giveBack(work);
+      if (this.waits) this.advance();
+    };
   }
 
   /** Never more bytes than the client has room for (P3); operations of our own say in `flags` when there is more. */
@@ -307,11 +435,14 @@ export class Connection implements Client, BudgetWaiter {
     const { payload, result } = answer;
     const parts = payload === undefined ? [] : payload instanceof Uint8Array ? [payload] : [...payload];
     const dataLength = parts.reduce((sum, part) => sum + part.length, 0);
-    if (dataLength <= head.dataLength || answer.flags !== undefined) {
+    const roomBytes = roomBytesOf(head);
+    if (dataLength <= roomBytes || answer.flags !== undefined) {
       return { parts: dataLength === 0 ? [] : parts, result, dataLength };
     }
+    // The client's mistake: it asks for bytes that it is not going to read.
+    if (roomBytes === 0) return { parts: [], result: Result.INVALID_PARMS, dataLength: 0 };
     this.options.log.error(
-      { operation: nameOfOpcode(head.opcode), dataLength, room: head.dataLength },
+      { operation: nameOfOpcode(head.opcode), dataLength, room: roomBytes },
       'an answer is longer than the client asked for',
     );
     return { parts: [], result: Result.SYSTEM_ERROR, dataLength: 0 };
@@ -321,4 +452,15 @@ export class Connection implements Client, BudgetWaiter {
 /** A request has a payload only with the WRITE flag, whatever its opcode (reference, section 1.4). */
 function payloadBytesOf(head: RequestHead): number {
   return (head.flags & Flag.WRITE) === 0 ? 0 : head.dataLength;
+}
+
+/** A request with a payload of its own gets none back, except with PIGGYBACK (reference, section 1.4). */
+function roomBytesOf({ flags, dataLength }: RequestHead): number {
+  return (flags & (Flag.WRITE | Flag.PIGGYBACK)) === Flag.WRITE ? 0 : dataLength;
+}
+
+/** What the system has not taken of the write in front: Node tells it only here, and an answer may be long. */
+function unsentBytesOf(socket: Duplex): number {
+  const handle = (socket as { _handle?: { writeQueueSize?: number } | null })._handle;
+  return handle?.writeQueueSize ?? 0;
 }

@@ -23,6 +23,11 @@ export class QuietStart {
     this.timer = clock.after(SILENCE_MS, () => this.end());
   }
 
+  /** Answers leave at once from here on. */
+  get isOver(): boolean {
+    return this.over;
+  }
+
   /** The client has sent something. */
   heard(): void {
     if (this.over) return;

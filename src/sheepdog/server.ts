@@ -10,6 +10,7 @@ import {
   Result,
   versionAccepted,
 } from '../wire/sheepdog.js';
+import { ANSWER_BYTES_MAX } from './admin/answers.js';
 import { Connection, type ConnectionLimits, connectionLimits, type RequestHead } from './connection.js';
 import type { Client, Operation, Operations } from './operation.js';
 
@@ -20,11 +21,19 @@ export const OTHER_PAYLOAD_BYTES_MAX = 8 * 1024 * 1024;
 /** Bytes of payloads and answers that all connections together may hold. */
 const BUDGET_BYTES = 256 * 1024 * 1024;
 /** Who holds some of them and moves nothing for so long, while others wait, is dropped. */
-const STALL_MS = 10_000;
+const STALL_MS = 3000;
+const STALL_LOOK_MS = 500;
 
 /** proto_ver of CONTROL requests, though their opcode lies in the range of sheep operations. */
 const CONTROL_VERSION = 2;
-/** Answers other than object reads are bounded by their operations. */
+/** Of these the client chooses the answer's size, up to ANSWER_BYTES_MAX. */
+const LONG_ANSWERS: ReadonlySet<number> = new Set([
+  Op.STAT_CLUSTER,
+  Op.GET_VDI_COPIES,
+  Op.GET_OBJ_LIST,
+  Op.READ_PEER,
+]);
+/** Of others: a bitmap of vids is the largest. */
 const OTHER_ANSWER_BYTES_MAX = 2 * 1024 * 1024;
 
 export interface SheepdogServerOptions extends Partial<ConnectionLimits> {
@@ -113,23 +122,31 @@ export class SheepdogServer {
     return this.options.otherPayloadBytesMax ?? OTHER_PAYLOAD_BYTES_MAX;
   }
 
+  /** Somebody begins to wait for bytes: from now on who keeps them without need is looked for. */
   private watchStalled(): void {
     if (this.watching || this.closed) return;
     this.watching = true;
-    const before = new Map([...this.connections].map((c) => [c, c.progress]));
-    this.options.clock.after(STALL_MS, () => {
-      this.watching = false;
-      if (!this.budget.pressed || this.closed) return;
+    const nowMs = this.options.clock.nowMs();
+    for (const connection of this.connections) connection.watchStall(nowMs);
+    this.lookLater();
+  }
+
+  private lookLater(): void {
+    const { clock } = this.options;
+    clock.after(STALL_LOOK_MS, () => {
+      this.watching = this.budget.pressed && !this.closed;
+      if (!this.watching) return;
+      const nowMs = clock.nowMs();
       for (const connection of [...this.connections]) {
-        const stalled = connection.heldBytes > 0 && before.get(connection) === connection.progress;
-        if (stalled && !connection.isWorking) connection.drop('stalled while others wait');
+        if (connection.stalledMs(nowMs) >= STALL_MS) connection.drop('stalled while others wait');
       }
-      this.watchStalled();
+      this.lookLater();
     });
   }
 }
 
+/** Bytes that a request holds while it is at work: its payload, or the longest answer to it. */
 function costOf({ opcode, flags, dataLength }: RequestHead): number {
   if ((flags & Flag.WRITE) !== 0 || opcode === Op.READ_OBJ) return dataLength;
-  return Math.min(dataLength, OTHER_ANSWER_BYTES_MAX);
+  return Math.min(dataLength, LONG_ANSWERS.has(opcode) ? ANSWER_BYTES_MAX : OTHER_ANSWER_BYTES_MAX);
 }

@@ -17,7 +17,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
   control: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'sheepdog'],
   daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'sheepdog', 'control'],
   qemu: ['base', 'wire', 'control'],
-  cli: ['base', 'wire', 'control', 'qemu'],
+  relay: ['base', 'wire'],
+  cli: ['base', 'wire', 'control', 'qemu', 'relay'],
 };
 
 const root = process.cwd();

@@ -1,0 +1,50 @@
+/**
+ * Which requests may be sent twice, and which answers are no answers yet. Pure tables.
+ *
+ * Twice: what has the same effect and the same answer when it is done again before anything else that its client does
+ * to the same place (no client has two overlapping requests under way). Everything else is sent once.
+ */
+import { Op, Result } from '../wire/sheepdog.js';
+
+/** I/O on objects: nobody asks for it before the cluster has served, so "not yet" is never its last word. */
+const objectIo: ReadonlySet<number> = new Set([
+  Op.READ_OBJ,
+  Op.WRITE_OBJ,
+  Op.CREATE_AND_WRITE_OBJ,
+  Op.DISCARD_OBJ,
+  Op.FLUSH_VDI,
+]);
+
+/** A lock dies with its sheep: it is taken anew. RELEASE_VDI given twice could give up somebody else's. */
+const lookups: ReadonlySet<number> = new Set([
+  Op.LOCK_VDI,
+  Op.GET_VDI_INFO,
+  Op.READ_VDIS,
+  Op.READ_DEL_VDIS,
+  Op.GET_CLUSTER_DEFAULT,
+]);
+
+/** The sheep stops or starts: it, or another, will do it in a moment. */
+const passing: ReadonlySet<number> = new Set([
+  Result.SHUTDOWN,
+  Result.KILLED,
+  Result.WAIT_FOR_JOIN,
+  Result.STARTUP,
+]);
+
+/**
+ * A sheep that starts says WAIT_FOR_FORMAT until it has heard of the cluster. Who looks for a volume in a cluster that
+ * nobody has formatted gets this answer after so long.
+ */
+export const FORMAT_PATIENCE_MS = 10_000;
+
+export function mayBeRepeated(opcode: number): boolean {
+  return objectIo.has(opcode) || lookups.has(opcode);
+}
+
+/** The answer says "not now": the request is kept. `waitedMs`: since it was first answered so. */
+export function isToBeAskedLater(opcode: number, result: number, waitedMs: number): boolean {
+  if (!mayBeRepeated(opcode)) return false;
+  if (result === Result.WAIT_FOR_FORMAT) return objectIo.has(opcode) || waitedMs < FORMAT_PATIENCE_MS;
+  return passing.has(result);
+}
