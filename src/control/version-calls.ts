@@ -51,11 +51,11 @@ export class VersionCalls {
       case 'version.next':
         return { result: { vid: await this.next(owned, fields) } };
       case 'version.forget': {
-        const record = await this.service.forget(
+        const record = await this.service.removal.forget(
           { name: check.checkText(fields.name, 'name', check.NAME_BYTES_MAX) },
           owned,
         );
-        this.service.freeLater(record.vid);
+        this.service.removal.freeLater(record.vid);
         return { result: { vid: record.vid } };
       }
       default:
@@ -67,8 +67,8 @@ export class VersionCalls {
   async forgetSnapshot(fields: check.Fields): Promise<{ result: unknown }> {
     const name = check.checkText(fields.name, 'name', check.NAME_BYTES_MAX);
     const which = fields.snapId === undefined ? { name } : { name, snapId: check.checkSnapId(fields.snapId) };
-    const record = await this.service.forget(which, undefined);
-    this.service.freeLater(record.vid);
+    const record = await this.service.removal.forget(which, undefined);
+    this.service.removal.freeLater(record.vid);
     return { result: { vid: record.vid } };
   }
 

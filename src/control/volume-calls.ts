@@ -223,14 +223,14 @@ export class VolumeCalls {
     const ref = check.checkVdiRef(fields);
     const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
     if (ref.tag !== undefined || ref.snapId !== undefined) {
-      return { result: { freedObjects: await service.remove(ref, undefined, progress) } };
+      return { result: { freedObjects: await service.removal.remove(ref, undefined, progress) } };
     }
     const record = await this.options.directory.findNow(ref);
     if (record.image !== undefined) {
-      return { result: { freedObjects: await service.remove(ref, undefined, progress) } };
+      return { result: { freedObjects: await service.removal.remove(ref, undefined, progress) } };
     }
     return this.onOwner(ref.name, 'vdi.delete', params, async (owned) => ({
-      result: { freedObjects: await service.remove(ref, owned, progress) },
+      result: { freedObjects: await service.removal.remove(ref, owned, progress) },
     }));
   }
 

@@ -31,6 +31,8 @@ export interface RelayedOptions {
 export class RelayedConnection implements Effects {
   private readonly conversation: Conversation;
   private sheep: Socket | undefined;
+  /** Whose connection that is, or was. */
+  private address: SheepAddress;
   private retry: Timer | undefined;
   private lastAttemptMs = Number.NEGATIVE_INFINITY;
   /** Since when nothing answers; told once, however many attempts it takes. */
@@ -41,7 +43,8 @@ export class RelayedConnection implements Effects {
     private readonly client: Socket,
     private readonly options: RelayedOptions,
   ) {
-    const { room, isLocal, clock, limits } = options;
+    const { upstreams, room, isLocal, clock, limits } = options;
+    this.address = upstreams.current;
     this.conversation = new Conversation({ effects: this, room, isLocal, clock, ...(limits && { limits }) });
   }
 
@@ -108,17 +111,16 @@ export class RelayedConnection implements Effects {
     this.retry = undefined;
     if (this.state !== 'open') return;
     const { clock, upstreams } = this.options;
-    const address = upstreams.current;
+    this.address = upstreams.current;
     this.lastAttemptMs = clock.nowMs();
-    const socket = connect({ ...address, noDelay: true });
+    const socket = connect({ ...this.address, noDelay: true });
     this.sheep = socket;
     let reason = 'the sheep closed the connection';
     const late = clock.after(CONNECT_TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
-    // The conversation knows of it from its first event on; before that nothing is written.
     socket.once('connect', () => {
       late.cancel();
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
-      if (this.sheep === socket) this.onSheepUp(address);
+      if (this.sheep === socket) this.onSheepUp();
     });
     socket.on('data', (chunk: Buffer) => {
       if (this.sheep !== socket) return;
@@ -135,12 +137,12 @@ export class RelayedConnection implements Effects {
     });
   }
 
-  private onSheepUp(address: SheepAddress): void {
+  private onSheepUp(): void {
     const { conversation, options } = this;
     if (this.awaySinceMs !== undefined) {
       const awayMs = Math.round(options.clock.nowMs() - this.awaySinceMs);
       const again = conversation.unansweredCount;
-      options.log.info({ sheep: textOfAddress(address), awayMs, again }, 'connected again');
+      options.log.info({ sheep: textOfAddress(this.address), awayMs, again }, 'connected again');
       this.awaySinceMs = undefined;
     }
     conversation.sheepIsUp();
@@ -150,13 +152,12 @@ export class RelayedConnection implements Effects {
   /** Whatever had become of this connection: the next one, at once if the last attempt was not a moment ago. */
   private loseSheep(reason: string): void {
     const { clock, log, upstreams } = this.options;
-    const address = upstreams.current;
     this.dropSheep();
     if (this.awaySinceMs === undefined) {
       this.awaySinceMs = clock.nowMs();
-      log.info({ sheep: textOfAddress(address), reason }, 'the connection to a sheep is lost');
+      log.info({ sheep: textOfAddress(this.address), reason }, 'the connection to a sheep is lost');
     }
-    upstreams.failed(address);
+    upstreams.failed(this.address);
     this.conversation.sheepIsGone();
     if (this.state !== 'open') return;
     const waitMs = Math.max(0, this.lastAttemptMs + RETRY_MS - clock.nowMs());

@@ -20,11 +20,11 @@ export interface ConversationLimits {
 
 export const conversationLimits: ConversationLimits = { requestsMax: 1024, bytesMax: 64 * 1024 * 1024 };
 
-/** What a conversation asks of whoever has the sockets. None of these calls it back before it has returned. */
+/** What a conversation asks of whoever has the sockets. */
 export interface Effects {
   toClient(frame: CutFrame): void;
   toSheep(frame: CutFrame): void;
-  /** Give the sheep's connection up, with nothing under way on it, and try again in a moment, elsewhere first. */
+  /** Close the sheep's connection, on which nothing is under way, and try the next one. sheepIsGone() follows. */
   leaveSheep(reason: string): void;
   /** Everything of this client's is over. */
   endClient(reason: string): void;
@@ -225,8 +225,6 @@ export class Conversation {
   /** While requests are under way there, the sheep may still do them: sent elsewhere too, they could come last. */
   private leaveIfIdle(): void {
     if (this.sheep !== 'leaving' || this.sent.size > 0 || this.over) return;
-    this.sheep = 'away';
-    this.answers = this.answerCutter();
     this.options.effects.leaveSheep('it does not serve now');
   }
 

@@ -7,6 +7,7 @@ import { AppError, errorKinds } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { commonHeader, HEADER_BYTES, RESULT_OFFSET } from '../wire/headers.js';
 import { Flag, nameOfOpcode, Result } from '../wire/sheepdog.js';
+import { HeldBytes, type Share } from './held-bytes.js';
 import { type Answer, type Client, type Operation, type Request, Unanswerable } from './operation.js';
 import { beginsWithRepetition, QuietStart } from './quiet-start.js';
 import { Stall, type WaitsFor } from './stall.js';
@@ -18,21 +19,7 @@ export interface ConnectionLimits {
   readonly drainBytesMax: number;
 }
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
-
-export const connectionLimits: ConnectionLimits = { inFlightMax: 512, drainBytesMax: 16 * MIB };
-
-/** What requests of one connection may hold without asking the budget: small ones never wait for other clients. */
-export const FREE_BYTES = 128 * KIB;
-/** A payload is paid for as it comes, so much at a time: what is only announced takes nothing from others. */
-export const PAYLOAD_STEP_BYTES = MIB;
-/**
- * What requests of one connection may take of the budget, unless it is a single one. It begins low and grows with the
- * answers that the client has taken: who never reads holds little.
- */
-export const WINDOW_BYTES_MIN = 8 * MIB;
-export const WINDOW_BYTES_MAX = 64 * MIB;
+export const connectionLimits: ConnectionLimits = { inFlightMax: 512, drainBytesMax: 16 * 1024 * 1024 };
 
 /** The head of a request, before its payload is there. */
 export interface RequestHead {
@@ -43,15 +30,11 @@ export interface RequestHead {
   readonly dataLength: number;
 }
 
-/** A request from its header on until its answer has left, with the bytes it holds. */
-interface Work {
+/** A request from its header on until its answer has left. */
+interface Work extends Share {
   readonly head: RequestHead;
   readonly header: Buffer;
   readonly operation: Operation;
-  /** Bytes it holds when its payload is there: all of them within FREE_BYTES, or all taken of the budget. */
-  readonly cost: number;
-  freeBytes: number;
-  takenBytes: number;
 }
 
 export interface ConnectionOptions extends ConnectionLimits {
@@ -83,20 +66,13 @@ export class Connection implements Client, BudgetWaiter {
   private inFlight = 0;
   /** Answers that the quiet start keeps. */
   private heldBack = 0;
-  /** Bytes held within FREE_BYTES. */
-  private freeBytes = 0;
-  /** Bytes taken of the budget; those of them that answers hold which have not left. */
-  private takenBytes = 0;
-  private unsentTakenBytes = 0;
-  private unsent = 0;
-  private windowBytes = WINDOW_BYTES_MIN;
   /** The request whose payload is being collected. */
   private pending: Work | undefined;
   private quiet: QuietStart | undefined;
   private dropBytes = 0;
   /** Nothing is read: something must end first, or the budget has nothing left. */
   private waits = false;
-  private inQueue = false;
+  private readonly bytes: HeldBytes;
   /** Only falls: reading, then settling or finishing (no more requests), then dead. */
   private state: 'reading' | 'settling' | 'finishing' | 'dead' = 'reading';
 
@@ -105,6 +81,7 @@ export class Connection implements Client, BudgetWaiter {
     readonly address: string,
     private readonly options: ConnectionOptions,
   ) {
+    this.bytes = new HeldBytes(options.budget, this);
     socket.once('close', () => this.onDead());
     socket.on('error', (error) => options.log.debug({ err: error.message }, 'a connection broke'));
   }
@@ -123,6 +100,11 @@ export class Connection implements Client, BudgetWaiter {
     this.advance();
   }
 
+  /** A request is under way, or its answer is kept by the quiet start. */
+  get isWorking(): boolean {
+    return this.inFlight > 0 || this.heldBack > 0;
+  }
+
   /** For how long the client has kept bytes of the budget without moving; 0 when it is we who are slow. */
   stalledMs(nowMs: number): number {
     return this.stall.look(nowMs, this.waitsFor(), this.movedBytes, unsentBytesOf(this.socket));
@@ -136,8 +118,8 @@ export class Connection implements Client, BudgetWaiter {
 
   /** A request of its own may be under way in the cluster all the while. */
   private waitsFor(): WaitsFor {
-    if (this.takenBytes === 0) return 'us';
-    if (this.unsent > 0 || this.socket.writableNeedDrain) return 'reader';
+    if (this.bytes.takenBytes === 0) return 'us';
+    if (this.bytes.unsentAnswers > 0 || this.socket.writableNeedDrain) return 'reader';
     const collects = this.pending !== undefined && this.pending.takenBytes > 0 && !this.waits;
     return collects ? 'payload' : 'us';
   }
@@ -163,7 +145,7 @@ export class Connection implements Client, BudgetWaiter {
 
   /** What was read beyond the last request; undefined while requests are at work or answers have not left. */
   get unread(): Buffer | undefined {
-    if (this.state !== 'settling' || !this.idle || this.socket.writableLength > 0) return undefined;
+    if (this.state !== 'settling' || this.isWorking || this.socket.writableLength > 0) return undefined;
     // The rest of a payload that nobody wants cannot be told from a request.
     if (this.dropBytes > 0) return undefined;
     const { received, pending } = this;
@@ -179,13 +161,8 @@ export class Connection implements Client, BudgetWaiter {
     this.endWhenIdle();
   }
 
-  /** Every request that was taken has its answer written. */
-  private get idle(): boolean {
-    return this.inFlight === 0 && this.heldBack === 0;
-  }
-
   private endWhenIdle(): void {
-    if (this.state === 'finishing' && this.idle) this.end();
+    if (this.state === 'finishing' && !this.isWorking) this.end();
   }
 
   /** Unread input is thrown away with the socket: a peer that never stops sending must not keep us. */
@@ -193,14 +170,10 @@ export class Connection implements Client, BudgetWaiter {
     this.socket.end(() => this.socket.destroy());
   }
 
-  /** Requests at work keep their bytes until they end: the memory is in use. */
   private onDead(): void {
     this.state = 'dead';
     this.forgetInput();
-    const { unsentTakenBytes } = this;
-    this.unsentTakenBytes = 0;
-    this.takenBytes -= unsentTakenBytes;
-    this.options.budget.give(unsentTakenBytes);
+    this.bytes.onEnd();
     for (const listener of this.closeListeners.splice(0)) listener();
   }
 
@@ -209,8 +182,7 @@ export class Connection implements Client, BudgetWaiter {
     const { pending } = this;
     this.pending = undefined;
     this.received.drop(this.received.length);
-    this.options.budget.forget(this);
-    if (pending !== undefined) this.giveBack(pending);
+    this.bytes.onInputEnd(pending);
   }
 
   /** Takes whole requests out of what was received, until something is missing or a limit says wait. */
@@ -248,61 +220,14 @@ export class Connection implements Client, BudgetWaiter {
       return 'on';
     }
     const { pending } = this;
-    if (!this.pay(pending)) return 'wait';
-    const payload = this.received.take(payloadBytesOf(pending.head));
+    // A connection that begins with repetitions must be read until there are no more of them.
+    const isUrgent = this.quiet?.isOver === false;
+    if (!this.bytes.pay(pending, this.received.length, isUrgent)) return 'wait';
+    const payload = this.received.take(pending.payloadBytes);
     if (payload === undefined) return 'more';
     this.pending = undefined;
-    if (pending.takenBytes > 0) this.options.budget.complete(this);
     this.run(pending, payload);
     return 'on';
-  }
-
-  /** Whether the request holds what it must: everything before it runs, and of a payload what has come of it. */
-  private pay(work: Work): boolean {
-    const { cost, takenBytes } = work;
-    if (work.freeBytes + takenBytes >= cost) return true;
-    if (takenBytes === 0 && this.freeBytes + cost <= FREE_BYTES) {
-      work.freeBytes = cost;
-      this.freeBytes += cost;
-      this.leaveQueue();
-      return true;
-    }
-    const dueBytes = this.dueBytes(work);
-    if (dueBytes === 0) return true;
-    // A connection that begins with repetitions must be read until there are no more of them.
-    const others = this.takenBytes - takenBytes;
-    const fits = others === 0 || this.takenBytes + dueBytes <= this.windowBytes;
-    if (!fits && this.quiet?.isOver !== false) return false;
-    const { budget } = this.options;
-    const got = takenBytes === 0 ? budget.tryTake(dueBytes, this) : budget.takeMore(dueBytes, this);
-    this.inQueue = !got;
-    if (!got) return false;
-    work.takenBytes += dueBytes;
-    this.takenBytes += dueBytes;
-    return true;
-  }
-
-  /** Bytes to take of the budget before more is read or the request runs. */
-  private dueBytes({ head, cost, takenBytes }: Work): number {
-    const payloadBytes = payloadBytesOf(head);
-    const arrivedBytes = this.received.length;
-    if (arrivedBytes >= payloadBytes) return cost - takenBytes;
-    if (arrivedBytes <= takenBytes + FREE_BYTES - this.freeBytes) return 0;
-    return Math.min(cost, Math.max(takenBytes, arrivedBytes) + PAYLOAD_STEP_BYTES) - takenBytes;
-  }
-
-  private leaveQueue(): void {
-    if (!this.inQueue) return;
-    this.inQueue = false;
-    this.options.budget.forget(this);
-  }
-
-  private giveBack(work: Work): void {
-    const { freeBytes, takenBytes } = work;
-    this.freeBytes -= freeBytes;
-    this.takenBytes -= takenBytes;
-    work.freeBytes = work.takenBytes = 0;
-    if (takenBytes > 0) this.options.budget.give(takenBytes);
   }
 
   private onHeader(header: Buffer): void {
@@ -310,13 +235,13 @@ export class Connection implements Client, BudgetWaiter {
     if (this.silent && beginsWithRepetition(head)) this.quiet = new QuietStart(this.options.clock);
     this.silent = false;
     const operation = this.options.operationOf(head);
+    const payloadBytes = payloadBytesOf(head);
     if (typeof operation !== 'number') {
       const cost = this.options.costOf(head);
-      this.pending = { head, header, operation, cost, freeBytes: 0, takenBytes: 0 };
+      this.pending = { head, header, operation, cost, payloadBytes, freeBytes: 0, takenBytes: 0 };
       return;
     }
     this.answer(head, { result: operation });
-    const payloadBytes = payloadBytesOf(head);
     if (payloadBytes > this.options.drainBytesMax) this.finish();
     else this.dropBytes = payloadBytes;
   }
@@ -364,7 +289,7 @@ export class Connection implements Client, BudgetWaiter {
     if (error instanceof Unanswerable) {
       this.drop(error.message);
       this.inFlight--;
-      this.giveBack(work);
+      this.bytes.giveBack(work);
       return;
     }
     const refusal = AppError.from(error);
@@ -375,6 +300,7 @@ export class Connection implements Client, BudgetWaiter {
   }
 
   private answer(head: RequestHead, answer: Answer, work?: Work): void {
+    if (this.quiet?.isOver) this.quiet = undefined;
     const held = this.quiet?.holds(() => {
       this.heldBack--;
       this.write(head, answer, work);
@@ -387,7 +313,7 @@ export class Connection implements Client, BudgetWaiter {
 
   private write(head: RequestHead, answer: Answer, work?: Work): void {
     if (this.state === 'dead' || this.socket.destroyed || !this.socket.writable) {
-      if (work !== undefined) this.giveBack(work);
+      if (work !== undefined) this.bytes.giveBack(work);
       return;
     }
     const { parts, result, dataLength } = this.checked(head, answer);
@@ -408,21 +334,14 @@ export class Connection implements Client, BudgetWaiter {
     // Uncorked at the end of the turn: answers that are ready together leave together.
     process.nextTick(() => this.socket.uncork());
     // The payload was the request's own, and is done with.
-    if (work !== undefined && left === undefined) this.giveBack(work);
+    if (work !== undefined && left === undefined) this.bytes.giveBack(work);
   }
 
-  /** The answer holds the request's bytes until the system has taken it. */
   private leaving(work: Work): () => void {
-    this.unsent++;
-    this.unsentTakenBytes += work.takenBytes;
+    this.bytes.onUnsent(work);
     return () => {
-      // After the end everything unsent was given back at once.
-      if (this.state === 'dead') return;
-      this.unsent--;
-      this.unsentTakenBytes -= work.takenBytes;
       this.movedBytes += work.cost;
-      this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes + work.takenBytes);
-      this.giveBack(work);
+      this.bytes.onSent(work);
       if (this.waits) this.advance();
     };
   }

@@ -13,11 +13,11 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 import { epochIsSettled } from './claim-conditions.js';
 import { Confirmer } from './confirmer.js';
 import type { BlockDevice, DeviceProvider } from './device.js';
-import type { Directory, VersionName } from './directory.js';
+import type { Directory } from './directory.js';
 import { Forwarded } from './forwarded.js';
+import { exportNames, openFrozen, snapshotOfExport } from './frozen-volume.js';
 import { keys, type OwnerRecord, type VdiRecord } from './records.js';
 import { DeviceOp, deviceRequest, isChange, lineOfMessage, serveDevice } from './remote-codec.js';
-import { SnapshotHandle } from './snapshot-handle.js';
 import { VolumeDevice } from './volume-device.js';
 import { VolumeHandle } from './volume-handle.js';
 import { readIndex, usageOf, VolumeIndex } from './volume-index.js';
@@ -92,20 +92,20 @@ export class VolumeManager implements DeviceProvider {
   }
 
   async open(exportName: string, options: { readOnly?: boolean } = {}): Promise<BlockDevice> {
-    const at = exportName.lastIndexOf('@');
-    if (at >= 0) {
-      const open = () => this.openSnapshot(exportName.slice(0, at), exportName.slice(at + 1));
-      return SnapshotHandle.open(open, (ms) => this.options.cluster.objects.pause(ms));
-    }
+    const snapshot = snapshotOfExport(exportName);
+    if (snapshot !== undefined) return openFrozen(this.options, snapshot, exportName);
     const record = await this.options.directory.findNow({ name: exportName });
-    if (record.image !== undefined) {
-      const open = () => this.openFrozen({ name: exportName }, exportName);
-      return SnapshotHandle.open(open, (ms) => this.options.cluster.objects.pause(ms));
-    }
+    if (record.image !== undefined) return openFrozen(this.options, { name: exportName }, exportName);
     const handle = await VolumeHandle.open(this, record.line, options.readOnly ?? false);
-    this.opened.set(record.line, (this.opened.get(record.line) ?? 0) + 1);
-    handle.onClosed = () => this.opened.set(record.line, this.opened.get(record.line)! - 1);
+    this.countOpened(record.line, 1);
+    handle.onClosed = () => this.countOpened(record.line, -1);
     return handle;
+  }
+
+  private countOpened(line: string, change: number): void {
+    const count = (this.opened.get(line) ?? 0) + change;
+    if (count > 0) this.opened.set(line, count);
+    else this.opened.delete(line);
   }
 
   /** For a door that keeps its own books of who uses a volume. */
@@ -125,17 +125,7 @@ export class VolumeManager implements DeviceProvider {
   }
 
   async list(): Promise<string[]> {
-    const { directory } = this.options;
-    const names: string[] = [];
-    for (const line of directory.lines()) {
-      if (directory.vdi(line.vid)?.state === 'live') names.push(line.name);
-    }
-    for (const vdi of directory.vdis()) {
-      if (vdi.state !== 'live' || vdi.snapshotMs === 0) continue;
-      const line = directory.line(vdi.line);
-      if (line !== undefined) names.push(`${line.name}@${vdi.tag === '' ? vdi.snapId : vdi.tag}`);
-    }
-    return names.sort();
+    return exportNames(this.options.directory);
   }
 
   /** The present server of the volume; this node takes it when it has none. 'again': ask once more. */
@@ -391,37 +381,5 @@ export class VolumeManager implements DeviceProvider {
       // When the coordinator did not answer, the claim may still stand: the next request here claims it anew.
       this.forget(owned);
     }
-  }
-
-  private async openSnapshot(name: string, tag: string): Promise<BlockDevice> {
-    const snapId = /^[1-9]\d*$/.test(tag) ? Number(tag) : undefined;
-    return this.openFrozen({ name, tag, snapId }, `${name}@${tag}`);
-  }
-
-  /** A version that never changes: a snapshot or an image. */
-  private async openFrozen(version: VersionName, exportName: string): Promise<BlockDevice> {
-    const { directory, cluster } = this.options;
-    const record = await directory.findNow(version);
-    const session = cluster.client.session();
-    const entries = await readIndex(cluster.client, session, record);
-    const index = new VolumeIndex(cluster.client, session, record, entries);
-    const onReleased = () => {};
-    const readOnly = true;
-    return new VolumeDevice({
-      client: cluster.client,
-      session,
-      name: exportName,
-      record,
-      index,
-      readOnly,
-      confirmLive: () => this.confirmLive(record.vid),
-      onReleased,
-    });
-  }
-
-  private async confirmLive(vid: number): Promise<void> {
-    const kv = await this.options.coordinator.get(keys.vdi(vid));
-    const record = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
-    if (record?.state !== 'live') throw new AppError('no-vdi', 'this version has been deleted');
   }
 }

@@ -11,6 +11,7 @@ import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import { type Progress, preallocate } from './preallocate.js';
 import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
+import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
 import { live, put, same, versionOf, withoutMarks } from './version-records.js';
 import { objectCount, readIndex, usageOf, writeHeader, writeInode } from './volume-index.js';
@@ -60,10 +61,12 @@ export interface Marks {
 export class VolumeService {
   private readonly commits: Commits;
   private readonly reservations: Reservations;
+  readonly removal: Removal;
 
   constructor(private readonly options: VolumeServiceOptions) {
     this.commits = new Commits(options);
     this.reservations = new Reservations({ ...options, commits: this.commits });
+    this.removal = new Removal({ ...options, commits: this.commits });
   }
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
@@ -251,34 +254,6 @@ export class VolumeService {
     });
   }
 
-  /** Deletes the working volume, on its owner, or one snapshot, on any node. Resolves when its room is free. */
-  async remove(version: VersionName, owned: OwnedVolume | undefined, onProgress?: Progress): Promise<number> {
-    const record = await this.forget(version, owned);
-    return this.options.garbage.free(record.vid, onProgress);
-  }
-
-  /** Like remove, but its room is still to be freed: the sweep does that when the caller does not. */
-  async forget(version: VersionName, owned: OwnedVolume | undefined): Promise<VdiRecord> {
-    const record = await this.options.directory.findNow(version);
-    if (isFrozen(record)) await this.removeVersion(record, version.name);
-    else if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
-    else {
-      await owned.device.still(async () => {
-        await this.removeVersion(owned.device.record, version.name);
-        owned.device.end();
-      });
-      await this.options.manager.drop(owned);
-    }
-    return record;
-  }
-
-  /** Its client is not kept waiting; when this fails the sweep does it. */
-  freeLater(vid: number): void {
-    this.options.garbage.free(vid).catch((error) => {
-      this.options.log.warn({ vid, err: AppError.from(error).message }, 'a deleted version is not freed yet');
-    });
-  }
-
   async rename(name: string, newName: string): Promise<VdiRecord> {
     const { directory } = this.options;
     const line = directory.lineOf(name);
@@ -294,22 +269,6 @@ export class VolumeService {
     );
     if (!ok) throw new AppError('vdi-exists', 'VDI exists already');
     return directory.vdi(line.vid)!;
-  }
-
-  /** Marks one version deleted; with the last one of its line the name goes too. */
-  private async removeVersion(record: VdiRecord, name: string): Promise<void> {
-    const { cluster, directory, membership } = this.options;
-    const { line } = record;
-    const cleaner = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
-    const ops: Op[] = [
-      put({ ...record, state: 'deleted', cleaner }),
-      { type: 'delete', key: keys.usage(record.vid) },
-    ];
-    if (!directory.vdis().some((r) => r.line === line && r.vid !== record.vid && r.state === 'live')) {
-      ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
-      ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
-    }
-    await this.commits.must([same(record), this.sameLine(line)], ops);
   }
 
   private async publish(

@@ -21,6 +21,8 @@ export interface MirrorRunOptions {
   readonly thinkMs: number;
   /** Log of the object size; the cluster's default without. */
   readonly blockSizeShift?: number;
+  /** Only the other sheep are killed. */
+  readonly spareGateway?: boolean;
   /** Opens the volume through the gateway; QEMU's NBD client without. */
   readonly open?: (cluster: RealCluster, gateway: RealSheep) => Promise<QemuClient>;
 }
@@ -52,7 +54,7 @@ export async function mirrorRun(cluster: RealCluster, options: MirrorRunOptions)
   try {
     oracle.start(WORKERS);
     for (let i = 0; i < options.kills && oracle.failure === undefined; i++) {
-      kills.push(await killOne(cluster, oracle, i, below));
+      kills.push(await killOne(cluster, oracle, i, below, options.spareGateway ?? false));
       if ((i + 1) % options.snapshotEvery === 0) tags.push(await snapshot(cluster, oracle, `s${i + 1}`));
     }
     await oracle.stop();
@@ -78,8 +80,11 @@ async function killOne(
   oracle: MirrorOracle,
   number: number,
   below: (below: number) => number,
+  spareGateway: boolean,
 ): Promise<Kill> {
-  const index = number === 0 ? 1 : number === 1 ? GATEWAY : below(cluster.sheep.length);
+  const others = cluster.sheep.length - 1;
+  const any = number === 0 ? 1 : number === 1 ? GATEWAY : below(cluster.sheep.length);
+  const index = spareGateway ? GATEWAY + 1 + below(others) : any;
   const victim = cluster.sheep[index]!;
   await sleep(systemClock, 200 + below(800));
   const fromMs = performance.now();

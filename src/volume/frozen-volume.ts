@@ -1,0 +1,75 @@
+import { AppError } from '../base/errors.js';
+import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Coordinator } from '../coord/coordinator.js';
+import type { BlockDevice } from './device.js';
+import type { Directory, VersionName } from './directory.js';
+import { keys, type VdiRecord } from './records.js';
+import { SnapshotHandle } from './snapshot-handle.js';
+import { VolumeDevice } from './volume-device.js';
+import { readIndex, VolumeIndex } from './volume-index.js';
+
+export interface FrozenOptions {
+  readonly cluster: ClusterNode;
+  readonly coordinator: Coordinator;
+  readonly directory: Directory;
+}
+
+/** A version that never changes, a snapshot or an image: it has no owner, any gateway reads it. */
+export function openFrozen(
+  options: FrozenOptions,
+  version: VersionName,
+  exportName: string,
+): Promise<BlockDevice> {
+  const open = () => openDevice(options, version, exportName);
+  return SnapshotHandle.open(open, (ms) => options.cluster.objects.pause(ms));
+}
+
+/** The snapshot that an export called `volume@tag` or `volume@id` means. */
+export function snapshotOfExport(exportName: string): VersionName | undefined {
+  const at = exportName.lastIndexOf('@');
+  if (at < 0) return undefined;
+  const tag = exportName.slice(at + 1);
+  return { name: exportName.slice(0, at), tag, snapId: /^[1-9]\d*$/.test(tag) ? Number(tag) : undefined };
+}
+
+/** Names of all exports: volumes, images, and their snapshots. */
+export function exportNames(directory: Directory): string[] {
+  const names: string[] = [];
+  for (const line of directory.lines()) {
+    if (directory.vdi(line.vid)?.state === 'live') names.push(line.name);
+  }
+  for (const vdi of directory.vdis()) {
+    if (vdi.state !== 'live' || vdi.snapshotMs === 0) continue;
+    const line = directory.line(vdi.line);
+    if (line !== undefined) names.push(`${line.name}@${vdi.tag === '' ? vdi.snapId : vdi.tag}`);
+  }
+  return names.sort();
+}
+
+async function openDevice(
+  { cluster, coordinator, directory }: FrozenOptions,
+  version: VersionName,
+  name: string,
+): Promise<BlockDevice> {
+  const { client } = cluster;
+  const record = await directory.findNow(version);
+  const session = client.session();
+  const entries = await readIndex(client, session, record);
+  const index = new VolumeIndex(client, session, record, entries);
+  return new VolumeDevice({
+    client,
+    session,
+    name,
+    record,
+    index,
+    readOnly: true,
+    confirmLive: () => confirmLive(coordinator, record.vid),
+    onReleased: () => {},
+  });
+}
+
+async function confirmLive(coordinator: Coordinator, vid: number): Promise<void> {
+  const kv = await coordinator.get(keys.vdi(vid));
+  const record = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
+  if (record?.state !== 'live') throw new AppError('no-vdi', 'this version has been deleted');
+}
