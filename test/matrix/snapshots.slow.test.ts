@@ -71,7 +71,10 @@ async function clones(bench: Bench): Promise<void> {
   const { driver, cluster, name } = bench;
   const clone = await driver.target(`${name}-copy`);
   const base = await driver.target(name, { tag: 's1' });
-  await driver.img('create', '-b', base.url, clone.url);
+  await driver.img('create', '-b', base.url, clone.url).catch((error: Error) => {
+    // qemu-img 5.2 frees the name of the backing file twice. The C library notices that or not, after all is done.
+    if (!/free\(\): invalid pointer|double free/.test(error.message)) throw error;
+  });
   await driver.io(clone, 'read -P 1 0 8M', 'write -P 5 0 1M');
   await holds(cluster, { name: `${name}-copy` }, 5, 0, MIB);
   await holds(cluster, { name: `${name}-copy` }, 1, MIB, 2 * OBJECT_BYTES - MIB);

@@ -106,7 +106,7 @@ it('a write that is cut off inside its payload changes nothing', async (door) =>
 });
 
 it('many that announce much and send nothing take nothing from the others', async (door) => {
-  await besideOthers(door, 'announced', async () => {
+  const longestMs = await besideOthers(door, 'announced', async () => {
     const fields = objRequest.encode({ oid: dataOid(0x123456, 0) });
     for (let i = 0; i < 100; i++) {
       const socket = await rawSocket(door);
@@ -115,13 +115,44 @@ it('many that announce much and send nothing take nothing from the others', asyn
     }
     await sleep(systemClock, 3000);
   });
+  assert.ok(longestMs < LONGEST_MS_MAX, `others waited ${Math.round(longestMs)} ms`);
+});
+
+it('many that send a part of much and stop hold up large requests for seconds only', async (door) => {
+  const { calls } = await door.connect();
+  const { vid } = ok(await calls.newVdi({ name: 'parts-data', sizeBytes: 16 * MIB }));
+  const oid = dataOid(vid, 0);
+  ok(await calls.createObj(oid, 0, pattern(1, MIB)));
+  ok(await calls.writeIndex(vid, 0, [vid]));
+  const longestMs = await besideOthers(door, 'parts', async () => {
+    const fields = objRequest.encode({ oid: dataOid(0x123456, 0) });
+    const announced = encodeRequest({
+      opcode: Op.WRITE_OBJ,
+      flags: Flag.WRITE,
+      fields,
+      dataLength: 100 * MIB,
+    });
+    const part = Buffer.alloc(6 * MIB);
+    for (let i = 0; i < 60; i++) {
+      const socket = await rawSocket(door);
+      socket.write(announced);
+      socket.write(part);
+    }
+    await sleep(systemClock, 1500);
+    const startMs = performance.now();
+    ok(await calls.writeObj(oid, 0, pattern(2, MIB)));
+    const waitedMs = performance.now() - startMs;
+    process.stdout.write(`parts: a large write took ${Math.round(waitedMs)} ms\n`);
+    assert.ok(waitedMs < 8000, `${Math.round(waitedMs)} ms`);
+  });
+  assert.ok(longestMs < LONGEST_MS_MAX, `others waited ${Math.round(longestMs)} ms`);
 });
 
 it('many that ask for much and do not read take nothing from the others', async (door) => {
   const { calls } = await door.connect();
   const { vid } = ok(await calls.newVdi({ name: 'unread-data', sizeBytes: 16 * MIB }));
   ok(await calls.createObj(dataOid(vid, 0), 0, pattern(1, 64 * KIB)));
-  await besideOthers(door, 'unread', async () => {
+  const longestMs = await besideOthers(door, 'unread', async () => {
     const fields = objRequest.encode({ oid: dataOid(vid, 0) });
     const read = { opcode: Op.READ_OBJ, version: 0, dataLength: 4 * MIB, fields };
     const reads = Buffer.concat(Array.from({ length: 300 }, (_, id) => encodeRequest(read, id)));
@@ -132,6 +163,7 @@ it('many that ask for much and do not read take nothing from the others', async 
     }
     await sleep(systemClock, 5000);
   });
+  assert.ok(longestMs < LONGEST_MS_MAX, `others waited ${Math.round(longestMs)} ms`);
 });
 
 it('who reads late gets every answer all the same', async (door) => {

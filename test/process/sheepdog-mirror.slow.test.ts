@@ -6,12 +6,13 @@
  * (src/relay/README.md), so where its own sheep is killed as well, a relay stands between.
  */
 import { test } from 'uvu';
-import { requiresOldQemu } from '../helpers/old-qemu.js';
+import { type OldQemu, requiresOldQemu } from '../helpers/old-qemu.js';
 import { QemuClient } from '../helpers/qemu-client.js';
-import { withCluster } from '../helpers/real-cluster.js';
+import { type RealCluster, withCluster } from '../helpers/real-cluster.js';
 import { mirrorRun } from './cluster-mirror-run.js';
 import { startRelay } from './relay-process.js';
 
+const KILLS = Number(process.env.KILLS ?? 20);
 const KILLS_DIRECT = 6;
 const common = {
   sizeBytes: 64 * 1024 * 1024,
@@ -21,24 +22,35 @@ const common = {
   blockSizeShift: 20,
 };
 
+/** QEMU behind a relay to these sheep; all of them are killed, one after the other. */
+function throughRelay(old: OldQemu, sheepOfRelay: readonly number[], kills: number): Promise<void> {
+  return withCluster({ deadlineMs: 550_000 }, async (cluster) => {
+    const relay = await startRelay(
+      cluster.folder,
+      sheepOfRelay.map((index) => cluster.sheep[index]!),
+    );
+    try {
+      const open = ({ folder }: RealCluster) => QemuClient.startOld(old.storageDaemon, folder, relay, 'disk');
+      await mirrorRun(cluster, { ...common, kills, open });
+      const again = relay.log().match(/connected again/g)?.length ?? 0;
+      process.stdout.write(`the relay has connected again ${again} times\n`);
+    } catch (error) {
+      process.stderr.write(`--- relay\n${relay.log()}`);
+      throw error;
+    } finally {
+      await relay.stop();
+    }
+  });
+}
+
 requiresOldQemu(test)(
-  "a volume equals its mirror after kills under the load of QEMU's own driver and a relay",
-  (old) =>
-    withCluster({ deadlineMs: 550_000 }, async (cluster) => {
-      const relay = await startRelay(cluster.folder, cluster.sheep);
-      try {
-        await mirrorRun(cluster, {
-          ...common,
-          kills: Number(process.env.KILLS ?? 20),
-          open: ({ folder }) => QemuClient.startOld(old.storageDaemon, folder, relay, 'disk'),
-        });
-      } catch (error) {
-        process.stderr.write(`--- relay\n${relay.log()}`);
-        throw error;
-      } finally {
-        await relay.stop();
-      }
-    }),
+  'a volume equals its mirror after kills of all sheep, through a relay to one of them',
+  (old) => throughRelay(old, [0], KILLS),
+);
+
+requiresOldQemu(test)(
+  'a volume equals its mirror after kills of all sheep, through a relay to all of them',
+  (old) => throughRelay(old, [0, 1, 2], Math.ceil(KILLS / 2)),
 );
 
 requiresOldQemu(test)(

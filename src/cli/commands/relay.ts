@@ -22,7 +22,7 @@ its connections over, but a sheep that is killed, or restarted by hand, drops th
 
 The relay runs on the host of the emulator and has nothing that could fail with a sheep: it keeps every connection of
 QEMU, remembers what is not answered, and asks the same sheep, or the next one of the list, again. QEMU sees a pause.
-Not needed for QEMU's NBD driver, which reconnects properly, nor for tgt.
+QEMU's NBD driver reconnects properly and needs none.
 
 NEW_VDI, DEL_VDI and other changes of names that were under way when a sheep died are not repeated: their connection is
 closed, as it would be without a relay. Whoever reaches the relay reaches the cluster: listen on a loopback address or
@@ -32,7 +32,9 @@ the emulator.
 With the relay of the first example, the disk of a domain is
   <disk type='network' device='disk'>
     <driver name='qemu' type='raw' cache='writeback'/>
-    <source protocol='sheepdog' name='disk0'><host name='127.0.0.1' port='7070'/></source>
+    <source protocol='sheepdog' name='disk0'>
+      <host name='127.0.0.1' port='7070'/>
+    </source>
     <target dev='vda' bus='virtio'/>
   </disk>`;
 

@@ -63,4 +63,66 @@ test('giving back what was never taken is a broken belief', () => {
   assert.throws(() => new ByteBudget(100, () => {}).give(1), 'below zero');
 });
 
+test('parts of what has begun come before newcomers, and one at a time goes past the limit', () => {
+  const budget = new ByteBudget(100, () => {});
+  const log: string[] = [];
+  const part = (name: string, bytes: number) => {
+    const self = {
+      onBudget: (): void => void self.ask(),
+      ask: (): boolean => {
+        const got = budget.takeMore(bytes, self);
+        if (got) log.push(name);
+        return got;
+      },
+    };
+    return self;
+  };
+  assert.ok(waiter(budget, 100, []).ask());
+  const newcomer = waiter(budget, 50, []);
+  assert.not(newcomer.ask());
+  const first = part('first', 30);
+  const second = part('second', 30);
+  assert.ok(first.ask());
+  assert.not(second.ask());
+  assert.ok(first.ask(), 'until it is complete');
+  assert.is(budget.takenBytes, 160);
+  budget.complete(first);
+  budget.give(60);
+  assert.equal(log, ['first', 'first', 'second']);
+  assert.is(budget.takenBytes, 130);
+  budget.complete(second);
+  budget.give(80);
+  assert.is(budget.takenBytes, 100, 'the newcomer has its bytes');
+  assert.not(budget.pressed);
+});
+
+test('one that goes past the limit and goes away lets the next one do so', () => {
+  const budget = new ByteBudget(100, () => {});
+  const idle = { onBudget: () => {} };
+  assert.ok(waiter(budget, 100, []).ask());
+  assert.ok(budget.takeMore(10, idle));
+  let got = false;
+  const next = {
+    onBudget: () => {
+      got = budget.takeMore(10, next);
+    },
+  };
+  next.onBudget();
+  assert.not(got);
+  budget.forget(idle);
+  budget.give(10);
+  assert.ok(got);
+});
+
+test('a waiter that does not ask when it is woken loses its place', () => {
+  const budget = new ByteBudget(100, () => {});
+  const log: number[] = [];
+  waiter(budget, 100, log).ask();
+  budget.tryTake(10, { onBudget: () => {} });
+  waiter(budget, 20, log).ask();
+  budget.give(100);
+  assert.equal(log, [100, 20]);
+  assert.not(budget.pressed);
+});
+
 test.run();
