@@ -176,17 +176,15 @@ export class VolumeCalls {
   private async create(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
     const { defaults, service } = this.options;
     const blockSizeShift = check.checkBlockSizeShift(fields.blockSizeShift) ?? defaults.blockSizeShift;
-    const record = await service.create(
-      {
-        name: check.checkName(fields.name),
-        sizeBytes: check.checkSizeBytes(fields.sizeBytes, blockSizeShift),
-        copies: fields.copies === undefined ? defaults.copies : check.checkCopies(fields.copies),
-        blockSizeShift,
-        preallocate: check.checkOptionalBoolean(fields.preallocate, 'preallocate'),
-      },
-      (done, total) => onProgress({ done, total, unit: 'objects' }),
-    );
-    return this.describe(record);
+    const wanted = {
+      name: check.checkName(fields.name),
+      sizeBytes: check.checkSizeBytes(fields.sizeBytes, blockSizeShift),
+      copies: fields.copies === undefined ? defaults.copies : check.checkCopies(fields.copies),
+      blockSizeShift,
+      preallocate: check.checkOptionalBoolean(fields.preallocate, 'preallocate'),
+    };
+    const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
+    return this.describe(await this.untilCertain(() => service.create(wanted, progress)));
   }
 
   private async clone(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
@@ -196,13 +194,11 @@ export class VolumeCalls {
     const { blockSizeShift } = await this.options.directory.findNow(source);
     const sizeBytes =
       fields.sizeBytes === undefined ? undefined : check.checkSizeBytes(fields.sizeBytes, blockSizeShift);
-    const record = await this.options.service.clone(
-      source,
-      check.checkName(fields.name),
-      { preallocate, share, ...(sizeBytes !== undefined && { sizeBytes }) },
-      (done, total) => onProgress({ done, total, unit: 'objects' }),
-    );
-    return this.describe(record);
+    const name = check.checkName(fields.name);
+    const options = { preallocate, share, ...(sizeBytes !== undefined && { sizeBytes }) };
+    const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
+    const { service } = this.options;
+    return this.describe(await this.untilCertain(() => service.clone(source, name, options, progress)));
   }
 
   private async change(method: string, owned: OwnedVolume, fields: check.Fields): Promise<CallResult> {
@@ -340,14 +336,22 @@ export class VolumeCalls {
     params: unknown,
     work: (owned: OwnedVolume) => Promise<CallResult>,
   ): Promise<CallResult> {
-    const { clock, directory, manager } = this.options;
+    const { directory, manager } = this.options;
+    return this.untilCertain(async () => {
+      const record = await directory.findNow({ name });
+      const target = await manager.locate(record.line);
+      if (target.kind === 'remote') return this.carry(target.nodeId, method, params);
+      return manager.use(target.owned, () => work(target.owned));
+    });
+  }
+
+  /** Repeats what is answered with 'again': then it has not happened. */
+  private async untilCertain<T>(work: () => Promise<T>): Promise<T> {
+    const { clock } = this.options;
     const deadlineMs = clock.nowMs() + RETRY_DEADLINE_MS;
     for (;;) {
       try {
-        const record = await directory.findNow({ name });
-        const target = await manager.locate(record.line);
-        if (target.kind === 'remote') return await this.carry(target.nodeId, method, params);
-        return await manager.use(target.owned, () => work(target.owned));
+        return await work();
       } catch (error) {
         if (!AppError.isCode(error, 'again') || clock.nowMs() > deadlineMs) throw error;
       }

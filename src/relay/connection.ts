@@ -75,8 +75,8 @@ export class RelayedConnection implements Effects {
     write(this.sheep!, frame);
   }
 
-  leaveSheep(reason: string): void {
-    this.loseSheep(reason);
+  leaveSheep(to: 'here' | 'elsewhere'): void {
+    this.loseSheep('it does not serve now', to);
   }
 
   endClient(reason: string): void {
@@ -150,14 +150,14 @@ export class RelayedConnection implements Effects {
   }
 
   /** Whatever had become of this connection: the next one, at once if the last attempt was not a moment ago. */
-  private loseSheep(reason: string): void {
+  private loseSheep(reason: string, next: 'here' | 'elsewhere' = 'elsewhere'): void {
     const { clock, log, upstreams } = this.options;
     this.dropSheep();
     if (this.awaySinceMs === undefined) {
       this.awaySinceMs = clock.nowMs();
       log.info({ sheep: textOfAddress(this.address), reason }, 'the connection to a sheep is lost');
     }
-    upstreams.failed(this.address);
+    if (next === 'elsewhere') upstreams.failed(this.address);
     this.conversation.sheepIsGone();
     if (this.state !== 'open') return;
     const waitMs = Math.max(0, this.lastAttemptMs + RETRY_MS - clock.nowMs());

@@ -3,7 +3,7 @@ import { RESULT_OFFSET } from '../wire/headers.js';
 import { Flag, nameOfOpcode, Op } from '../wire/sheepdog.js';
 import { type CutFrame, FrameCutter } from './frame-cutter.js';
 import type { Room } from './room.js';
-import { isToBeAskedLater, mayBeRepeated } from './treatment.js';
+import { askAgain, mayBeRepeated } from './treatment.js';
 
 /** Largest payload of either direction: what a sheep takes and gives at most. */
 export const PAYLOAD_BYTES_MAX = 128 * 1024 * 1024;
@@ -24,8 +24,8 @@ export const conversationLimits: ConversationLimits = { requestsMax: 1024, bytes
 export interface Effects {
   toClient(frame: CutFrame): void;
   toSheep(frame: CutFrame): void;
-  /** Close the sheep's connection, on which nothing is under way, and try the next one. sheepIsGone() follows. */
-  leaveSheep(reason: string): void;
+  /** Close the connection, on which nothing is under way, and connect anew. sheepIsGone() follows. */
+  leaveSheep(to: 'here' | 'elsewhere'): void;
   /** Everything of this client's is over. */
   endClient(reason: string): void;
 }
@@ -69,6 +69,9 @@ export class Conversation {
   private nextNumber = 0;
   /** 'leaving': it has said "not now"; it gets nothing new, and keeps what it has until that is answered. */
   private sheep: 'away' | 'up' | 'leaving' = 'away';
+  private leaveTo: 'here' | 'elsewhere' = 'here';
+  /** Connections to sheep there have been. */
+  private sheepCount = 0;
   private clientIsDone = false;
   private over = false;
   private isFirst = true;
@@ -112,6 +115,8 @@ export class Conversation {
 
   sheepIsUp(): void {
     this.sheep = 'up';
+    this.leaveTo = 'here';
+    this.sheepCount++;
     this.nextNumber = 0;
     for (const request of this.unanswered) this.send(request);
   }
@@ -133,7 +138,7 @@ export class Conversation {
     this.end(`${nameOfOpcode(unclear.opcode)} was under way: whether it was done is not known`);
   }
 
-  /** Gives back what it has of the common room. */
+  /** Gives back what it has of the common room, once it is over. */
   close(): void {
     this.over = true;
     this.options.room.give(this.rememberedBytes);
@@ -217,15 +222,22 @@ export class Conversation {
   private isRefused(request: Remembered, result: number): boolean {
     if (result === 0) return false;
     const nowMs = this.options.clock.nowMs();
-    if (!isToBeAskedLater(request.opcode, result, nowMs - (request.refusedMs ?? nowMs))) return false;
+    const again = askAgain({
+      opcode: request.opcode,
+      result,
+      waitedMs: nowMs - (request.refusedMs ?? nowMs),
+      hasMoved: this.sheepCount > 1,
+    });
+    if (again === undefined) return false;
     request.refusedMs ??= nowMs;
+    if (again === 'elsewhere') this.leaveTo = again;
     return true;
   }
 
   /** While requests are under way there, the sheep may still do them: sent elsewhere too, they could come last. */
   private leaveIfIdle(): void {
     if (this.sheep !== 'leaving' || this.sent.size > 0 || this.over) return;
-    this.options.effects.leaveSheep('it does not serve now');
+    this.options.effects.leaveSheep(this.leaveTo);
   }
 
   private endIfDone(): void {
@@ -234,7 +246,7 @@ export class Conversation {
 
   private end(reason: string): void {
     if (this.over) return;
-    this.over = true;
+    this.close();
     this.options.effects.endClient(reason);
   }
 }

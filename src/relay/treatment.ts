@@ -37,14 +37,31 @@ const passing: ReadonlySet<number> = new Set([
  * nobody has formatted gets this answer after so long.
  */
 export const FORMAT_PATIENCE_MS = 10_000;
+/**
+ * Where volumes are locked (`cluster format -l`), the lock that a client took through a sheep that died is in its own
+ * way until that sheep is excluded. Whoever is still locked out after so long has lost the volume to somebody else.
+ */
+export const LOCK_PATIENCE_MS = 20_000;
 
 export function mayBeRepeated(opcode: number): boolean {
   return objectIo.has(opcode) || lookups.has(opcode);
 }
 
-/** The answer says "not now": the request is kept. `waitedMs`: since it was first answered so. */
-export function isToBeAskedLater(opcode: number, result: number, waitedMs: number): boolean {
-  if (!mayBeRepeated(opcode)) return false;
-  if (result === Result.WAIT_FOR_FORMAT) return objectIo.has(opcode) || waitedMs < FORMAT_PATIENCE_MS;
-  return passing.has(result);
+export interface Refusal {
+  readonly opcode: number;
+  readonly result: number;
+  /** Since it was first answered so. */
+  readonly waitedMs: number;
+  /** The client had another connection to a sheep before. */
+  readonly hasMoved: boolean;
+}
+
+/** What an answer that is none yet asks for: the same sheep again, or another one. Undefined: it is the answer. */
+export function askAgain({ opcode, result, waitedMs, hasMoved }: Refusal): 'here' | 'elsewhere' | undefined {
+  if (!mayBeRepeated(opcode)) return undefined;
+  const isIo = objectIo.has(opcode);
+  if (passing.has(result)) return 'elsewhere';
+  if (result === Result.WAIT_FOR_FORMAT && (isIo || waitedMs < FORMAT_PATIENCE_MS)) return 'elsewhere';
+  if (result === Result.VDI_LOCKED && isIo && hasMoved && waitedMs < LOCK_PATIENCE_MS) return 'here';
+  return undefined;
 }

@@ -334,7 +334,7 @@ export class Connection implements Client, BudgetWaiter {
     // Uncorked at the end of the turn: answers that are ready together leave together.
     process.nextTick(() => this.socket.uncork());
     // The payload was the request's own, and is done with.
-    if (work !== undefined && left === undefined) this.bytes.giveBack(work);
+    if (work !== undefined && left === undefined) this.bytes.onDone(work);
   }
 
   private leaving(work: Work): () => void {

@@ -9,7 +9,7 @@ export const FREE_BYTES = 128 * KIB;
 export const PAYLOAD_STEP_BYTES = MIB;
 /**
  * What requests of one connection may take of the budget, unless it is a single one. It begins low and grows with the
- * answers that the client has taken: who never reads holds little.
+ * payloads that the client has sent and the answers that it has taken: who never reads holds little.
  */
 export const WINDOW_BYTES_MIN = 8 * MIB;
 export const WINDOW_BYTES_MAX = 64 * MIB;
@@ -96,6 +96,12 @@ export class HeldBytes {
     if (takenBytes > 0) this.budget.give(takenBytes);
   }
 
+  /** The request has ended, and its client has done its part. */
+  onDone(share: Share): void {
+    this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes + share.takenBytes);
+    this.giveBack(share);
+  }
+
   /** The answer is written: it holds the request's bytes until the system has taken it. */
   onUnsent(share: Share): void {
     this.unsent++;
@@ -107,8 +113,7 @@ export class HeldBytes {
     if (this.over) return;
     this.unsent--;
     this.unsentBytes -= share.takenBytes;
-    this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes + share.takenBytes);
-    this.giveBack(share);
+    this.onDone(share);
   }
 
   /** No more input: `collected` is the request whose payload was being collected. */

@@ -5,7 +5,9 @@ import type { DoorParts } from './parts.js';
 
 /** A volume that nobody has used for so long is let go, so that another sheep may serve it. */
 const IDLE_MS = 10_000;
-const SWEEP_MS = 2000;
+/** The same after the last connection that worked on it has ended: QEMU reconnects once a second. */
+const LEFT_MS = 1500;
+const SWEEP_MS = 1000;
 
 interface Open {
   readonly handle: Promise<VolumeHandle>;
@@ -46,8 +48,13 @@ export class Lines {
     if (!first) this.open.get(bound as string)?.clients.delete(client);
     client.notes.set(BOUND, line);
     this.get(line).clients.add(client);
-    if (first) {
-      client.onClose(() => this.open.get(client.notes.get(BOUND) as string)?.clients.delete(client));
+    if (first) client.onClose(() => this.leave(client));
+  }
+
+  private leave(client: Client): void {
+    const open = this.open.get(client.notes.get(BOUND) as string);
+    if (open?.clients.delete(client) && open.clients.size === 0) {
+      open.lastUsedMs = this.parts.clock.nowMs() - IDLE_MS + LEFT_MS;
     }
   }
 

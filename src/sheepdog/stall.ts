@@ -1,4 +1,4 @@
-/** Who moves fewer bytes than this between two looks that are STALL_MS apart does not move: a drip holds up others too. */
+/** Fewer bytes than this, in all the time that one is given, are no movement: a drip holds up others too. */
 const MOVED_BYTES_MIN = 64 * 1024;
 
 /** What a connection that holds bytes waits for: its client's bytes, its client's reading, or something of ours. */

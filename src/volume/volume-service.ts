@@ -296,7 +296,9 @@ export class VolumeService {
     ]);
     if (ok) return done;
     await this.options.garbage.forgetPending(record);
-    throw new AppError('vdi-exists', 'VDI exists already');
+    await this.lineFor(name);
+    // The name is free, so the reservation was lost: to others this sheep had left the cluster for a moment.
+    throw new AppError('again', 'the volume could not be made: the cluster has changed meanwhile');
   }
 
   /** What is committed stays so: the header only repeats the record, for clients that read inodes. */

@@ -1,9 +1,13 @@
+// deadline: 240 s
 /** A client behind `dog relay` on a real cluster: its sheep is killed under load, and it sees pauses only. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { sleep, systemClock } from '../../src/base/clock.js';
+import { ControlClient } from '../../src/control/client.js';
+import { Result } from '../../src/wire/sheepdog.js';
 import { longestBetween } from '../helpers/mirror-oracle.js';
 import { type RealCluster, withCluster } from '../helpers/real-cluster.js';
+import { freshConnections, SheepdogCalls } from '../helpers/sheepdog-calls.js';
 import { RelayLoad } from './relay-load.js';
 import { startRelay } from './relay-process.js';
 
@@ -31,6 +35,9 @@ async function underLoad(
     await cluster.waitHealthy();
     for (const { port } of cluster.sheep) await load.compare({ host: '127.0.0.1', port });
     assert.match(relay.log(), /connected again/);
+    const control = await ControlClient.connect({ host: relay.host, port: relay.port });
+    assert.is((await control.call('cluster.info', {})).result.status, 'running');
+    control.close();
     assert.is(await relay.stop(), 0);
     process.stdout.write(`${figures}, ${load.timings.length} requests in all\n`);
   } catch (error) {
@@ -73,5 +80,25 @@ test('a client goes on through the next sheep when its own is killed and stays a
       return `pause with another sheep: ${pauseMs} ms`;
     }),
   ));
+
+test('a client that has locked its volume keeps it when its sheep is killed, and others do not get it', () =>
+  withCluster({ deadlineMs: 80_000 }, async (cluster) => {
+    const client = await ControlClient.connect({ host: '127.0.0.1', port: cluster.sheep[0]!.port });
+    await client.call('cluster.format', { copies: 3, force: true, useLock: true } as { copies: number });
+    client.close();
+    await cluster.waitHealthy();
+    await underLoad(cluster, [0, 1, 2], async (load) => {
+      const fromMs = performance.now();
+      await cluster.sheep[0]!.kill();
+      await sleep(systemClock, 2000);
+      const pauseMs = Math.round(longestBetween(load.timings, 0, fromMs, performance.now()));
+      if (load.failure !== undefined) throw load.failure;
+      const { port } = cluster.sheep[2]!;
+      const others = new SheepdogCalls(freshConnections({ host: '127.0.0.1', port }));
+      assert.is((await others.lock({ name: VOLUME.name })).result, Result.VDI_LOCKED);
+      await cluster.sheep[0]!.start();
+      return `pause with a lock: ${pauseMs} ms`;
+    });
+  }));
 
 test.run();

@@ -143,7 +143,8 @@ it('many that send a part of much and stop hold up large requests for seconds on
     ok(await calls.writeObj(oid, 0, pattern(2, MIB)));
     const waitedMs = performance.now() - startMs;
     process.stdout.write(`parts: a large write took ${Math.round(waitedMs)} ms\n`);
-    assert.ok(waitedMs < 8000, `${Math.round(waitedMs)} ms`);
+    // Three seconds a round, and a second round for those that had to wait themselves.
+    assert.ok(waitedMs < 15_000, `${Math.round(waitedMs)} ms`);
   });
   assert.ok(longestMs < LONGEST_MS_MAX, `others waited ${Math.round(longestMs)} ms`);
 });

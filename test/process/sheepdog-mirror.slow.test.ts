@@ -1,8 +1,8 @@
 // run: all
 // deadline: 900 s
 /**
- * The mirror-file run of cluster-mirror.test.ts through the sheepdog driver of the old QEMU: its kills, its snapshots by
- * another door, its object size of 1 MiB. That driver cannot stand the loss of its connection under load
+ * The mirror-file run of cluster-mirror.test.ts through the sheepdog driver of the old QEMU: its kills, its snapshots
+ * by another door, its object size of 1 MiB. That driver cannot stand the loss of its connection under load
  * (src/relay/README.md), so where its own sheep is killed as well, a relay stands between.
  */
 import { test } from 'uvu';

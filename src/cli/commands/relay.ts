@@ -16,9 +16,9 @@ interface Options {
   log?: string;
 }
 
-const details = `QEMU's own sheepdog driver (2.9 to 6.0) cannot stand the loss of a connection under load: it connects again,
-and then goes on with a request that has ended, which corrupts the emulator's memory. A planned upgrade of a sheep hands
-its connections over, but a sheep that is killed, or restarted by hand, drops them.
+const details = `QEMU's own sheepdog driver (2.9 to 6.0) cannot stand the loss of a connection under load: it connects
+again, and then goes on with a request that has ended, which corrupts the emulator's memory. A planned upgrade of a
+sheep hands its connections over, but a sheep that is killed, or restarted by hand, drops them.
 
 The relay runs on the host of the emulator and has nothing that could fail with a sheep: it keeps every connection of
 QEMU, remembers what is not answered, and asks the same sheep, or the next one of the list, again. QEMU sees a pause.

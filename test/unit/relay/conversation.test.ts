@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Conversation, type ConversationLimits } from '../../../src/relay/conversation.js';
 import { Room } from '../../../src/relay/room.js';
-import { FORMAT_PATIENCE_MS } from '../../../src/relay/treatment.js';
+import { FORMAT_PATIENCE_MS, LOCK_PATIENCE_MS } from '../../../src/relay/treatment.js';
 import { type Frame, Framer } from '../../../src/wire/framer.js';
 import { HEADER_BYTES, plainResponse } from '../../../src/wire/headers.js';
 import { Flag, Op, Result } from '../../../src/wire/sheepdog.js';
@@ -34,8 +34,8 @@ class World {
         toSheep: ({ parts }) => {
           for (const part of parts) this.toSheepFramer.push(Buffer.from(part));
         },
-        leaveSheep: (reason) => {
-          this.left = reason;
+        leaveSheep: (to) => {
+          this.left = to;
           this.down();
         },
         endClient: (reason) => {
@@ -235,7 +235,7 @@ test('"not now" is no answer to I/O: the next sheep is asked, when nothing is un
     assert.is(world.requests.length, 2, 'nothing new for a sheep that stops');
     assert.is(world.left, undefined);
     world.give(world.requests[0]!);
-    assert.is(world.left, 'it does not serve now');
+    assert.is(world.left, 'elsewhere');
     world.up();
     assert.equal(seen(world.requests), [
       [Op.WRITE_OBJ, 'refused'],
@@ -270,6 +270,28 @@ test('who looks for a volume learns after a while that the cluster is not format
   world.nowMs += 1;
   refuse();
   assert.equal(world.answers.map(resultOf), [Result.WAIT_FOR_FORMAT]);
+});
+
+test('who is locked out by the lock it took through a dead sheep asks the same sheep again for a while', () => {
+  const world = new World();
+  world.up();
+  world.ask(Op.WRITE_OBJ, 1, Buffer.from('x'));
+  world.give(world.requests[0]!, Result.VDI_LOCKED);
+  assert.equal(world.answers.map(resultOf), [Result.VDI_LOCKED], 'with its first sheep it is an answer');
+  world.down();
+  world.ask(Op.WRITE_OBJ, 2, Buffer.from('y'));
+  const refuse = () => {
+    world.up();
+    world.give(world.requests[0]!, Result.VDI_LOCKED);
+  };
+  refuse();
+  assert.is(world.left, 'here');
+  world.nowMs += LOCK_PATIENCE_MS - 1;
+  refuse();
+  assert.is(world.answers.length, 1);
+  world.nowMs += 1;
+  refuse();
+  assert.is(world.answers.length, 2);
 });
 
 test('a refused change of names is the answer', () => {

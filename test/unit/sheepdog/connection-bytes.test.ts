@@ -77,13 +77,13 @@ test('a payload larger than the budget and the window is collected', async () =>
   assert.is(client.answers.length, 1);
 });
 
-test('who does not read holds few bytes at first, and more when it has read', async () => {
+test('a new connection holds few bytes, and more when it has carried requests through', async () => {
   const world = new ConnectionWorld(512 * MIB);
-  const counts = [0, 0];
-  for (const [i, readsFirst] of [false, true].entries()) {
-    const client = world.connect({ reads: readsFirst });
-    if (readsFirst) {
-      for (let id = 0; id < 8; id++) client.send(read(4 * MIB), id);
+  const counts = [0, 0, 0];
+  for (const [i, first] of [undefined, read(4 * MIB), write(4 * MIB)].entries()) {
+    const client = world.connect({ reads: first !== undefined });
+    if (first !== undefined) {
+      for (let id = 0; id < 8; id++) client.send(first, id);
       for (let turn = 0; turn < 5; turn++) await settled();
     }
     for (let id = 0; id < 16; id++) {
@@ -96,7 +96,7 @@ test('who does not read holds few bytes at first, and more when it has read', as
     world.endWork();
     await settled();
   }
-  assert.equal(counts, [4, 16]);
+  assert.equal(counts, [4, 16, 16]);
 });
 
 async function pass(world: ConnectionWorld, ms: number): Promise<void> {

@@ -1,4 +1,4 @@
-/** The sheepdog port without sockets: streams in memory, operations that end when the test says so, a clock of its own. */
+/** The sheepdog port without sockets: streams in memory, its own clock, operations that end when a test says so. */
 import { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../../src/base/clock.js';
 import { silentLogger } from '../../../src/base/log.js';
@@ -124,7 +124,7 @@ export class TestClient {
 export class ConnectionWorld {
   readonly clock = new ManualClock();
   readonly server: SheepdogServer;
-  /** Ends of operations of FLUSH_VDI and DISCARD_OBJ, which wait for the test. */
+  /** Ends of DISCARD_OBJ, which waits for the test. */
   readonly atWork: (() => void)[] = [];
 
   constructor(budgetBytes: number, more: Iterable<[number, Operation]> = []) {
