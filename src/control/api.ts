@@ -132,7 +132,7 @@ export interface ControlMethods {
   'cluster.info': [Record<string, never>, ClusterInfo];
   /** 'exists' when formatted already and not forced. force destroys every volume. */
   'cluster.format': [
-    { copies: number; blockSizeShift?: number; minCopies?: number; force?: boolean },
+    { copies: number; blockSizeShift?: number; minCopies?: number; useLock?: boolean; force?: boolean },
     ClusterInfo,
   ];
   /** Copies of volumes that are made from now on without saying how many. */

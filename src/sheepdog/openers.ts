@@ -1,9 +1,13 @@
+import { sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Client } from './operation.js';
 import type { DoorParts } from './parts.js';
 
 /** QEMU reconnects once a second: a lock outlives its connections by this, and then dies with its client (I-9). */
 const GRACE_MS = 5000;
+/** A sheep that died is out of the cluster by then. */
+const RELOCK_MS = 10_000;
+const RETRY_MS = 100;
 
 /** A lock that was taken through this sheep. */
 interface Opening {
@@ -87,8 +91,22 @@ export class Openers {
     }
     // A lock dies with its sheep. Whoever goes on working takes it anew, unless somebody else has it (I-9).
     if (!locks.exclusive) return undefined;
-    await this.lock(client, line, false);
+    await this.lockAgain(client, line);
     return this.openingOf(client, line);
+  }
+
+  /** The lock that is in the way may be this client's own, of a sheep whose end is not known yet. */
+  private async lockAgain(client: Client, line: string): Promise<void> {
+    const { clock } = this.parts;
+    const untilMs = clock.nowMs() + RELOCK_MS;
+    for (;;) {
+      try {
+        return await this.lock(client, line, false);
+      } catch (error) {
+        if (!AppError.isCode(error, 'vdi-locked') || clock.nowMs() > untilMs) throw error;
+      }
+      await sleep(clock, RETRY_MS);
+    }
   }
 
   private find(client: Client, line: string): Opening | undefined {

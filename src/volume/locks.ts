@@ -79,6 +79,11 @@ export class Locks {
     return holders;
   }
 
+  /** Waits until what other sheep have written is known here. */
+  catchUp(): Promise<void> {
+    return this.mirror.catchUp();
+  }
+
   /** Every line that somebody has open. */
   lines(): string[] {
     const lines = [...this.mirror.entries.keys()].map((key) => key.slice(LOCK_PREFIX.length));

@@ -35,7 +35,7 @@ export function clusterCommands(parent: Command, runner: Runner): void {
       ['-f, --force', 'do not ask'],
       ['-b, --store <store>', 'plain or tree; there is one store, so this changes nothing'],
       ['-t, --strict', 'writes need all copies (the same as --min-copies COPIES)'],
-      ['-l, --lock', 'accepted: volumes are always locked while a client writes'],
+      ['-l, --lock', 'a volume that a client of the sheepdog protocol has open is refused to others'],
       ['-R, --recycle_vid', 'accepted: changes nothing'],
       ['-F, --avoid_diskfull', 'accepted: recovery never fills a disk'],
       ['-V, --fixedvnodes', 'accepted: weights are always fixed (sheep -V)'],
@@ -129,6 +129,7 @@ interface FormatOptions {
   force?: boolean;
   store?: string;
   strict?: boolean;
+  lock?: boolean;
 }
 
 async function format(context: Context, _operands: string[], options: FormatOptions): Promise<void> {
@@ -146,6 +147,7 @@ async function format(context: Context, _operands: string[], options: FormatOpti
     force: cluster.status !== 'wait-for-format',
     ...(minCopies === undefined ? {} : { minCopies }),
     ...(shift === undefined ? {} : { blockSizeShift: shift }),
+    ...(options.lock === true && { useLock: true }),
   };
   const formatted = await context.call('cluster.format', params).catch((error: unknown) => {
     const known = AppError.from(error);

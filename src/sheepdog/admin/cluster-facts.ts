@@ -145,7 +145,7 @@ export interface ClusterFacts {
   /** Undefined: this node has everything it should have. */
   recovery(): Promise<RecoveryFacts | undefined>;
   counters(): Promise<CounterFacts>;
-  vdis(): readonly VdiFacts[];
+  vdis(): Promise<readonly VdiFacts[]>;
   /** Asked for once: `adminOperations` is called anew when a cluster has been formatted. */
   readonly objects: ObjectFacts;
   readonly acts: AdminActs;

@@ -125,9 +125,11 @@ class SheepFacts implements ClusterFacts {
     return { gateway: requestsOf('client', counters), peer: requestsOf('peer', counters) };
   }
 
-  vdis(): VdiFacts[] {
+  async vdis(): Promise<VdiFacts[]> {
     const volumes = this.sources.volumes();
     if (volumes === undefined) return [];
+    // Whoever asks may have changed them through another sheep a moment ago.
+    await volumes.locks.catchUp();
     const records = volumes.directory.vdis().filter((record) => record.state !== 'pending');
     const { nodes } = this.sources.info();
     const byId = new Map(nodes.map((member) => [member.id, member]));

@@ -13,8 +13,8 @@ export function vdiStateOperations(facts: ClusterFacts): OperationTable {
   return [[Op.GET_VDI_COPIES, (request) => vdiStates(facts, request)]];
 }
 
-function vdiStates(facts: ClusterFacts, request: Request): Answer {
-  const vdis = facts.vdis();
+async function vdiStates(facts: ClusterFacts, request: Request): Promise<Answer> {
+  const vdis = await facts.vdis();
   const sizeBytes = vdis.length * vdiState.sizeBytes;
   if (sizeBytes > Math.min(roomOf(request), ANSWER_BYTES_MAX)) return answerOf(Result.BUFFER_SMALL);
   const payload = Buffer.alloc(sizeBytes);

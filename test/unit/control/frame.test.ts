@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { AppError } from '../../../src/base/errors.js';
 import { ByteQueue } from '../../../src/base/byte-queue.js';
+import { AppError } from '../../../src/base/errors.js';
 import { decodePayload, encodePayloadHead } from '../../../src/control/frame.js';
 import {
   decodeRequestHeader,

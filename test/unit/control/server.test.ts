@@ -6,7 +6,13 @@ import type { ControlHandler, ControlProgress } from '../../../src/control/api.j
 import type { ControlClient } from '../../../src/control/client.js';
 import { encodePayloadHead } from '../../../src/control/frame.js';
 import { decodeResponseHeader, encodeRequestHeader } from '../../../src/control/sheepdog-header.js';
-import { ControlListener, readBytes, type ServeOptions, serveControl, within } from '../../helpers/control-pair.js';
+import {
+  ControlListener,
+  readBytes,
+  type ServeOptions,
+  serveControl,
+  within,
+} from '../../helpers/control-pair.js';
 
 const echo: ControlHandler['call'] = async (method, params, blob) => ({
   result: { method, params },
@@ -268,7 +274,8 @@ test('closing a connection lets the call at work answer first', async () => {
     });
   await withClient(handler, async (client, listener) => {
     const call = client.call('cluster.info', {});
-    while (listener.connections[0]?.isWorking !== true) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (listener.connections[0]?.isWorking !== true)
+      await new Promise((resolve) => setTimeout(resolve, 1));
     const closed = new Promise<void>((resolve) => listener.connections[0]!.onClose(resolve));
     listener.connections[0]!.finish();
     release();

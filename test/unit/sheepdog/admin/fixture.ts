@@ -75,7 +75,7 @@ export function fakeFacts(): {
     disks: async () => [{ path: '/d0', usedBytes: 0x100, freeBytes: 0x2_0000_0000 }],
     recovery: async () => undefined,
     counters: async () => ({ gateway: requests(0x10), peer: requests(0x20) }),
-    vdis: () => [],
+    vdis: async () => [],
     objects: {
       sizeOf: async (oid) => (oid === OBJECT ? OBJECT_BYTES : undefined),
       hash: async (oid) => (oid === OBJECT ? Uint8Array.from({ length: 20 }, (_, i) => i + 1) : undefined),

@@ -68,7 +68,7 @@ const record = (vid: number, more: Partial<VdiRecord> = {}): VdiRecord => ({
 
 function volumesOf(records: VdiRecord[], holders: Partial<LockHolder>[], exclusive: boolean): VolumeSources {
   const directory = { vdis: () => records, line: (id: string) => ({ id, name: 'n', vid: 2 }) };
-  const locks = { exclusive, holders: () => holders };
+  const locks = { exclusive, holders: () => holders, catchUp: async () => {} };
   return { directory, locks, objects: fakeFacts().facts.objects } as unknown as VolumeSources;
 }
 
@@ -134,16 +134,16 @@ test('acts are control calls', async () => {
   ]);
 });
 
-test('versions are shown unless they are still being made; a lock shows at the working one', () => {
+test('versions are shown unless they are still being made; a lock shows at the working one', async () => {
   const records = [
     record(1, { snapshotMs: 9 }),
     record(2, { parent: 1 }),
     record(3, { state: 'deleted' }),
     record(4, { state: 'pending' }),
   ];
-  const lockOf = (holders: Partial<LockHolder>[]) => {
+  const lockOf = async (holders: Partial<LockHolder>[]) => {
     const { facts } = factsOf({ volumes: () => volumesOf(records, holders, false) });
-    const vdis = facts.vdis();
+    const vdis = await facts.vdis();
     assert.equal(
       vdis.map(({ vid, parentVid, snapshot, deleted }) => [vid, parentVid, snapshot, deleted]),
       [
@@ -155,13 +155,13 @@ test('versions are shown unless they are still being made; a lock shows at the w
     assert.equal([vdis[0]?.lock, vdis[2]?.lock], [undefined, undefined]);
     return vdis[1]?.lock;
   };
-  assert.is(lockOf([]), undefined);
-  assert.equal(lockOf([{ nodeId: 'a', shared: false }]), {
+  assert.is(await lockOf([]), undefined);
+  assert.equal(await lockOf([{ nodeId: 'a', shared: false }]), {
     kind: 'locked',
     owners: [{ host: '127.0.0.1', port: 7000 }],
   });
   assert.equal(
-    lockOf([
+    await lockOf([
       { nodeId: 'a', shared: true, state: 'modified' },
       { nodeId: 'unknown', shared: true, state: 'invalidated' },
     ]),
@@ -177,7 +177,7 @@ test('versions are shown unless they are still being made; a lock shows at the w
 
 test('a cluster that is not formatted has no volumes and no objects', async () => {
   const { facts } = factsOf();
-  assert.equal(facts.vdis(), []);
+  assert.equal(await facts.vdis(), []);
   assert.is(await facts.objects.sizeOf(1n), undefined);
   assert.is(await facts.objects.hash(1n), undefined);
   assert.is(await facts.objects.read(1n, 0, 1), undefined);

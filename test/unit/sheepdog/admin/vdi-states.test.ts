@@ -20,7 +20,7 @@ const owner = (port: number): string => `${zeros(12)}7f000001${u32(port).slice(0
 
 async function states(vdis: VdiFacts[], dataLength: number) {
   const { facts } = fakeFacts();
-  facts.vdis = () => vdis;
+  facts.vdis = async () => vdis;
   return ask(facts, Op.GET_VDI_COPIES, { dataLength });
 }
 
