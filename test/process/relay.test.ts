@@ -7,9 +7,9 @@ import { ControlClient } from '../../src/control/client.js';
 import { Result } from '../../src/wire/sheepdog.js';
 import { longestBetween } from '../helpers/mirror-oracle.js';
 import { type RealCluster, withCluster } from '../helpers/real-cluster.js';
+import { startRelay } from '../helpers/relay-process.js';
 import { freshConnections, SheepdogCalls } from '../helpers/sheepdog-calls.js';
 import { RelayLoad } from './relay-load.js';
-import { startRelay } from './relay-process.js';
 
 const CALM_MS = 500;
 const VOLUME = { name: 'disk', objectBytes: 1024 * 1024, objectCount: 8 };

@@ -9,8 +9,8 @@ import { test } from 'uvu';
 import { type OldQemu, requiresOldQemu } from '../helpers/old-qemu.js';
 import { QemuClient } from '../helpers/qemu-client.js';
 import { type RealCluster, withCluster } from '../helpers/real-cluster.js';
+import { startRelay } from '../helpers/relay-process.js';
 import { mirrorRun } from './cluster-mirror-run.js';
-import { startRelay } from './relay-process.js';
 
 const KILLS = Number(process.env.KILLS ?? 20);
 const KILLS_DIRECT = 6;

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { dogMain } from '../helpers/launcher.js';
-import { freePorts, ownedProcess, type RealSheep, within } from '../helpers/real-cluster.js';
+import { dogMain } from './launcher.js';
+import { freePorts, ownedProcess, within } from './real-cluster.js';
 
 const START_DEADLINE_MS = 10_000;
 const END_DEADLINE_MS = 5000;
@@ -19,7 +19,7 @@ export interface RelayProcess {
 }
 
 /** To these sheep, the first one preferred. */
-export async function startRelay(folder: string, sheep: readonly RealSheep[]): Promise<RelayProcess> {
+export async function startRelay(folder: string, sheep: readonly { port: number }[]): Promise<RelayProcess> {
   const [port] = (await freePorts(1)) as [number];
   const host = '127.0.0.1';
   const file = join(folder, `relay-${port}.log`);
