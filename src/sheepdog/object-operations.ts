@@ -253,8 +253,12 @@ export class ObjectOperations {
     return SUCCESS;
   }
 
-  /** QEMU appends to the machine's state in pieces of any size; the first piece of an object makes it anew. */
-  private async writeVmstate({ oid, offset, request }: ObjectRequest, create: boolean): Promise<void> {
+  /**
+   * QEMU appends to the machine's state in pieces of any size; the first piece of an object makes it anew. The snapshot
+   * that is made afterwards flushes all of it.
+   */
+  private async writeVmstate(o: ObjectRequest, create: boolean): Promise<void> {
+    const { oid, offset, request, durable } = o;
     const record = await this.recordOf(oid);
     checkRange(record, offset, request.payload.length);
     if (!isWorking(this.parts, record)) throw this.refusalOf(record);
@@ -268,12 +272,10 @@ export class ObjectOperations {
       const objects = Math.min(DATA_OBJECTS_MAX, Math.max(16, index * 2));
       await untilSettled(this.parts, () => call('version.vmstate', { name, vid: record.vid, objects }));
     }
-    // Not a cache of anybody: what is saved is meant to last.
-    const sync = true;
     await untilSettled(this.parts, async () => {
       const session = client.session();
       const mode = create ? ('create' as const) : ('update' as const);
-      await client.change(session, address, writeOf(offset, request.payload, { mode, sync }));
+      await client.change(session, address, writeOf(offset, request.payload, { mode, sync: durable }));
     });
   }
 
