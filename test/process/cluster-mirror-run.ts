@@ -144,6 +144,7 @@ function print(oracle: MirrorOracle, kills: readonly Kill[]): void {
       .map(Math.round)
       .sort((a, b) => a - b)
       .filter((value) => value > 0);
+    if (sorted.length === 0) return;
     const show = `median ${median(sorted)}, all ${sorted.join(' ')}`;
     process.stdout.write(`${label} (ms, ${sorted.length}): ${show}\n`);
   };
