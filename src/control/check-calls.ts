@@ -6,11 +6,10 @@ import { CheckMode } from '../cluster/checker.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { EpochRecord } from '../cluster/epoch.js';
 import { buildRing, placementIds } from '../cluster/ring.js';
-import { addressIn, type Directory, inodeAddress } from '../volume/directory.js';
+import { addressIn, type Directory } from '../volume/directory.js';
 import type { VdiRecord } from '../volume/records.js';
-import { objectCount, readIndex } from '../volume/volume-index.js';
+import { objectCount, readIndex, readIndexEntry } from '../volume/volume-index.js';
 import { sdHashOid } from '../wire/hash.js';
-import { INODE_INDEX_OFFSET } from '../wire/inode.js';
 import {
   dataOid,
   formatOid,
@@ -110,9 +109,7 @@ export class CheckCalls {
     if (index === VMSTATE_INDEX) return false;
     const { client } = this.options.cluster;
     await sleep(this.options.clock, FIRST_WRITE_MS);
-    const at = INODE_INDEX_OFFSET + index * 4;
-    const entry = await client.read(client.session(), inodeAddress(record), at, 4);
-    return Buffer.from(entry).readUInt32LE() === vidOf(oid);
+    return (await readIndexEntry(client, client.session(), record, index)) === vidOf(oid);
   }
 
   private async checkOne(

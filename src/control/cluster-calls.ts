@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.js';
+import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import { defaultMinCopies } from '../cluster/authority.js';
@@ -14,6 +14,7 @@ export const CONFIG_KEY = 'cluster/config';
 
 /** How long a change of settings may take until this sheep itself has seen it. */
 const ALTER_SEEN_MS = 5000;
+const SEEN_LOOK_MS = 20;
 
 /** Cluster-wide settings, made by format. */
 export interface ClusterConfig {
@@ -188,7 +189,7 @@ export class ClusterCalls {
     });
     if (!ok) throw new AppError('exists', 'somebody else has just formatted the cluster');
     while (config()?.formatId !== made.formatId || !this.isServed()) {
-      await new Promise<void>((resolve) => clock.after(20, resolve));
+      await sleep(clock, SEEN_LOOK_MS);
     }
     return this.info();
   }
@@ -206,7 +207,7 @@ export class ClusterCalls {
     // Who is asked next must know: the watch tells this sheep as it tells the others.
     const endMs = clock.nowMs() + ALTER_SEEN_MS;
     while (defaultCopies() !== copies && clock.nowMs() < endMs) {
-      await new Promise<void>((resolve) => clock.after(20, resolve));
+      await sleep(clock, SEEN_LOOK_MS);
     }
     return this.info();
   }

@@ -4,6 +4,7 @@ import {
   BLOCK_SIZE_SHIFT_MAX,
   BLOCK_SIZE_SHIFT_MIN,
   COPIES_MAX,
+  vdiBytesMax,
 } from '../wire/sheepdog.js';
 import type { VdiRef } from './api.js';
 
@@ -13,8 +14,6 @@ import type { VdiRef } from './api.js';
  */
 export const NAME_BYTES_MAX = 255;
 export const TAG_BYTES_MAX = 255;
-/** Objects of one volume: the index of the original's inode has this many entries. */
-export const OBJECTS_PER_VDI_MAX = 1024 * 1024;
 export const DEFAULT_BLOCK_SIZE_SHIFT = BLOCK_SIZE_SHIFT_DEFAULT;
 export const CALL_BLOB_BYTES_MAX = 4 * 1024 * 1024;
 export const ATTR_VALUE_BYTES_MAX = 64 * 1024;
@@ -109,13 +108,9 @@ export function checkCopies(value: unknown, field = 'copies'): number {
   return checkInteger(value, field, 1, COPIES_MAX);
 }
 
-export function sizeBytesMax(blockSizeShift: number): number {
-  return OBJECTS_PER_VDI_MAX * 2 ** blockSizeShift;
-}
-
 /** The size of a volume in bytes: at least 1, at most what the index of its inode can hold. */
 export function checkSizeBytes(value: unknown, blockSizeShift: number, field = 'sizeBytes'): number {
-  const max = sizeBytesMax(blockSizeShift);
+  const max = vdiBytesMax(blockSizeShift);
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1) {
     throw invalid(`${field} must be a whole number of bytes, at least 1`);
   }

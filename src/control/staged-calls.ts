@@ -2,6 +2,8 @@ import { AppError } from '../base/errors.js';
 import type { VdiRecord } from '../volume/records.js';
 import type { Staged, Staging } from '../volume/staging.js';
 import type { OwnedVolume } from '../volume/volume-manager.js';
+import { DATA_OBJECTS_MAX } from '../wire/oid.js';
+import { vdiBytesMax } from '../wire/sheepdog.js';
 import type { ControlCaller, ControlResult, VdiInfo } from './api.js';
 import * as check from './params.js';
 
@@ -59,10 +61,10 @@ export class StagedCalls {
     const blockSizeShift = check.checkBlockSizeShift(fields.blockSizeShift) ?? defaults().blockSizeShift;
     const sizeBytes =
       fields.sizeBytes === undefined
-        ? check.sizeBytesMax(blockSizeShift)
+        ? vdiBytesMax(blockSizeShift)
         : Math.min(
             Math.ceil(check.checkSizeBytes(fields.sizeBytes, blockSizeShift) / 512) * 512,
-            check.sizeBytesMax(blockSizeShift),
+            vdiBytesMax(blockSizeShift),
           );
     const copies = fields.copies === undefined ? defaults().copies : check.checkCopies(fields.copies);
     const name = check.checkName(fields.name);
@@ -126,8 +128,8 @@ export class StagedCalls {
     const vid = check.checkInteger(fields.vid, 'vid', 1, 0xffffff);
     const sizeBytes = check.checkInteger(fields.sizeBytes, 'sizeBytes', 1, Number.MAX_SAFE_INTEGER);
     const usage = check.checkFields(fields.usage);
-    const own = check.checkInteger(usage.own, 'own', 0, check.OBJECTS_PER_VDI_MAX);
-    const shared = check.checkInteger(usage.shared, 'shared', 0, check.OBJECTS_PER_VDI_MAX);
+    const own = check.checkInteger(usage.own, 'own', 0, DATA_OBJECTS_MAX);
+    const shared = check.checkInteger(usage.shared, 'shared', 0, DATA_OBJECTS_MAX);
     const finished = { sizeBytes, usage: { own, shared } };
     return this.options.onOwner(name, 'internal.attach', { name, vid, ...finished }, async (owned) => ({
       result: await this.options.staging.attach(owned, vid, finished),

@@ -2,13 +2,8 @@ import { AppError } from '../base/errors.js';
 import type { Directory } from '../volume/directory.js';
 import type { OwnedVolume } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
-import { VID_COUNT } from '../wire/oid.js';
+import { DATA_OBJECTS_MAX, VID_COUNT } from '../wire/oid.js';
 import * as check from './params.js';
-import { TAG_BYTES_MAX } from './params.js';
-
-/** Entries of one answer: a whole index fits into one message between two sheep. */
-const ENTRIES_MAX = check.OBJECTS_PER_VDI_MAX;
-const VM_OBJECTS_MAX = 1024 * 1024;
 
 /**
  * Calls that the sheepdog door makes where a volume is owned. They name the version that its client means; when the
@@ -45,7 +40,7 @@ export class VersionCalls {
         await this.service.reserveVmObjects(
           owned,
           this.vid(fields),
-          check.checkInteger(fields.objects, 'objects', 1, VM_OBJECTS_MAX),
+          check.checkInteger(fields.objects, 'objects', 1, DATA_OBJECTS_MAX),
         );
         return { result: {} };
       case 'version.next':
@@ -82,10 +77,11 @@ export class VersionCalls {
     }
   }
 
+  /** A whole index fits into one message between two sheep. */
   private index(owned: OwnedVolume, fields: check.Fields): { result: unknown; blob?: Uint8Array } {
     if (owned.device.record.vid !== this.vid(fields)) return { result: { current: false } };
-    const from = check.checkInteger(fields.from, 'from', 0, ENTRIES_MAX);
-    const count = check.checkInteger(fields.count, 'count', 0, ENTRIES_MAX);
+    const from = check.checkInteger(fields.from, 'from', 0, DATA_OBJECTS_MAX);
+    const count = check.checkInteger(fields.count, 'count', 0, DATA_OBJECTS_MAX);
     const entries = new Uint32Array(count);
     entries.set(owned.device.index.entries.subarray(from, from + count));
     return { result: { current: true }, blob: new Uint8Array(entries.buffer) };
@@ -93,7 +89,7 @@ export class VersionCalls {
 
   private async mark(owned: OwnedVolume, fields: check.Fields): Promise<{ result: unknown }> {
     const { tag, vmStateBytes, vmClockNs } = fields;
-    if (tag !== undefined && (typeof tag !== 'string' || Buffer.byteLength(tag) > TAG_BYTES_MAX + 1)) {
+    if (tag !== undefined && (typeof tag !== 'string' || Buffer.byteLength(tag) > check.TAG_BYTES_MAX + 1)) {
       throw new AppError('invalid', 'tag must be a text');
     }
     if (vmClockNs !== undefined && !/^\d{1,20}$/.test(String(vmClockNs))) {

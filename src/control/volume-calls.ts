@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.js';
+import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { CheckMode } from '../cluster/checker.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
@@ -355,7 +355,7 @@ export class VolumeCalls {
       } catch (error) {
         if (!AppError.isCode(error, 'again') || clock.nowMs() > deadlineMs) throw error;
       }
-      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
+      await sleep(clock, RETRY_MS);
     }
   }
 

@@ -1,4 +1,4 @@
-import { sizeBytesMax } from '../control/params.js';
+import { vdiBytesMax } from '../wire/sheepdog.js';
 import { type CommandLine, formatArguments, has, lastValue } from './arguments.js';
 import { type ImgRun, imageOptions, isQuiet } from './img-run.js';
 import type { Volume } from './session.js';
@@ -27,7 +27,7 @@ export async function resize(run: ImgRun, line: CommandLine): Promise<number> {
   const wantedBytes = sign === 0 ? bytes : vdi.sizeBytes + sign * bytes;
   checkChange(line, vdi.sizeBytes, wantedBytes, preallocation);
   if (vdi.snapshot) throw new ToolError('Image is read-only');
-  if (wantedBytes > sizeBytesMax(vdi.blockSizeShift)) throw new ToolError('too big image size');
+  if (wantedBytes > vdiBytesMax(vdi.blockSizeShift)) throw new ToolError('too big image size');
   await grow(image.volume, wantedBytes, preallocation === 'full');
   if (!isQuiet(line)) run.print('Image resized.\n');
   return 0;

@@ -1,5 +1,5 @@
 import type { VdiInfo } from '../control/api.js';
-import { sizeBytesMax } from '../control/params.js';
+import { vdiBytesMax } from '../wire/sheepdog.js';
 import { type CreateOptions, shapeOf, type VolumeShape } from './create-options.js';
 import { type ImageName, isImageName, NameError, parseImageName } from './name.js';
 import type { Session } from './session.js';
@@ -43,7 +43,7 @@ async function checkSize(sheep: Sheep, sizeBytes: number, shift: number | undefi
   const blockSizeShift = shift ?? (await sheep.call('cluster.info', {})).blockSizeShift;
   // Not formatted: the refusal says so better.
   if (blockSizeShift === 0) return;
-  const maxBytes = sizeBytesMax(blockSizeShift);
+  const maxBytes = vdiBytesMax(blockSizeShift);
   if (sizeBytes > maxBytes) {
     const gigabytes = Math.floor(maxBytes / 1024 ** 3);
     throw new ToolError(`An image is too large. The maximum image size is ${gigabytes}GB`);

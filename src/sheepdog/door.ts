@@ -1,5 +1,3 @@
-import type { Clock } from '../base/clock.js';
-import type { Logger } from '../base/log.js';
 import { Op, Result, VDI_BITMAP_BYTES } from '../wire/sheepdog.js';
 import { Attributes } from './attributes.js';
 import { HeldDiscards } from './held-discards.js';
@@ -13,8 +11,6 @@ import type { DoorParts } from './parts.js';
 import { VdiOperations } from './vdi-operations.js';
 
 export interface DoorOptions extends DoorParts {
-  readonly clock: Clock;
-  readonly log: Logger;
   /** Connections from this address that have not said anything yet. */
   readonly silentFrom: (address: string) => Client[];
 }
@@ -33,12 +29,11 @@ function emptyBitmap({ dataLength }: Request): Answer {
 
 /** Operations on volumes and their objects: the client side of the sheepdog protocol. */
 export function volumeOperations(options: DoorOptions): Operations {
-  const { log } = options;
   const lines = new Lines(options);
   const openers = new Openers(options, options.silentFrom);
   const inodes = new InodeView(options);
   const inodeWrites = new InodeWrites(options, inodes, lines);
-  const held = new HeldDiscards(log);
+  const held = new HeldDiscards(options.log);
   const attributes = new Attributes(options);
   const parts = { ...options, lines, openers, inodes, inodeWrites, held, attributes };
   return new Map([

@@ -1,8 +1,8 @@
 import { AppError } from '../base/errors.js';
 import { writeOf } from '../cluster/mutation.js';
-import { addressIn, inodeAddress } from '../volume/directory.js';
+import { addressIn } from '../volume/directory.js';
 import type { VdiRecord } from '../volume/records.js';
-import { objectCount } from '../volume/volume-index.js';
+import { objectCount, readIndexEntry } from '../volume/volume-index.js';
 import { INODE_CLIENT_BYTES, indexEntryOffset } from '../wire/inode.js';
 import {
   DATA_OBJECTS_MAX,
@@ -22,7 +22,7 @@ import { type InodeWrites, inodeWriteOf } from './inode-writes.js';
 import type { Lines } from './lines.js';
 import type { Openers } from './openers.js';
 import type { Answer, Operation, Request } from './operation.js';
-import { type DoorParts, isWorking, recordNow, untilSettled } from './parts.js';
+import { type DoorParts, isWorking, recordNow, untilSettled, workingOf } from './parts.js';
 
 const SUCCESS: Answer = { result: Result.SUCCESS };
 
@@ -42,6 +42,8 @@ interface ObjectRequest {
   readonly request: Request;
   /** The write is on stable storage before it is answered: this client will not send a flush. */
   readonly durable: boolean;
+  /** Nothing but zeros for index entries: what the client means is not clear yet (held-discards.ts). */
+  readonly isZeroing: boolean;
 }
 
 /**
@@ -54,20 +56,20 @@ export class ObjectOperations {
 
   operations(): [number, Operation][] {
     const settled =
-      (work: (o: ObjectRequest) => Promise<Answer>, isWrite: boolean): Operation =>
+      (work: (o: ObjectRequest) => Promise<Answer>): Operation =>
       async (request) => {
         const parsed = parse(request);
-        const waiting = this.parts.held.before(request.client, isZeroing(parsed, isWrite));
+        const waiting = this.parts.held.before(request.client, parsed.isZeroing);
         if (waiting !== undefined) await waiting;
         return work(parsed).catch(asObjectError);
       };
     return [
-      [Op.READ_OBJ, settled((o) => this.read(o), false)],
-      [Op.WRITE_OBJ, settled((o) => this.write(o, false), true)],
-      [Op.CREATE_AND_WRITE_OBJ, settled((o) => this.write(o, true), false)],
-      [Op.REMOVE_OBJ, settled((o) => this.remove(o), false)],
-      [Op.DISCARD_OBJ, settled((o) => this.discard(o), false)],
-      [Op.FLUSH_VDI, settled((o) => this.flush(o), false)],
+      [Op.READ_OBJ, settled((o) => this.read(o))],
+      [Op.WRITE_OBJ, settled((o) => this.write(o, false))],
+      [Op.CREATE_AND_WRITE_OBJ, settled((o) => this.write(o, true))],
+      [Op.REMOVE_OBJ, settled((o) => this.remove(o))],
+      [Op.DISCARD_OBJ, settled((o) => this.discard(o))],
+      [Op.FLUSH_VDI, settled((o) => this.flush(o))],
     ];
   }
 
@@ -87,16 +89,20 @@ export class ObjectOperations {
   private async readInode(oid: bigint, offset: number, length: number, request: Request): Promise<Answer> {
     const { locks, directory } = this.parts;
     const vid = vidOf(oid);
-    const line = directory.vdi(vid)?.line;
+    const record = directory.vdi(vid);
+    const line = record?.line;
     const whole = offset === 0 && length === INODE_CLIENT_BYTES;
     const tgt = (request.flags & Flag.TGT) !== 0;
     if (tgt && line !== undefined) {
       if (whole) await locks.refreshed(line);
       else if (locks.ownState(line) === 'invalidated') return { result: Result.INODE_INVALIDATED };
     }
-    const opaque = whole && line !== undefined && (tgt || this.isUsedElsewhere(line));
-    const record = directory.vdi(vid);
-    const view = opaque && record !== undefined && isWorking(this.parts, record) ? 'opaque' : 'true';
+    const isOpaque =
+      whole &&
+      record !== undefined &&
+      isWorking(this.parts, record) &&
+      (tgt || this.isUsedElsewhere(record.line));
+    const view = isOpaque ? 'opaque' : 'true';
     return ok(await this.parts.inodes.read(vid, offset, length, view));
   }
 
@@ -132,9 +138,8 @@ export class ObjectOperations {
     const { directory, lines } = this.parts;
     // tgt opens working volumes only.
     const line = (flags & Flag.TGT) !== 0 ? record.line : lines.boundTo(client);
-    const working = line === undefined ? undefined : directory.vdi(directory.line(line)?.vid ?? 0);
-    if (working === undefined || !isWorking(this.parts, working) || working.root !== record.root)
-      return undefined;
+    const working = line === undefined ? undefined : workingOf(this.parts, line);
+    if (working === undefined || working.root !== record.root) return undefined;
     if (record.line === line) return line;
     for (let at: VdiRecord | undefined = working; at !== undefined; at = directory.vdi(at.parent)) {
       if (at.vid === record.vid) return line;
@@ -143,12 +148,10 @@ export class ObjectOperations {
   }
 
   private readVolume(line: string, index: number, offset: number, length: number): Promise<Uint8Array> {
-    const { directory, lines } = this.parts;
     return untilSettled(this.parts, () =>
-      lines.use(line, async (handle) => {
-        const working = directory.vdi(directory.line(line)?.vid ?? 0);
+      this.parts.lines.use(line, async (handle) => {
         const { sizeBytes, objectBytes } = handle.info();
-        const size = Math.max(sizeBytes, working?.sizeBytes ?? 0);
+        const size = Math.max(sizeBytes, workingOf(this.parts, line)?.sizeBytes ?? 0);
         const from = index * objectBytes + offset;
         const inside = Math.max(0, Math.min(length, size - from));
         const data = inside === 0 ? new Uint8Array(0) : await handle.read(from, inside);
@@ -175,11 +178,10 @@ export class ObjectOperations {
     } catch (error) {
       if (!AppError.isCode(error, 'no-object') || !isData(oid)) throw error;
       // An entry is set before its first write is done: when that never came, the object is a hole.
-      const at = indexEntryOffset(indexOf(oid));
-      const entry = await untilSettled(this.parts, () =>
-        client.read(client.session(), inodeAddress(record), at, 4),
+      const owner = await untilSettled(this.parts, () =>
+        readIndexEntry(client, client.session(), record, indexOf(oid)),
       );
-      if (Buffer.from(entry).readUInt32LE() !== record.vid) throw error;
+      if (owner !== record.vid) throw error;
       return new Uint8Array(length);
     }
   }
@@ -235,7 +237,8 @@ export class ObjectOperations {
     );
   }
 
-  private async writeInode({ oid, offset, request, durable }: ObjectRequest): Promise<Answer> {
+  private async writeInode(o: ObjectRequest): Promise<Answer> {
+    const { oid, offset, request, durable, isZeroing } = o;
     const record = await this.recordOf(oid);
     const { inodeWrites, locks, held } = this.parts;
     const write = inodeWriteOf(offset, request.payload);
@@ -248,7 +251,7 @@ export class ObjectOperations {
       await locks.invalidateOthers(record.line);
     }
     const work = () => inodeWrites.index(record, write.from, write.entries, durable);
-    if (isAllZero(write.entries)) await held.run(request.client, write.entries.length, work);
+    if (isZeroing) await held.run(request.client, write.entries.length, work);
     else await work();
     return SUCCESS;
   }
@@ -303,8 +306,7 @@ export class ObjectOperations {
 
   private async flushLine({ line }: VdiRecord): Promise<Answer> {
     // Of a version that became a snapshot: its client's writes went on into the next one.
-    const working = this.parts.directory.vdi(this.parts.directory.line(line)?.vid ?? 0);
-    if (working !== undefined && isWorking(this.parts, working)) {
+    if (workingOf(this.parts, line) !== undefined) {
       await untilSettled(this.parts, () => this.parts.lines.use(line, (handle) => handle.flush()));
     }
     return SUCCESS;
@@ -319,9 +321,7 @@ export class ObjectOperations {
   private refusalOf(record: VdiRecord): AppError {
     // After READONLY clients look for the next version and try again there, for ever where there is none.
     if (record.image !== undefined) return new AppError('not-supported', 'an image cannot be changed');
-    const { directory } = this.parts;
-    const working = directory.vdi(directory.line(record.line)?.vid ?? 0);
-    if (record.state === 'live' && working !== undefined && isWorking(this.parts, working)) {
+    if (record.state === 'live' && workingOf(this.parts, record.line) !== undefined) {
       return new AppError('read-only', 'a snapshot cannot be changed');
     }
     return new AppError('no-object', 'the volume has been deleted');
@@ -335,7 +335,9 @@ function parse(request: Request): ObjectRequest {
   const wrong = invalidOid(oid);
   if (wrong !== undefined) throw new AppError('invalid', wrong);
   if (header.readUInt32LE(44) !== 0) throw new AppError('invalid', 'no object is so large');
-  return { oid, offset: header.readUInt32LE(40), request, durable: (flags & Flag.CACHE) === 0 };
+  const offset = header.readUInt32LE(40);
+  const isZeroing = request.opcode === Op.WRITE_OBJ && isInode(oid) && zeroesIndex(offset, request.payload);
+  return { oid, offset, request, durable: (flags & Flag.CACHE) === 0, isZeroing };
 }
 
 function ok(payload: Uint8Array): Answer {
@@ -367,12 +369,6 @@ function asObjectError(error: unknown): never {
   throw error;
 }
 
-function isAllZero(entries: Uint32Array): boolean {
-  return entries.every((vid) => vid === 0);
-}
-
-/** A write of nothing but zeros to index entries: what the client means is not clear yet (held-discards.ts). */
-function isZeroing({ oid, offset, request }: ObjectRequest, isWrite: boolean): boolean {
-  if (!isWrite || !isInode(oid) || offset < indexEntryOffset(0)) return false;
-  return request.payload.length > 0 && request.payload.every((byte) => byte === 0);
+function zeroesIndex(offset: number, payload: Buffer): boolean {
+  return offset >= indexEntryOffset(0) && payload.length > 0 && payload.every((byte) => byte === 0);
 }

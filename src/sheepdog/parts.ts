@@ -38,9 +38,7 @@ export async function recordNow(
   vid: number,
 ): Promise<VdiRecord | undefined> {
   const known = parts.directory.vdi(vid);
-  if (known !== undefined) return known;
-  await parts.directory.catchUp();
-  return parts.directory.vdi(vid);
+  return known ?? parts.directory.vdiNow(vid);
 }
 
 /** The working version of its volume: what its clients may change. An image has none. */
@@ -48,6 +46,12 @@ export function isWorking(parts: Pick<DoorParts, 'directory'>, record: VdiRecord
   return (
     record.state === 'live' && !isFrozen(record) && parts.directory.line(record.line)?.vid === record.vid
   );
+}
+
+/** The working version of a line, when it has one that clients may change. */
+export function workingOf(parts: Pick<DoorParts, 'directory'>, line: string): VdiRecord | undefined {
+  const record = parts.directory.vdi(parts.directory.line(line)?.vid ?? 0);
+  return record !== undefined && isWorking(parts, record) ? record : undefined;
 }
 
 /**

@@ -126,6 +126,14 @@ export class Directory {
     return this.volumes.catchUp();
   }
 
+  /** The record as it is stored now, when this copy has not seen it: one look-up, whoever invents ids. */
+  async vdiNow(vid: number): Promise<VdiRecord | undefined> {
+    const kv = await this.coordinator.get(keys.vdi(vid));
+    if (kv === undefined) return undefined;
+    await this.volumes.seen(kv.modRevision);
+    return this.vdi(vid);
+  }
+
   /** Where an object known by its id alone lies. A vid not seen here is looked up afresh before it counts as gone. */
   async resolve(oid: bigint): Promise<ObjectAddress | undefined> {
     const vid = vidOf(oid);

@@ -39,7 +39,7 @@ interface Claim {
  * volume. So whoever cleans up says so in the record, under an incarnation that the replicas refuse once it is out.
  */
 export class Garbage {
-  private readonly freeing = new Map<number, Promise<number>>();
+  private readonly freeing = new Map<number, Promise<number | undefined>>();
   private readonly forgetting = new Map<number, Promise<void>>();
   /** Removals of released objects that are under way, by line. */
   private readonly releasing = new Map<string, Set<Promise<void>>>();
@@ -63,7 +63,7 @@ export class Garbage {
     const running = this.freeing.get(vid);
     if (running !== undefined) return running;
     const work = this.run(vid, onProgress).finally(() => this.freeing.delete(vid));
-    this.freeing.set(vid, work as Promise<number>);
+    this.freeing.set(vid, work);
     return work;
   }
 

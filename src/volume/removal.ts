@@ -2,13 +2,13 @@ import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
-import type { Compare, Op } from '../coord/coordinator.js';
+import type { Op } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import type { Progress } from './preallocate.js';
 import { isFrozen, keys, type VdiRecord } from './records.js';
-import { put, same } from './version-records.js';
+import { put, same, sameLine } from './version-records.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 export interface RemovalOptions {
@@ -69,7 +69,6 @@ export class Removal {
       ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
       ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
     }
-    const sameLine: Compare = { key: keys.line(line), value: JSON.stringify(lineRecord) };
-    await commits.must([same(record), sameLine], ops);
+    await commits.must([same(record), sameLine(lineRecord)], ops);
   }
 }

@@ -12,7 +12,15 @@ import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } fro
 import { Reservations } from './reservations.js';
 import { live, put, same, versionOf } from './version-records.js';
 import { VolumeDevice } from './volume-device.js';
-import { objectCount, readIndex, usageOf, VolumeIndex, writeHeader, writeInode } from './volume-index.js';
+import {
+  objectCount,
+  readIndex,
+  repeatInHeader,
+  usageOf,
+  VolumeIndex,
+  writeHeader,
+  writeInode,
+} from './volume-index.js';
 import type { OwnedVolume } from './volume-manager.js';
 
 /** Versions being filled at a time, on this sheep. */
@@ -159,7 +167,7 @@ export class Staging {
       await writeHeader(this.options.cluster.client, owned.session, snapshot, line.name);
       await this.commits.must([same(current), same(pending), same(base)], [put(snapshot), put(working)]);
       owned.device.continueAs(working);
-      await this.repeatInHeader(working, line.name);
+      await repeatInHeader(this.options.cluster.client, this.session(), working, line.name, this.options.log);
       return snapshot;
     });
   }
@@ -216,14 +224,6 @@ export class Staging {
       this.abort(staged.id).catch((error) => {
         log.warn({ err: AppError.from(error).message }, 'an upload that was given up is left to the sweep');
       });
-    });
-  }
-
-  /** The records are the truth: a header that stays behind is only old. */
-  private async repeatInHeader(record: VdiRecord, name: string): Promise<void> {
-    await writeHeader(this.options.cluster.client, this.session(), record, name).catch((error) => {
-      const fields = { vid: record.vid, err: AppError.from(error).message };
-      this.options.log.warn(fields, 'an inode keeps its old header');
     });
   }
 

@@ -1,6 +1,6 @@
 /** Records of versions, made from others, and the operations that write them. Pure. */
 import type { Compare, Op } from '../coord/coordinator.js';
-import { keys, type VdiRecord } from './records.js';
+import { keys, type LineRecord, type VdiRecord } from './records.js';
 
 /** A version made from another, with its size; of the same line and named the same unless told otherwise. */
 export function versionOf(base: VdiRecord, vid: number, createdMs: number): VdiRecord {
@@ -34,6 +34,10 @@ export function withoutMarks(record: VdiRecord): VdiRecord {
 
 export function same(record: VdiRecord): Compare {
   return { key: keys.vdi(record.vid), value: JSON.stringify(record) };
+}
+
+export function sameLine(line: LineRecord): Compare {
+  return { key: keys.line(line.id), value: JSON.stringify(line) };
 }
 
 export function put(record: VdiRecord): Op {

@@ -1,8 +1,15 @@
 import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import { Signal } from '../base/signal.js';
 import { writeOf } from '../cluster/mutation.js';
 import type { ObjectClient, Session } from '../cluster/object-client.js';
-import { encodeTime, INODE_HEADER_BYTES, INODE_INDEX_OFFSET, inodeHeader } from '../wire/inode.js';
+import {
+  encodeTime,
+  INODE_HEADER_BYTES,
+  INODE_INDEX_OFFSET,
+  indexEntryOffset,
+  inodeHeader,
+} from '../wire/inode.js';
 import { addressIn, inodeAddress } from './directory.js';
 import type { Usage, VdiRecord } from './records.js';
 
@@ -29,6 +36,17 @@ export async function readIndex(
     bytes.set(await client.read(session, address, INODE_INDEX_OFFSET + at, length), at);
   }
   return new Uint32Array(bytes.buffer);
+}
+
+/** One entry of the index as it is stored: the vid that owns the object, 0 for a hole. */
+export async function readIndexEntry(
+  client: ObjectClient,
+  session: Session,
+  record: VdiRecord,
+  index: number,
+): Promise<number> {
+  const bytes = await client.read(session, inodeAddress(record), indexEntryOffset(index), 4);
+  return Buffer.from(bytes).readUInt32LE();
 }
 
 /** Writes the whole inode of a new version: header, and the index it starts with. */
@@ -63,6 +81,21 @@ export async function writeHeader(
 ): Promise<void> {
   const header = encodeHeader(record, name);
   await client.change(session, inodeAddress(record), writeOf(0, header, { mode: 'ensure', sync: true }));
+}
+
+/** The same where the records are changed already: they are the truth, and a header that stays behind is only old. */
+export async function repeatInHeader(
+  client: ObjectClient,
+  session: Session,
+  record: VdiRecord,
+  name: string,
+  log: Logger,
+): Promise<void> {
+  try {
+    await writeHeader(client, session, record, name);
+  } catch (error) {
+    log.warn({ vid: record.vid, err: AppError.from(error).message }, 'an inode keeps its old header');
+  }
 }
 
 /** The header as clients of the protocol see it. */

@@ -13,8 +13,8 @@ import { type Progress, preallocate } from './preallocate.js';
 import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
 import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
-import { live, put, same, versionOf, withoutMarks } from './version-records.js';
-import { objectCount, readIndex, usageOf, writeHeader, writeInode } from './volume-index.js';
+import { live, put, same, sameLine, versionOf, withoutMarks } from './version-records.js';
+import { objectCount, readIndex, repeatInHeader, usageOf, writeInode } from './volume-index.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 export interface VolumeServiceOptions {
@@ -286,7 +286,7 @@ export class VolumeService {
     const line: LineRecord = { id: record.line, name, vid: record.vid, generation };
     const compares: Compare[] = [same(record)];
     if (former === undefined) compares.push({ key: keys.name(name), exists: false });
-    else compares.push({ key: keys.line(former.id), value: JSON.stringify(former) });
+    else compares.push(sameLine(former));
     if (base !== undefined) compares.push(same(base));
     const ok = await this.commits.try(compares, [
       put(done),
@@ -301,16 +301,9 @@ export class VolumeService {
     throw new AppError('again', 'the volume could not be made: the cluster has changed meanwhile');
   }
 
-  /** What is committed stays so: the header only repeats the record, for clients that read inodes. */
-  private async repeatInHeader(owned: OwnedVolume, record: VdiRecord, name: string): Promise<void> {
-    try {
-      await writeHeader(this.options.cluster.client, owned.session, record, name);
-    } catch (error) {
-      this.options.log.warn(
-        { vid: record.vid, err: AppError.from(error).message },
-        'an inode keeps its old header',
-      );
-    }
+  private repeatInHeader(owned: OwnedVolume, record: VdiRecord, name: string): Promise<void> {
+    const { cluster, log } = this.options;
+    return repeatInHeader(cluster.client, owned.session, record, name, log);
   }
 
   private nextVersion(base: VdiRecord, vid: number, lastSnapId: number): VdiRecord {
@@ -332,7 +325,7 @@ export class VolumeService {
   }
 
   private sameLine(id: string): Compare {
-    return { key: keys.line(id), value: JSON.stringify(this.lineRecord(id)) };
+    return sameLine(this.lineRecord(id));
   }
 
   private workingOf(line: string, vid: number): Op {

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { AppError } from '../../base/errors.js';
 import type { VdiInfo, VdiRef } from '../../control/api.js';
-import { sizeBytesMax } from '../../control/params.js';
-import { BLOCK_SIZE_SHIFT_DEFAULT, BLOCK_SIZE_SHIFT_MAX } from '../../wire/sheepdog.js';
+import { BLOCK_SIZE_SHIFT_DEFAULT, BLOCK_SIZE_SHIFT_MAX, vdiBytesMax } from '../../wire/sheepdog.js';
 import {
   copiesArgument,
   countArgument,
@@ -136,13 +135,13 @@ async function create(context: Context, [name, sizeText]: string[], options: Cre
  */
 function hyperShift(sizeBytes: number): number | undefined {
   let shift = BLOCK_SIZE_SHIFT_DEFAULT;
-  while (sizeBytes > sizeBytesMax(shift) && shift < BLOCK_SIZE_SHIFT_MAX) shift++;
+  while (sizeBytes > vdiBytesMax(shift) && shift < BLOCK_SIZE_SHIFT_MAX) shift++;
   return shift === BLOCK_SIZE_SHIFT_DEFAULT ? undefined : shift;
 }
 
 function checkNewSize(name: string, sizeBytes: number, shift: number): void {
   if (sizeBytes === 0) throw new Exit(exitCodes.failure, `Failed to create VDI ${name}: its size is 0`);
-  const max = sizeBytesMax(shift);
+  const max = vdiBytesMax(shift);
   if (sizeBytes <= max) return;
   throw new Exit(exitCodes.failure, `Failed to create VDI ${name}: VDI size is larger than ${max} bytes`, {
     hint: 'Use larger objects with -z: 24 allows 16 TiB, 26 allows 64 TiB.',
@@ -170,7 +169,7 @@ async function resize(context: Context, [name, sizeText]: string[]): Promise<voi
   const sizeBytes = sizeArgument(sizeText!);
   const vdi = await openVdi(context, { name: name! });
   if (sizeBytes < vdi.sizeBytes) throw new Exit(exitCodes.usage, 'Shrinking VDIs is not implemented');
-  const max = sizeBytesMax(vdi.blockSizeShift);
+  const max = vdiBytesMax(vdi.blockSizeShift);
   if (sizeBytes > max) {
     throw new Exit(exitCodes.usage, `New VDI size is too large. This volume's max size is ${max}`);
   }
