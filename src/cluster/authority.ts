@@ -1,34 +1,53 @@
 import { assert } from '../base/assert.js';
-import type { EpochRecord } from './epoch.js';
+import { type EpochRecord, isWhole } from './epoch.js';
 
 /**
  * Who may speak for an object (I-1, I-4, I-5), computed from the epoch history: pure, no I/O.
  *
- * The authority of a set of holders is the set of those that are certain to have every acknowledged write. In a fully
- * healthy epoch these are all holders. It shrinks to the ones that are up only in an epoch in which these were enough
- * to acknowledge writes; otherwise nothing can have been acknowledged without the absent ones, and they stay equal.
- * A node that lost unsynced writes leaves it, unless all members lost theirs (a power cut of everything: what was
- * not synced is gone, and any of them is as good as the others). A node that has caught up joins it again.
+ * The authority of an object is the set of nodes that are certain to have every acknowledged write of it. In a healthy
+ * epoch these are all its holders. It shrinks to the ones that are up only in an epoch that was entered by everybody up
+ * in it and in which these were enough to acknowledge writes; otherwise nothing can have been acknowledged without the
+ * absent ones, and they stay equal. A node that lost unsynced writes leaves it, unless all members lost theirs (a
+ * power cut of everything: what was not synced is gone, and any of them is as good as the others). A node that may lack
+ * whole objects leaves it in any case. Who has caught up, or has been given everything in a move, joins it.
+ *
+ * While objects move, the holders of the target are written to as well, and so is everybody in the authority: nobody who
+ * has everything is dropped before the switch of the placement, which begins a new history.
  */
 export interface Standing {
   /** Nodes with every acknowledged write, up or not, in placement order. */
   readonly authority: readonly string[];
   /** Those of them that are up, in placement order: the first is the primary. Empty: the object must wait. */
   readonly serving: readonly string[];
-  /** Holders that are up but behind: they take every write and are never read. */
+  /** Other holders that are up: they take every write and are never read. */
   readonly targets: readonly string[];
   /** In-sync replicas a write needs (I-4). */
   readonly needed: number;
+  /** By the committed placement. */
+  readonly placed: readonly string[];
+  /** All of the above and those that are down: of the committed placement, of the target, of the authority. */
+  readonly holders: readonly string[];
 }
 
 export class AuthorityHistory {
   private readonly cache = new Map<string, Standing>();
+  /** The moves of this history, oldest first: each had a target of its own. */
+  readonly moves: readonly EpochRecord[];
+  private readonly stages: readonly number[];
+  private readonly nodes: readonly ReadonlyMap<string, EpochRecord['nodes'][number]>[];
 
   /** `records`: every epoch from some healthy one (the `base` of the last) to the current one, in order. */
   constructor(private readonly records: readonly EpochRecord[]) {
     assert(records.length > 0, 'the epoch history is empty');
-    const current = records[records.length - 1]!;
-    assert(records[0]!.epoch <= current.base, 'the epoch history does not reach back to a healthy epoch');
+    const base = this.current.base;
+    assert(records[0]!.epoch <= base, 'the epoch history does not reach back to a healthy epoch');
+    const moves = new Map<number, EpochRecord>();
+    for (const r of records)
+      if (r.epoch > base && r.move !== undefined && !moves.has(r.move)) moves.set(r.move, r);
+    this.moves = [...moves.values()];
+    const numbers = [...moves.keys()];
+    this.stages = records.map((r) => (r.move === undefined ? -1 : numbers.indexOf(r.move)));
+    this.nodes = records.map((r) => new Map(r.nodes.map((n) => [n.id, n])));
   }
 
   get current(): EpochRecord {
@@ -42,45 +61,73 @@ export class AuthorityHistory {
     return new AuthorityHistory(kept);
   }
 
-  /** `holders` in placement order; `minCopies` as configured, never more than there are holders. */
-  standing(holders: readonly string[], minCopies: number): Standing {
-    const key = `${minCopies}:${holders.join(',')}`;
+  /**
+   * `placed`: holders by the committed placement, in its order; `targets`: by the target of each of `moves`;
+   * `minCopies` as configured, never more than there are holders.
+   */
+  standing(
+    placed: readonly string[],
+    minCopies: number,
+    targets: readonly (readonly string[])[] = [],
+  ): Standing {
+    const key = `${minCopies}:${placed.join(',')}:${targets.map((t) => t.join(',')).join(';')}`;
     let standing = this.cache.get(key);
     if (standing === undefined) {
-      standing = this.compute(holders, Math.min(minCopies, holders.length));
+      standing = this.compute(placed, Math.min(minCopies, placed.length), targets);
       this.cache.set(key, standing);
     }
     return standing;
   }
 
-  private compute(holders: readonly string[], needed: number): Standing {
-    let authority = new Set(holders);
-    for (const record of this.records) {
-      if (record.epoch > this.current.base) authority = step(authority, holders, record, needed);
-    }
-    const up = new Set(this.current.nodes.filter((n) => n.up).map((n) => n.id));
+  private compute(
+    placed: readonly string[],
+    needed: number,
+    targets: readonly (readonly string[])[],
+  ): Standing {
+    let authority: ReadonlySet<string> = new Set(placed);
+    this.records.forEach((record, i) => {
+      if (record.epoch <= this.current.base) return;
+      const target = targets[this.stages[i]!] ?? [];
+      // What the present epoch will turn out to be is not known; whoever acts in it makes sure that it counts.
+      const ran = this.records[i + 1]?.ran ?? true;
+      authority = this.step(authority, placed, target, i, ran ? needed : Number.POSITIVE_INFINITY);
+    });
+    const last = this.records.length - 1;
+    const present = targets[this.stages[last]!] ?? [];
+    const holders = [...new Set([...placed, ...present, ...authority])];
+    const up = holders.filter((h) => this.nodes[last]!.get(h)?.up);
     return {
       authority: holders.filter((h) => authority.has(h)),
-      serving: holders.filter((h) => authority.has(h) && up.has(h)),
-      targets: holders.filter((h) => !authority.has(h) && up.has(h)),
+      serving: up.filter((h) => authority.has(h)),
+      targets: up.filter((h) => !authority.has(h)),
       needed,
+      placed,
+      holders,
     };
   }
-}
 
-function step(
-  previous: ReadonlySet<string>,
-  holders: readonly string[],
-  record: EpochRecord,
-  needed: number,
-): Set<string> {
-  const nodes = new Map(record.nodes.map((n) => [n.id, n]));
-  const intact = [...previous].filter((id) => !nodes.get(id)?.lossy);
-  const candidates = new Set(intact.length > 0 ? intact : previous);
-  // Who has caught up takes part from this very epoch on, so it also counts for what this epoch can acknowledge.
-  for (const id of holders) if (nodes.get(id)?.caughtUp) candidates.add(id);
-  const up = [...candidates].filter((id) => nodes.get(id)?.up);
-  return up.length >= needed ? new Set(up) : candidates;
+  private step(
+    previous: ReadonlySet<string>,
+    placed: readonly string[],
+    target: readonly string[],
+    index: number,
+    needed: number,
+  ): ReadonlySet<string> {
+    const record = this.records[index]!;
+    const nodes = this.nodes[index]!;
+    const whole = [...previous].filter((id) => nodes.has(id) && !nodes.get(id)!.incomplete);
+    const intact = whole.filter((id) => !nodes.get(id)!.lossy);
+    const candidates = new Set(intact.length > 0 ? intact : whole);
+    // Who has everything counts also for what this very epoch can acknowledge.
+    const isMember = (id: string) => nodes.get(id)?.up && isWhole(nodes.get(id)!);
+    for (const id of placed) if (isMember(id)) candidates.add(id);
+    for (const id of target) if (isMember(id) && nodes.get(id)!.moved === record.move) candidates.add(id);
+    if (candidates.size === 0 && record.lossAccepted) {
+      for (const id of [...placed, ...target]) if (nodes.get(id)?.up) candidates.add(id);
+    }
+    const up = [...candidates].filter((id) => nodes.get(id)?.up);
+    return up.length >= needed && up.length > 0 ? new Set(up) : candidates;
+  }
 }
 
 /** The default of I-4: 2 of 3 or more copies, 1 of 2. */

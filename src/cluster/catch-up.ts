@@ -1,19 +1,17 @@
 import { AppError } from '../base/errors.js';
 import { forEachLimit } from '../base/signal.js';
-import { formatOid, isInode } from '../wire/oid.js';
+import { isInode } from '../wire/oid.js';
 import { emptyMessage, PeerType } from '../wire/peer-message.js';
-import type { ObjectAddress } from './address.js';
-import { addressed } from './mutation.js';
-import { decodeOids, type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
-import type { Primary } from './primary.js';
+import type { Comparison } from './comparison.js';
+import type { Mover } from './mover.js';
+import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
+import { decodeOids } from './oid-list.js';
+import type { RecoveryPace } from './pace.js';
 import { MISSED_PAGE_ENTRIES } from './replica.js';
 
-/** Objects made equal at the same time. */
-const PARALLEL = 4;
+/** Objects under way at once; how many really run is the pace's affair. */
+const PARALLEL = 16;
 const RETRY_MS = 50;
-/** Before objects that could not be settled are tried once more. */
-const SETTLE_AGAIN_MS = 1000;
-const SETTLE_PARALLEL = 16;
 
 /**
  * A node that was away takes every write from the moment it is up, and meanwhile has each object that was touched
@@ -22,13 +20,16 @@ const SETTLE_PARALLEL = 16;
 export class CatchUp {
   /** Objects still to compare; for people. */
   remaining = 0;
+  movedBytes = 0;
   /** Objects compared since this node came up: writes reach it too, so they stay right. */
   private done = new Set<bigint>();
   private doneFor = -1;
 
   constructor(
     private readonly node: ObjectNode,
-    private readonly primary: Primary,
+    private readonly comparison: Comparison,
+    private readonly mover: Mover,
+    private readonly pace: RecoveryPace,
   ) {}
 
   /** Objects compared since this node came up; for people. */
@@ -40,90 +41,29 @@ export class CatchUp {
   enter(context: EpochContext): void {
     const self = context.view.self;
     if (self === undefined || !self.up) return;
-    void this.settleOwn(context);
-    if (self.behindSince === undefined) {
+    if (self.behindSince === undefined && !self.incomplete) {
       this.remaining = 0;
       return;
     }
     if (this.doneFor !== self.upSince) {
       this.done = new Set();
       this.doneFor = self.upSince;
+      this.movedBytes = 0;
     }
-    void this.run(context, self.behindSince + 1, self.upSince);
-  }
-
-  /**
-   * A primary settles what it has to, also when no client asks for it, and then says so: from then on the others
-   * may read from their own replicas. Before that, an old content there could be shown although the primary will
-   * choose the newer one (I-2).
-   */
-  private async settleOwn(context: EpochContext): Promise<void> {
-    const { node } = this;
-    await Promise.race([context.peered.promise, context.view.ended.promise]);
-    while (context === node.context && !node.stopped) {
-      try {
-        if (await this.settleAll(context)) {
-          await Promise.all(context.view.peers.map((id) => this.announceSettled(context, id)));
-          return;
-        }
-      } catch (error) {
-        if (error instanceof EpochEnded) return;
-        node.options.log.warn({ err: AppError.from(error).message }, 'settling was interrupted, going on');
-      }
-      await node.pauseInEpoch(context, SETTLE_AGAIN_MS);
-    }
-  }
-
-  /** False when some object could not be settled: it stands in nobody's way but its own. */
-  private async settleAll(context: EpochContext): Promise<boolean> {
-    let all = true;
-    await forEachLimit([...this.node.unsettled.pending], SETTLE_PARALLEL, async (oid) => {
-      try {
-        await this.settleOne(context, oid);
-      } catch (error) {
-        if (error instanceof EpochEnded) throw error;
-        all = false;
-        this.node.options.log.warn(
-          { err: AppError.from(error).message, oid: formatOid(oid) },
-          'an object cannot be settled',
-        );
-      }
-    });
-    return all;
-  }
-
-  private async announceSettled(context: EpochContext, nodeId: string): Promise<void> {
-    const { node } = this;
-    while (context === node.context && !node.stopped) {
-      try {
-        await node.ask(context, nodeId, emptyMessage(PeerType.replicaSettled));
-        return;
-      } catch (error) {
-        if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
-      }
-      await node.pauseInEpoch(context, RETRY_MS);
-    }
-  }
-
-  private async settleOne(context: EpochContext, oid: bigint): Promise<void> {
-    const address = await this.node.options.resolve(oid);
-    if (context !== this.node.context || this.node.stopped) throw new EpochEnded();
-    if (address === undefined) await this.drop(context, oid);
-    else if (context.view.locate(address).serving[0] === this.node.selfId) {
-      await this.primary.settler.settle(context, address);
-    }
+    // Incomplete without an absence: it missed nothing since it came up.
+    void this.run(context, (self.behindSince ?? self.upSince - 1) + 1, self.upSince);
   }
 
   private async run(context: EpochContext, since: number, upSince: number): Promise<void> {
     const { node } = this;
     while (context === node.context && !node.stopped) {
       try {
-        await context.drained.promise;
+        await Promise.race([context.peered.promise, context.view.ended.promise]);
         const missed = await this.collect(context, since);
         this.remaining = missed.length;
         await forEachLimit(missed, PARALLEL, (oid) => this.makeRight(context, oid));
         if (context !== node.context) return;
-        if (context.view.everySetServed(node.options.copiesInUse())) {
+        if (this.mover.isWhole(context) && context.view.everySetServed(node.options.copiesInUse())) {
           await node.store.flush();
           if (context !== node.context) return;
           node.options.log.info({ objects: missed.length, since }, 'caught up');
@@ -157,29 +97,8 @@ export class CatchUp {
   }
 
   private async makeRight(context: EpochContext, oid: bigint): Promise<void> {
-    const { node } = this;
-    if (context !== node.context || node.stopped) throw new EpochEnded();
-    const address = await node.options.resolve(oid);
-    if (address === undefined) await this.drop(context, oid);
-    else await this.reconcile(context, address);
+    this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid));
     this.done.add(oid);
     this.remaining--;
-  }
-
-  private async reconcile(context: EpochContext, address: ObjectAddress): Promise<void> {
-    const { node } = this;
-    const placement = context.view.locate(address);
-    if (!placement.holders.includes(node.selfId)) return;
-    const primary = placement.serving[0];
-    if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
-    if (primary === node.selfId) await this.primary.reconcile(address);
-    else await node.ask(context, primary, addressed(PeerType.reconcile, address));
-  }
-
-  /** An object of a volume that does not exist any more. */
-  private async drop(context: EpochContext, oid: bigint): Promise<void> {
-    await this.node.applyWork(() => this.node.store.remove(oid, context.view.epoch, false));
-    this.node.unsettled.settle(oid);
-    await this.node.store.clearSuspects([oid]);
   }
 }

@@ -1,4 +1,6 @@
+import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
+import { HOLE } from '../store/checksum.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import type { ObjectAddress } from './address.js';
 import { type Evidence, type Judgement, judge, type ReplicaState } from './judge.js';
@@ -7,14 +9,19 @@ import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js
 import type { Settler } from './settler.js';
 
 const RETRY_MS = 10;
+/** An object that is written to all the time is looked at between two writes, after waiting this long for a pause. */
+const QUIET_TRIES = 20;
+
 /** In `length` of the requests check and replicaCheck. */
 export const CheckMode = {
-  /** Every block of every replica is read and verified, and the replicas are compared. */
+  /** Every block of every replica is read from its disk and verified, and the replicas are compared. */
   compare: 0,
   /** The same, and what is not right is made right. */
   repair: 1,
   /** Only whether each replica is there. */
   existence: 2,
+  /** replicaCheck only: the checksums as they are, and whether the blocks in the payload (u32 each) verify. */
+  tables: 3,
 } as const;
 
 export interface ObjectCheck {
@@ -22,11 +29,17 @@ export interface ObjectCheck {
   readonly outcome: Judgement['verdict'] | 'repaired' | 'waiting';
   /** Replicas that are in sync and up, by node id: only these are held to anything. */
   readonly replicas: readonly { readonly nodeId: string; readonly state: ReplicaState }[];
+  /** unclear: the blocks concerned. */
+  readonly unclearBlocks: readonly number[];
+  /** Bytes of data (no holes) in all replicas together. */
+  readonly checkedBytes: number;
 }
 
 /**
- * Compares all replicas of one object, as its primary, while nothing changes it (`dog vdi check`). What it finds wrong
- * is made right by settling, which moves only blocks that differ.
+ * Compares all replicas of one object, as its primary (scrubbing, `dog vdi check`). Reading them takes long, so it is
+ * done while clients go on: a store verifies a block against the checksum it has at that moment. Only then changes wait,
+ * for the time of one round trip, while the tables of checksums are compared and blocks in doubt are read once more.
+ * What is found wrong is made right by settling, which moves only blocks that differ.
  */
 export class Checker {
   constructor(
@@ -67,19 +80,52 @@ export class Checker {
     serving: readonly string[],
     mode: number,
   ): Promise<ObjectCheck | undefined> {
-    const { node } = this;
-    // Shared with reads; changes wait, so that none is seen on one replica and not yet on another.
-    const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, false);
     try {
-      if (context !== node.context) return undefined;
-      const evidence = await Promise.all(serving.map((id) => this.evidence(context, address, id, mode)));
-      const { verdict, states } = judge(evidence);
-      return { outcome: verdict, replicas: serving.map((nodeId, i) => ({ nodeId, state: states[i]! })) };
+      let suspects = serving.map((): readonly number[] => []);
+      if (mode !== CheckMode.existence) {
+        const seen = await Promise.all(serving.map((id) => this.evidence(context, address, id, mode)));
+        suspects = seen.map(({ bad }) => bad);
+        await this.untilQuiet(context, address.oid);
+      }
+      const evidence = await this.compareStill(context, address, serving, mode, suspects);
+      if (evidence === undefined) return undefined;
+      const { verdict, states, unclearBlocks } = judge(evidence);
+      const replicas = serving.map((nodeId, i) => ({ nodeId, state: states[i]! }));
+      return { outcome: verdict, replicas, unclearBlocks, checkedBytes: dataBytes(evidence) };
     } catch (error) {
       if (error instanceof EpochEnded) return undefined;
       throw error;
+    }
+  }
+
+  /** The replicas at one moment: shared with reads; changes wait, so that none is seen on one and not yet on another. */
+  private async compareStill(
+    context: EpochContext,
+    address: ObjectAddress,
+    serving: readonly string[],
+    mode: number,
+    suspects: readonly (readonly number[])[],
+  ): Promise<Evidence[] | undefined> {
+    const { node } = this;
+    const how = mode === CheckMode.existence ? mode : CheckMode.tables;
+    const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, false);
+    try {
+      if (context !== node.context) return undefined;
+      // A change went wrong meanwhile: that is settled first, and is nothing that a disk is to blame for.
+      if (node.unsettled.hasObject(address.oid) && !this.settler.mustWait(context.view.locate(address))) {
+        return undefined;
+      }
+      return await Promise.all(serving.map((id, i) => this.evidence(context, address, id, how, suspects[i])));
     } finally {
       release();
+    }
+  }
+
+  /** Later changes queue behind a lock that waits for the present ones: it is better asked for when there are none. */
+  private async untilQuiet(context: EpochContext, oid: bigint): Promise<void> {
+    const { node } = this;
+    for (let i = 0; i < QUIET_TRIES && node.inFlight.has(oid) && context === node.context; i++) {
+      await node.pauseInEpoch(context, RETRY_MS);
     }
   }
 
@@ -103,14 +149,16 @@ export class Checker {
     address: ObjectAddress,
     nodeId: string,
     mode: number,
+    blocks: readonly number[] = [],
   ): Promise<Evidence> {
     const { node } = this;
-    if (nodeId === node.selfId) return evidenceHere(node, address.oid, mode);
+    if (nodeId === node.selfId) return evidenceHere(node, address.oid, mode, blocks);
     for (;;) {
       if (context !== node.context || node.stopped) throw new EpochEnded();
       try {
         const message = addressed(PeerType.replicaCheck, address);
         message.length = mode;
+        message.payload = new Uint8Array(Uint32Array.from(blocks).buffer);
         return decodeEvidence(await node.ask(context, nodeId, message));
       } catch (error) {
         if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
@@ -120,12 +168,45 @@ export class Checker {
   }
 }
 
-async function evidenceHere(node: ObjectNode, oid: bigint, mode: number): Promise<Evidence> {
+/** `blocks`: in mode tables, those to look at once more. */
+async function evidenceHere(
+  node: ObjectNode,
+  oid: bigint,
+  mode: number,
+  blocks: readonly number[],
+): Promise<Evidence> {
   const { store } = node;
   if (!store.has(oid)) return { sums: undefined, bad: [] };
   if (mode === CheckMode.existence) return { sums: new Uint32Array(0), bad: [] };
-  const bad = await store.verify(oid);
+  const bad =
+    mode === CheckMode.tables
+      ? await badAmong(node, oid, blocks)
+      : await store.verify(oid, { fromDevice: true });
+  // In one go with the last look at the blocks: nothing changes while the lock is held, and without it nobody compares.
   return { sums: store.checksums(oid), bad };
+}
+
+async function badAmong(node: ObjectNode, oid: bigint, blocks: readonly number[]): Promise<number[]> {
+  const { store } = node;
+  const bad: number[] = [];
+  for (const block of blocks) {
+    const offset = block * BLOCK_SIZE;
+    const length = Math.min(BLOCK_SIZE, (store.objectBytes(oid) ?? 0) - offset);
+    if (length <= 0) continue;
+    try {
+      await store.read(oid, offset, length);
+    } catch (error) {
+      if (!AppError.isCode(error, 'checksum')) throw error;
+      bad.push(block);
+    }
+  }
+  return bad;
+}
+
+function dataBytes(evidence: readonly Evidence[]): number {
+  let blocks = 0;
+  for (const { sums } of evidence) for (const sum of sums ?? []) if (sum !== HOLE) blocks++;
+  return blocks * BLOCK_SIZE;
 }
 
 /**
@@ -134,7 +215,9 @@ async function evidenceHere(node: ObjectNode, oid: bigint, mode: number): Promis
  */
 export async function answerCheck(node: ObjectNode, message: PeerMessage): Promise<PeerMessage> {
   const answer = emptyMessage(PeerType.replicaCheck + 1);
-  const { sums, bad } = await evidenceHere(node, message.oid, message.length);
+  const { payload } = message;
+  const blocks = new Uint32Array(new Uint8Array(payload.subarray(0, payload.length & ~3)).buffer);
+  const { sums, bad } = await evidenceHere(node, message.oid, message.length, [...blocks]);
   if (sums === undefined) return answer;
   const table = new Uint32Array(sums.length + bad.length);
   table.set(sums);

@@ -4,17 +4,25 @@ import type { Transport } from '../net/transport.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { CatchUp } from './catch-up.js';
 import { Checker } from './checker.js';
+import { Comparison } from './comparison.js';
 import { Links, type Origin } from './links.js';
+import { Mover } from './mover.js';
 import { addressOf, decodeMutation } from './mutation.js';
 import { encodeRuns, ObjectClient } from './object-client.js';
+import { ObjectLists } from './object-lists.js';
 import { ObjectNode, type ObjectNodeOptions } from './object-node.js';
+import { OwnSettling } from './own-settling.js';
+import { RecoveryPace } from './pace.js';
 import { Primary } from './primary.js';
 import { Replica } from './replica.js';
+import { Strays } from './strays.js';
 import type { ClusterView } from './view.js';
 
 export interface ClusterNodeOptions extends ObjectNodeOptions {
   readonly transport: Transport;
   readonly formatId: string;
+  /** Somebody has paused recovery in the whole cluster. */
+  readonly recoveryPaused?: () => boolean;
   /** Messages that are not about objects: volumes served by another gateway, control calls carried on. */
   readonly onOther: (message: PeerMessage, origin: Origin) => Promise<PeerMessage>;
 }
@@ -42,17 +50,27 @@ export class ClusterNode {
   readonly links: Links;
   readonly requests = new RequestCounters();
   activeRequests = 0;
+  readonly mover: Mover;
+  readonly strays: Strays;
   private readonly replica: Replica;
+  private readonly lists: ObjectLists;
+  private readonly ownSettling: OwnSettling;
   private linkedAs = '';
 
   constructor(private readonly options: ClusterNodeOptions) {
     const { membership, selfId, formatId, transport, clock, log } = options;
     this.objects = new ObjectNode(options);
     this.primary = new Primary(this.objects);
-    this.replica = new Replica(this.objects);
+    this.lists = new ObjectLists(this.objects);
+    this.replica = new Replica(this.objects, this.lists);
     this.checker = new Checker(this.objects, this.primary.settler);
     this.client = new ObjectClient(this.objects, this.primary, this.checker);
-    this.catchUp = new CatchUp(this.objects, this.primary);
+    this.ownSettling = new OwnSettling(this.objects, this.primary.settler);
+    this.strays = new Strays(this.objects);
+    const comparison = new Comparison(this.objects, this.primary);
+    const pace = new RecoveryPace({ clock, paused: options.recoveryPaused ?? (() => false) });
+    this.mover = new Mover(this.objects, comparison, this.lists, pace);
+    this.catchUp = new CatchUp(this.objects, comparison, this.mover, pace);
     this.links = new Links(
       {
         selfId,
@@ -84,7 +102,12 @@ export class ClusterNode {
     for (const node of view.nodes.values())
       this.links.keepOnly(node.id, node.up ? node.incarnation : undefined);
     this.objects.enter(view);
-    this.catchUp.enter(this.objects.context!);
+    const context = this.objects.context!;
+    if (!view.self?.up) return;
+    void this.ownSettling.run(context);
+    this.catchUp.enter(context);
+    void this.mover.enter(context);
+    void this.strays.enter(context);
   }
 
   private async count(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {
@@ -138,7 +161,7 @@ export class ClusterNode {
       case PeerType.status:
         return encodeRuns(await this.primary.status(addressOf(message), origin));
       case PeerType.reconcile:
-        await this.primary.reconcile(addressOf(message));
+        answer.length = await this.primary.reconcile(addressOf(message), origin.nodeId);
         return answer;
       case PeerType.check: {
         const check = await this.checker.check(addressOf(message), message.length);

@@ -1,14 +1,24 @@
 import { AppError } from '../base/errors.js';
 
 /**
- * Epochs (D-4): immutable records in the coordinator of who is a member, and the pure rule that makes the next one.
- * Every node runs `nextEpoch` on the same record and the same registrations; whoever commits first wins, the others
- * find nothing left to do.
+ * Epochs (D-4): immutable records in the coordinator of who is a member, who of them is up, and where objects lie.
+ * `next-epoch.ts` has the rule that makes the next one.
  */
+
+/** A node's part in a placement ring. */
+export interface Place {
+  /** Nodes of one zone fail together. */
+  readonly zone: number;
+  /** Weight: its number of points on the ring. */
+  readonly vnodes: number;
+}
+
 export interface EpochNode {
   readonly id: string;
+  /** Address at which it joined: with the weight it decides where its points on the ring lie, so it stays. */
   host: string;
   port: number;
+  /** The part it shall have in the placement while it is `in`. Weight 0: a gateway, holds nothing. */
   zone: number;
   vnodes: number;
   /** Which machine it runs on: nodes of one machine lose power together. */
@@ -16,8 +26,16 @@ export interface EpochNode {
   bootId: string;
   /** Changes with each start and each loss of the lease. */
   incarnation: string;
-  /** Objects are placed on it. */
+  /** Objects shall lie on it. */
   in: boolean;
+  /** Why it is not `in`: somebody asked for it, or it was down for too long (then it comes in again when it is up). */
+  outBy?: 'admin' | 'delay';
+  /** Its absence is known and will end: it stays `in` however long it lasts. */
+  maintenance?: boolean;
+  /** Its part in the committed placement; absent: no object counts as lying on it. */
+  placed?: Place;
+  /** The move (see EpochRecord) for which it has everything. */
+  moved?: number;
   up: boolean;
   /** Epoch in which it came up last. */
   upSince: number;
@@ -26,6 +44,8 @@ export interface EpochNode {
    * less than the last epoch it certainly served in, because what it had not synced in that epoch is gone.
    */
   behindSince?: number;
+  /** It may lack any object, however old: a disk of it is lost. Until it has caught up by comparing everything. */
+  incomplete?: boolean;
   /**
    * It has taken part in this epoch for certain, so everything older is on its stable storage. Being up in an epoch
    * proves nothing: it may have been dead already, and only its lease was not. Absent: 1.
@@ -39,11 +59,32 @@ export interface EpochNode {
   caughtUp?: boolean;
 }
 
+/** Copies of all volumes of a family that had them altered. */
+export interface FamilyCopies {
+  readonly copies: number;
+  /** What they shall be when the move under way is done. */
+  readonly next?: number;
+}
+
 export interface EpochRecord {
   readonly epoch: number;
   readonly wallMs: number;
-  /** The newest epoch <= this one in which every node that is `in` was up and none was behind. */
+  /** The newest epoch <= this one in which every node with a place was up and complete, and nothing was moving. */
   readonly base: number;
+  /**
+   * The epoch before this one was really entered: everybody who was up in it took part, so changes may have been
+   * acknowledged. When not, nothing happened in it, and nobody's absence from it can matter.
+   */
+  readonly ran: boolean;
+  /**
+   * While objects are being moved: the epoch in which the present target was set. The target is the placement by
+   * `in`, `zone` and `vnodes`; when everybody in it has everything, it becomes `placed`.
+   */
+  readonly move?: number;
+  /** By root of the family, in hexadecimal; those not here have what their volumes' records say. */
+  readonly families?: Readonly<Record<string, FamilyCopies>>;
+  /** In this step somebody decided to go on with the newest content there is where all of the newest is lost. */
+  readonly lossAccepted?: boolean;
   readonly nodes: readonly EpochNode[];
 }
 
@@ -54,6 +95,9 @@ export interface Registration {
   readonly port: number;
   readonly nbdPort: number;
   readonly httpPort: number;
+  /** Address of the network for traffic between sheep, where that is another one. */
+  readonly ioHost?: string;
+  readonly ioPort?: number;
   readonly zone: number;
   readonly vnodes: number;
   readonly hostId: string;
@@ -63,127 +107,40 @@ export interface Registration {
   readonly lease: string;
   /** Its store lost acknowledged writes that had not been synced (power cut, damaged journal). */
   readonly lossy: boolean;
+  /** Its store lost objects (a disk is gone). */
+  readonly incomplete?: boolean;
   /** The `upSince` for which it has caught up with everything it missed. */
   readonly caughtUp?: number;
+  /** The move for which it has everything. */
+  readonly moved?: number;
 }
 
-/** The first epoch of a freshly formatted cluster: everybody registered is a full member. */
-export function firstEpoch(registrations: Iterable<Registration>, wallMs: number): EpochRecord {
-  const nodes = [...registrations].map(
-    (r): EpochNode => ({ ...memberOf(r), in: true, up: true, upSince: 1 }),
-  );
-  nodes.sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { epoch: 1, wallMs, base: 1, nodes };
+/** The placement that shall be: what is `in`, with its weight. */
+export function targetOf(node: EpochNode): Place | undefined {
+  return node.in && node.vnodes > 0 ? { zone: node.zone, vnodes: node.vnodes } : undefined;
 }
 
-/** The next epoch that the registrations call for, or undefined when the record fits them. */
-export function nextEpoch(
-  record: EpochRecord,
-  registrations: ReadonlyMap<string, Registration>,
-  wallMs: number,
-): EpochRecord | undefined {
-  const epoch = record.epoch + 1;
-  let changed = false;
-  const nodes = record.nodes.map((old) => {
-    const registration = registrations.get(old.id);
-    const node = withoutStepFlags(old);
-    if (registration === undefined) {
-      if (!old.up) return node;
-      changed = true;
-      return markDown(node, record.epoch, hasLostPower(old, registrations.values()));
-    }
-    if (!old.up || old.incarnation !== registration.incarnation) {
-      changed = true;
-      return markUp(node, registration, epoch, record.epoch);
-    }
-    if (old.behindSince !== undefined && registration.caughtUp === old.upSince) {
-      changed = true;
-      delete node.behindSince;
-      delete node.behindLossy;
-      node.caughtUp = true;
-    }
-    return node;
-  });
-  if (!changed) return undefined;
-  noteCertainty(record, nodes);
-  const healthy = nodes.every((n) => !n.in || (n.up && n.behindSince === undefined));
-  return { epoch, wallMs, base: healthy ? epoch : record.base, nodes };
-}
-
-function withoutStepFlags(node: EpochNode): EpochNode {
-  const copy = { ...node };
-  delete copy.lossy;
-  delete copy.caughtUp;
-  return copy;
-}
-
-function markDown(node: EpochNode, lastEpoch: number, lossy: boolean): EpochNode {
-  node.up = false;
-  node.behindSince ??= lastEpoch;
-  if (lossy) noteLoss(node);
-  return node;
-}
-
-function markUp(node: EpochNode, registration: Registration, epoch: number, lastEpoch: number): EpochNode {
-  // Host, port, zone and weight stay as they were when it joined: they decide the placement. Where it can be
-  // reached now is in its registration.
-  const { hostId, bootId, incarnation } = registration;
-  const result: EpochNode = { ...node, hostId, bootId, incarnation, up: true, upSince: epoch };
-  if (registration.lossy) {
-    result.behindSince ??= lastEpoch;
-    noteLoss(result);
-  }
-  // A restart nobody noticed, with nothing lost, misses nothing: no write was acknowledged without it.
-  return result;
-}
-
-/** It may lack the unsynced part of the last epoch it took part in, which is sureEpoch or a later one. */
-function noteLoss(node: EpochNode): void {
-  node.lossy = true;
-  if (node.behindLossy) return;
-  node.behindLossy = true;
-  node.behindSince = Math.min(node.behindSince!, node.sureEpoch ?? 1) - 1;
-}
-
-/**
- * Who has caught up has heard, in an epoch no older than the one it came up in, every node that was up in it. So those
- * that have been up since, without a new start, were in that epoch or a later one.
- */
-function noteCertainty(record: EpochRecord, nodes: readonly EpochNode[]): void {
-  const heard = Math.max(0, ...nodes.map((n) => (n.caughtUp ? n.upSince : 0)));
-  nodes.forEach((node, i) => {
-    const old = record.nodes[i]!;
-    const since = old.up && old.upSince <= heard;
-    if (since && heard > (node.sureEpoch ?? 1)) node.sureEpoch = heard;
-  });
-}
-
-/** A machine that has another boot id than the node knew has been without power: so was the node. */
-function hasLostPower(node: EpochNode, registrations: Iterable<Registration>): boolean {
-  for (const r of registrations) if (r.hostId === node.hostId && r.bootId !== node.bootId) return true;
-  return false;
-}
-
-function memberOf(r: Registration) {
-  return {
-    id: r.id,
-    host: r.host,
-    port: r.port,
-    zone: r.zone,
-    vnodes: r.vnodes,
-    hostId: r.hostId,
-    bootId: r.bootId,
-    incarnation: r.incarnation,
-  };
+/** It has everything that the committed placement puts on it; and of a move's target when it says so (`moved`). */
+export function isWhole(node: EpochNode): boolean {
+  return node.behindSince === undefined && !node.incomplete;
 }
 
 /** One line: each node up (+) or down (-), since when it is behind, and what happened to it in this step. */
 export function formatEpoch(record: EpochRecord): string {
   const nodes = record.nodes.map((n) => {
-    const behind = n.behindSince === undefined ? '' : ` behind ${n.behindSince}`;
-    return `${n.id}${n.up ? '+' : '-'}${behind}${n.lossy ? ' lossy' : ''}${n.caughtUp ? ' caught up' : ''}`;
+    const marks = [
+      !n.in && 'out',
+      n.placed === undefined && 'empty',
+      n.behindSince !== undefined && `behind ${n.behindSince}`,
+      n.incomplete && 'incomplete',
+      n.lossy && 'lossy',
+      n.caughtUp && 'caught up',
+      n.moved !== undefined && n.moved === record.move && 'moved',
+    ].filter((mark) => mark !== false && mark !== undefined);
+    return `${n.id}${n.up ? '+' : '-'}${marks.length === 0 ? '' : ` ${marks.join(' ')}`}`;
   });
-  return `epoch ${record.epoch} base ${record.base}: ${nodes.join(', ')}`;
+  const move = record.move === undefined ? '' : ` move ${record.move}`;
+  return `epoch ${record.epoch} base ${record.base}${move}: ${nodes.join(', ')}`;
 }
 
 export function parseEpoch(text: string): EpochRecord {

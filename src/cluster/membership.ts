@@ -3,24 +3,26 @@ import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Compare, Coordinator, Lease, Op } from '../coord/coordinator.js';
 import { AuthorityHistory, defaultMinCopies } from './authority.js';
-import {
-  type EpochRecord,
-  firstEpoch,
-  formatEpoch,
-  nextEpoch,
-  parseEpoch,
-  type Registration,
-} from './epoch.js';
+import type { Change } from './changes.js';
+import { type EpochRecord, formatEpoch, parseEpoch, type Registration } from './epoch.js';
 import { Mirror } from './mirror.js';
+import { firstEpoch, nextEpoch } from './next-epoch.js';
+import {
+  compareFor,
+  EPOCH_PREFIX,
+  epochKey,
+  NODE_PREFIX,
+  onlyStatements,
+  operationsFor,
+  RAN_PREFIX,
+  ranKey,
+  sameContent,
+} from './proposal.js';
 import { ClusterView } from './view.js';
 
-export const NODE_PREFIX = 'node/';
-export const EPOCH_PREFIX = 'epoch/';
-/** Epoch records older than the last healthy one are kept for people to look at, this many. */
-const EPOCHS_KEPT = 200;
-/** In one transaction. */
-const EPOCHS_DROPPED_MAX = 20;
 const REGISTER_RETRY_MS = 50;
+/** What a node says of its own progress is in no hurry: several may say so, and need one epoch only. */
+const STATEMENT_DELAY_MS = 100;
 
 export interface MembershipOptions {
   readonly coordinator: Coordinator;
@@ -43,6 +45,7 @@ export class Membership {
   readonly registrations = new Map<string, Registration>();
   private readonly nodesMirror: Mirror;
   private readonly epochMirror: Mirror;
+  private readonly ranMirror: Mirror;
   private lease: Lease | undefined;
   private registration: Registration | undefined;
   private proposing = false;
@@ -50,11 +53,14 @@ export class Membership {
   private frozen = false;
   /** An epoch has taken note of what this start of the node had lost; a later registration has lost nothing more. */
   private lossKnown = false;
+  /** It may register anew when this is resolved. */
+  private ready: Promise<void> = Promise.resolve();
   private listeners: ((view: ClusterView) => void)[] = [];
 
   constructor(private readonly options: MembershipOptions) {
     this.nodesMirror = new Mirror(options.coordinator, NODE_PREFIX, () => this.refresh());
     this.epochMirror = new Mirror(options.coordinator, EPOCH_PREFIX, () => this.refresh());
+    this.ranMirror = new Mirror(options.coordinator, RAN_PREFIX, () => {});
   }
 
   /** Called with every new view, in order. */
@@ -66,6 +72,7 @@ export class Membership {
   async start(): Promise<void> {
     await this.registerUntilDone();
     await this.nodesMirror.start();
+    await this.ranMirror.start();
     await this.epochMirror.start();
     this.refresh();
   }
@@ -79,6 +86,7 @@ export class Membership {
     this.stopped = true;
     this.nodesMirror.stop();
     this.epochMirror.stop();
+    this.ranMirror.stop();
     this.view?.ended.fire();
     await this.lease?.revoke().catch(() => {
       // The lease ends by itself when it is not renewed.
@@ -106,6 +114,21 @@ export class Membership {
     return this.nodesMirror.entries.get(`${NODE_PREFIX}${nodeId}`);
   }
 
+  /**
+   * Gives this node's place up and takes it again once `ready`: what it is has changed so much that nothing it said may
+   * count any more. It serves nothing in between.
+   */
+  async startAnew(reason: string, ready: Promise<void> = Promise.resolve()): Promise<void> {
+    const { lease } = this;
+    if (lease === undefined || this.stopped) return;
+    this.options.log.warn({ reason }, 'this node gives up its place in the cluster for the moment');
+    this.ready = ready;
+    this.lease = undefined;
+    await lease.revoke().catch(() => {
+      // The lease ends by itself when it is not renewed.
+    });
+  }
+
   /** The data path met a closed door at this node. */
   suspect(nodeId: string): void {
     const lease = this.registrations.get(nodeId)?.lease;
@@ -113,13 +136,72 @@ export class Membership {
   }
 
   /** Everything missed before the epoch in which this node came up has been caught up with. */
-  async declareCaughtUp(upSince: number): Promise<void> {
+  declareCaughtUp(upSince: number): Promise<void> {
+    return this.declare({ caughtUp: upSince });
+  }
+
+  /** This node has everything that it shall hold when the move is done. */
+  declareMoved(move: number): Promise<void> {
+    return this.declare({ moved: move });
+  }
+
+  private async declare(fields: Partial<Pick<Registration, 'caughtUp' | 'moved'>>): Promise<void> {
     const { registration } = this;
-    if (registration === undefined || registration.caughtUp === upSince) return;
-    const caughtUp = { ...registration, caughtUp: upSince };
+    if (registration === undefined) return;
+    const said = { ...registration, ...fields };
+    if (said.caughtUp === registration.caughtUp && said.moved === registration.moved) return;
     // Only the registration of this very incarnation may say so.
-    await this.putRegistration(caughtUp, [{ key: this.key, value: JSON.stringify(registration) }]);
-    if (this.registration === registration) this.registration = caughtUp;
+    const same: Compare[] = [{ key: this.key, value: JSON.stringify(registration) }];
+    const done = await this.putRegistration(said, same);
+    if (done && this.registration === registration) this.registration = said;
+  }
+
+  /**
+   * Everybody who is up in this epoch has entered it: says so, so that it counts in the history. Resolves once it is
+   * said, before which nobody may act in the epoch; false when the epoch is over.
+   */
+  async declareRan(view: ClusterView): Promise<boolean> {
+    const { coordinator, clock, log } = this.options;
+    const key = ranKey(view.epoch);
+    while (this.view === view && !this.stopped) {
+      if (this.ranMirror.entries.has(key)) return true;
+      try {
+        const compares: Compare[] = [
+          { key: epochKey(view.epoch), exists: true },
+          { key: epochKey(view.epoch + 1), exists: false },
+        ];
+        const { ok } = await coordinator.txn(compares, [{ type: 'put', key, value: '' }]);
+        if (ok) return this.view === view;
+      } catch (error) {
+        log.debug(
+          { err: AppError.from(error).message },
+          'an epoch is not yet known to be entered, trying again',
+        );
+      }
+      await sleep(clock, REGISTER_RETRY_MS);
+    }
+    return false;
+  }
+
+  /**
+   * Makes an epoch with this change, whatever else happens meanwhile. Resolves with the epoch that has it, once this
+   * node has seen it; undefined when there was nothing to change.
+   */
+  async change(change: Change): Promise<number | undefined> {
+    const { clock } = this.options;
+    for (;;) {
+      const record = this.view?.history.current;
+      if (record === undefined) throw new AppError('wait-for-format', 'Waiting for cluster to be formatted');
+      if (this.stopped) throw new AppError('shutdown', 'this sheep stops');
+      const next = this.nextOf(record, change);
+      if (next === undefined || sameContent(next, this.nextOf(record))) return undefined;
+      const epoch = await this.commit(record, next);
+      if (epoch !== undefined) {
+        while ((this.view?.epoch ?? 0) < epoch && !this.stopped) await sleep(clock, REGISTER_RETRY_MS);
+        return epoch;
+      }
+      await sleep(clock, REGISTER_RETRY_MS);
+    }
   }
 
   /** Writes the first epoch of a new format: all registered nodes are members. Throws 'again' before this one is. */
@@ -131,6 +213,7 @@ export class Membership {
     const result = await this.options.coordinator.txn(extra.compares, [
       ...extra.ops,
       { type: 'delete-prefix', prefix: EPOCH_PREFIX },
+      { type: 'delete-prefix', prefix: RAN_PREFIX },
       { type: 'put', key: epochKey(record.epoch), value: JSON.stringify(record) },
     ]);
     return result.ok;
@@ -150,8 +233,9 @@ export class Membership {
   /** What this node had caught up with belongs to the former history. */
   private async forgetCaughtUp(): Promise<void> {
     const { registration } = this;
-    if (registration?.caughtUp === undefined) return;
-    const { caughtUp: _, ...fresh } = registration;
+    if (registration === undefined) return;
+    if (registration.caughtUp === undefined && registration.moved === undefined) return;
+    const { caughtUp: _, moved: __, ...fresh } = registration;
     const same: Compare[] = [{ key: this.key, value: JSON.stringify(registration) }];
     const done = await this.putRegistration(fresh, same).catch(() => false);
     // Otherwise it is being registered anew, which says nothing of the past.
@@ -198,6 +282,7 @@ export class Membership {
       { lease: lost.id },
       'the lease was lost: this node stops serving and registers anew',
     );
+    await this.ready;
     await this.registerUntilDone();
   }
 
@@ -256,13 +341,15 @@ export class Membership {
     const record = this.view?.history.current;
     if (record === undefined || this.proposing || this.stopped || this.frozen) return;
     if (!this.registrations.has(this.options.self.id)) return;
-    const next = nextEpoch(record, this.registrations, this.options.clock.wallMs());
+    let next = this.nextOf(record);
     if (next === undefined) return;
     this.proposing = true;
+    if (onlyStatements(record, next)) {
+      await sleep(this.options.clock, STATEMENT_DELAY_MS);
+      next = this.view?.history.current === record ? this.nextOf(record) : undefined;
+    }
     try {
-      const compares = [...compareFor(record, next), ...this.stillSaid(record, next)];
-      const known = [...this.epochMirror.entries.keys()].map((key) => Number(key.slice(EPOCH_PREFIX.length)));
-      await this.options.coordinator.txn(compares, operationsFor(next, known));
+      if (next !== undefined) await this.commit(record, next);
     } catch (error) {
       this.options.log.warn({ err: AppError.from(error).message }, 'proposing an epoch failed');
       await sleep(this.options.clock, REGISTER_RETRY_MS);
@@ -273,37 +360,30 @@ export class Membership {
     else this.options.clock.after(REGISTER_RETRY_MS, () => void this.propose());
   }
 
+  private nextOf(record: EpochRecord, change?: Change): EpochRecord | undefined {
+    const ran = this.ranMirror.entries.has(ranKey(record.epoch));
+    const step = { wallMs: this.options.clock.wallMs(), ran, ...(change !== undefined && { change }) };
+    return nextEpoch(record, this.registrations, step);
+  }
+
+  /** Resolves with the number of the epoch; undefined when something it was made from has changed. */
+  private async commit(record: EpochRecord, next: EpochRecord): Promise<number | undefined> {
+    const compares = [...compareFor(record, next), ...this.stillSaid(record, next)];
+    const known = [...this.epochMirror.entries.keys()].map((key) => Number(key.slice(EPOCH_PREFIX.length)));
+    const { ok } = await this.options.coordinator.txn(compares, operationsFor(next, known));
+    return ok ? next.epoch : undefined;
+  }
+
   /**
    * What is said of nodes that come up or have caught up is what their registrations say now: this node sees epochs
    * and registrations by two watches, and one may lag behind the other.
    */
   private stillSaid(record: EpochRecord, next: EpochRecord): Compare[] {
-    const changed = next.nodes.filter(
-      (n, i) =>
-        n.up && (n.caughtUp || !record.nodes[i]!.up || n.incarnation !== record.nodes[i]!.incarnation),
-    );
+    const former = new Map(record.nodes.map((n) => [n.id, n]));
+    const changed = next.nodes.filter((n) => {
+      const old = former.get(n.id);
+      return n.up && (n.caughtUp || !old?.up || n.incarnation !== old.incarnation || n.moved !== old.moved);
+    });
     return changed.map((n) => ({ key: `${NODE_PREFIX}${n.id}`, value: this.registrationText(n.id) ?? '' }));
   }
-}
-
-/** The record is still the newest, and every node that goes down has really lost its registration. */
-function compareFor(record: EpochRecord, next: EpochRecord): Compare[] {
-  const wentDown = next.nodes.filter((n, i) => !n.up && record.nodes[i]!.up);
-  return [
-    { key: epochKey(record.epoch), exists: true },
-    { key: epochKey(next.epoch), exists: false },
-    ...wentDown.map((n): Compare => ({ key: `${NODE_PREFIX}${n.id}`, exists: false })),
-  ];
-}
-
-/** `known`: the epochs that are kept now. */
-function operationsFor(next: EpochRecord, known: readonly number[]): Op[] {
-  const ops: Op[] = [{ type: 'put', key: epochKey(next.epoch), value: JSON.stringify(next) }];
-  const old = known.filter((epoch) => epoch < next.base && epoch <= next.epoch - EPOCHS_KEPT);
-  for (const epoch of old.slice(0, EPOCHS_DROPPED_MAX)) ops.push({ type: 'delete', key: epochKey(epoch) });
-  return ops;
-}
-
-export function epochKey(epoch: number): string {
-  return `${EPOCH_PREFIX}${String(epoch).padStart(10, '0')}`;
 }

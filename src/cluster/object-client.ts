@@ -7,6 +7,7 @@ import type { Origin } from './links.js';
 import { addressed, encodeMutation, type Mutation } from './mutation.js';
 import type { EpochContext, ObjectNode } from './object-node.js';
 import type { Primary } from './primary.js';
+import type { Copies } from './view.js';
 
 /** Between tries while nothing is known to have changed. */
 const RETRY_MS = 20;
@@ -100,13 +101,13 @@ export class ObjectClient {
   /**
    * Everything acknowledged before is on stable storage of every in-sync replica when it resolves (I-1). It waits while
    * some object's in-sync replica is away: it counts as good as the others, also after a power cut of all, so it must
-   * have been flushed too. `copies`: of the volume.
+   * have been flushed too. `family`: of the volume.
    */
-  async flush(session: Session, copies: number): Promise<void> {
+  async flush(session: Session, family: Copies): Promise<void> {
     for (;;) {
       this.checkSession(session);
       const { context } = this.node;
-      if (context?.view.allServed(copies) && (await this.flushAll(context))) return;
+      if (context?.view.allServed(family) && (await this.flushAll(context))) return;
       await this.wait(context);
     }
   }

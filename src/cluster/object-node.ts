@@ -8,6 +8,7 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 import type { ObjectAddress } from './address.js';
 import type { Links, Origin } from './links.js';
 import type { Membership } from './membership.js';
+import { decodeOids } from './oid-list.js';
 import { type ByteRange, CommitStream, Unsettled } from './unsettled.js';
 import type { ClusterView, Placement } from './view.js';
 
@@ -39,7 +40,7 @@ const PEERING_RETRY_MS = 20;
 export class EpochContext {
   /** All replica work of earlier epochs is over and synced on this node. */
   readonly drained = new Signal();
-  /** Every other node that is up has told what it has unsettled: this node may act as a primary. */
+  /** Every other node that is up has told what it has unsettled, and this epoch counts: a primary may act. */
   readonly peered = new Signal();
   /** Nodes that have settled everything they are the primary of in this epoch. */
   readonly settledPrimaries = new Set<string>();
@@ -193,6 +194,13 @@ export class ObjectNode {
     return [...placement.serving, ...placement.targets].filter((id) => id !== this.selfId);
   }
 
+  /** Removes an object of a volume that does not exist any more. */
+  async drop(context: EpochContext, oid: bigint): Promise<void> {
+    await this.applyWork(() => this.store.remove(oid, context.view.epoch, false));
+    this.unsettled.settle(oid);
+    await this.store.clearSuspects([oid]);
+  }
+
   private async settleIn(context: EpochContext): Promise<void> {
     if (this.applying > 0) {
       this.idle ??= new Signal();
@@ -203,6 +211,8 @@ export class ObjectNode {
     await this.store.flush();
     context.drained.fire();
     await Promise.all(context.view.peers.map((id) => this.peerWith(context, id)));
+    // Everybody has entered this epoch. The history must say so before anything is shown or acknowledged in it.
+    if (context !== this.context || !(await this.options.membership.declareRan(context.view))) return;
     if (context === this.context) context.peered.fire();
   }
 
@@ -253,17 +263,4 @@ export class ObjectNode {
       this.waiters.add(wake);
     });
   }
-}
-
-export function encodeOids(oids: readonly bigint[]): Uint8Array {
-  const out = Buffer.allocUnsafe(oids.length * 8);
-  oids.forEach((oid, i) => {
-    out.writeBigUInt64LE(oid, i * 8);
-  });
-  return out;
-}
-
-export function decodeOids(payload: Uint8Array): bigint[] {
-  const view = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  return Array.from({ length: Math.floor(view.length / 8) }, (_, i) => view.readBigUInt64LE(i * 8));
 }

@@ -53,19 +53,25 @@ export class Primary {
     });
   }
 
-  /** Makes all replicas of one object equal, for a node that catches up. */
-  async reconcile(address: ObjectAddress): Promise<void> {
-    const { node } = this;
+  /** Gives a node that catches up, or takes objects over, what this one has. Resolves with the bytes moved. */
+  async reconcile(address: ObjectAddress, asker: string): Promise<number> {
+    const { node, settler } = this;
     for (;;) {
       const context = this.contextFor(address);
       await this.ready(context);
       if (context !== node.context) continue;
       // With too few copies nothing is settled yet; but the node that asks can already be given what there is, and is
       // then one copy more.
-      const mustWait = this.settler.mustWait(context.view.locate(address));
-      if (!mustWait) node.unsettled.add(address.oid);
-      const done = mustWait ? this.settler.share(context, address) : this.settler.settle(context, address);
-      if (await done) return;
+      const mustWait = settler.mustWait(context.view.locate(address));
+      if (asker === node.selfId && !mustWait) node.unsettled.add(address.oid);
+      if (mustWait) {
+        if (await settler.share(context, address)) return 0;
+      } else if (node.unsettled.hasObject(address.oid)) {
+        if (await settler.settle(context, address)) return 0;
+      } else {
+        const moved = await settler.give(context, address, asker);
+        if (moved !== undefined) return moved;
+      }
     }
   }
 

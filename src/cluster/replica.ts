@@ -3,7 +3,9 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 import { answerCheck } from './checker.js';
 import type { Origin } from './links.js';
 import { addressOf, applyTo, decodeMutation, rangeOf } from './mutation.js';
-import { encodeOids, type ObjectNode } from './object-node.js';
+import type { ObjectLists } from './object-lists.js';
+import type { ObjectNode } from './object-node.js';
+import { encodeOids } from './oid-list.js';
 
 /** Entries in one answer to `missed`. */
 export const MISSED_PAGE_ENTRIES = 262144;
@@ -13,7 +15,10 @@ export const MISSED_PAGE_ENTRIES = 262144;
  * and remembers what the primary has not declared committed yet.
  */
 export class Replica {
-  constructor(private readonly node: ObjectNode) {}
+  constructor(
+    private readonly node: ObjectNode,
+    private readonly lists: ObjectLists,
+  ) {}
 
   async handle(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {
     const { node } = this;
@@ -44,6 +49,8 @@ export class Replica {
         return this.peering(message);
       case PeerType.missed:
         return this.missed(message);
+      case PeerType.listed:
+        return this.lists.answer(message, origin.nodeId);
       default:
         throw new AppError('not-supported', `peer message ${message.type} is not known here`);
     }
@@ -68,11 +75,13 @@ export class Replica {
     return answer;
   }
 
-  /** Answer: length 1 and the table when the object exists, length 0 when it does not. Blocks that do not verify
-   * are given a checksum that nobody has, so that they are replaced. */
+  /**
+   * Answer: length 1 and the table when the object exists, length 0 when it does not. Blocks that do not verify are
+   * given a checksum that nobody has, so that they are replaced; with length 1 in the request they are not looked at.
+   */
   private async checksums(message: PeerMessage): Promise<PeerMessage> {
     const { store } = this.node;
-    const bad = store.has(message.oid) ? await store.verify(message.oid) : [];
+    const bad = message.length === 0 && store.has(message.oid) ? await store.verify(message.oid) : [];
     const table = store.checksums(message.oid);
     for (const block of bad) if (table !== undefined) table[block] = ~table[block]! >>> 0 || 1;
     const answer = emptyMessage(PeerType.replicaSums + 1);

@@ -72,6 +72,34 @@ export class Settler {
     }
   }
 
+  /**
+   * Makes one other replica equal to this one. What differs is copied first while clients go on; only the rest, what
+   * they changed meanwhile, under the lock. Resolves with the bytes moved; undefined: the epoch ended first, or the
+   * object has to be settled.
+   */
+  async give(context: EpochContext, address: ObjectAddress, nodeId: string): Promise<number | undefined> {
+    const { node } = this;
+    try {
+      let moved = 0;
+      const inTwoSteps = context.view.locate(address).targets.includes(nodeId);
+      if (inTwoSteps) {
+        moved += await this.equalise(context, address, nodeId, 0).catch(ifObjectWent);
+      }
+      const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, true);
+      try {
+        if (context !== node.context || node.unsettled.hasObject(address.oid)) return undefined;
+        moved += await this.equalise(context, address, nodeId, 0, inTwoSteps);
+        await this.ask(context, nodeId, () => addressed(PeerType.replicaSettled, address));
+        return moved;
+      } finally {
+        release();
+      }
+    } catch (error) {
+      if (error instanceof EpochEnded) return undefined;
+      throw error;
+    }
+  }
+
   private async makeEqual(
     context: EpochContext,
     placement: Placement,
@@ -100,14 +128,18 @@ export class Settler {
     await node.store.clearSuspects([oid]);
   }
 
-  /** Gives a replica what differs from this node's content. `sequence`: of the change this is part of, or 0. */
+  /**
+   * Gives a replica what differs from this node's content. `sequence`: of the change this is part of, or 0. `trusting`:
+   * its blocks have just been verified or written. Resolves with the bytes moved.
+   */
   async equalise(
     context: EpochContext,
     address: ObjectAddress,
     nodeId: string,
     sequence: number,
-  ): Promise<void> {
-    const theirs = await this.checksumsOf(context, address, nodeId);
+    trusting = false,
+  ): Promise<number> {
+    const theirs = await this.checksumsOf(context, address, nodeId, trusting);
     const mine = this.node.store.checksums(address.oid);
     const runs = differences(mine, theirs, objectBytesOf(address));
     if (runs.length > 0) this.noteMoved(context, address, nodeId, runs);
@@ -119,6 +151,7 @@ export class Settler {
         return message;
       });
     }
+    return runs.reduce((sum, run) => sum + (run.kind === 'data' ? run.length : 0), 0);
   }
 
   /** Replaces this node's content by another replica's. */
@@ -219,8 +252,11 @@ export class Settler {
     context: EpochContext,
     address: ObjectAddress,
     nodeId: string,
+    trusting = false,
   ): Promise<Uint32Array | undefined> {
-    const answer = await this.ask(context, nodeId, () => addressed(PeerType.replicaSums, address));
+    const answer = await this.ask(context, nodeId, () =>
+      Object.assign(addressed(PeerType.replicaSums, address), { length: trusting ? 1 : 0 }),
+    );
     if (answer.length === 0) return undefined;
     const bytes = new Uint8Array(answer.payload);
     return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
@@ -252,6 +288,12 @@ export class Settler {
   }
 }
 
+/** An object that is removed or made anew while it is copied is copied again under the lock. */
+function ifObjectWent(error: unknown): number {
+  if (AppError.isCode(error, 'no-object')) return 0;
+  throw error;
+}
+
 interface Difference {
   /** create: make it, all holes; remove: it must not exist; hole and data: a range. */
   readonly kind: 'create' | 'remove' | 'hole' | 'data';
@@ -267,7 +309,11 @@ export function differences(
 ): Difference[] {
   if (want === undefined) return has === undefined ? [] : [{ kind: 'remove', offset: 0, length: 0 }];
   const result: Difference[] = [];
-  if (has === undefined) result.push({ kind: 'create', offset: 0, length: objectBytes });
+  // A file that was cut short is no object of its size any more: it is made anew.
+  if (has?.length !== want.length) {
+    has = undefined;
+    result.push({ kind: 'create', offset: 0, length: objectBytes });
+  }
   for (let block = 0; block < want.length; ) {
     if (want[block] === (has?.[block] ?? 0)) {
       block++;

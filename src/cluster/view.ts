@@ -3,11 +3,22 @@ import { sdHashOid } from '../wire/hash.js';
 import { placementOid } from '../wire/oid.js';
 import type { ObjectAddress } from './address.js';
 import type { AuthorityHistory, Standing } from './authority.js';
-import type { EpochNode } from './epoch.js';
-import { buildRing, COPIES_MAX, placementAt, placementIds, type Ring } from './ring.js';
+import { type EpochNode, type EpochRecord, type Place, targetOf } from './epoch.js';
+import { buildRing, COPIES_MAX, placementAt, placementIds, pointOf, type Ring } from './ring.js';
 
-export interface Placement extends Standing {
-  readonly holders: readonly string[];
+export type Placement = Standing;
+
+/** What decides how many copies an object has: those of its volume, unless its family had them altered. */
+export interface Copies {
+  readonly root: number;
+  readonly copies: number;
+}
+
+/** Copies now, and at the end of each move of the history. */
+interface Shape {
+  readonly copies: number;
+  readonly targets: readonly number[];
+  readonly key: string;
 }
 
 const PLACEMENT_CACHE_ENTRIES_MAX = 65536;
@@ -21,8 +32,12 @@ export class ClusterView {
   /** Fires when a newer view has replaced this one. */
   readonly ended = new Signal();
   private readonly ring: Ring;
-  private readonly cache = new Map<bigint, Placement>();
-  private readonly served = new Map<number, boolean>();
+  /** One for each move of the history. */
+  private readonly targets: readonly Ring[];
+  /** By shape, then by place. */
+  private readonly cache = new Map<string, Map<bigint, Placement>>();
+  private readonly shapes = new Map<number, Shape>();
+  private readonly served = new Map<string, boolean>();
 
   constructor(
     readonly history: AuthorityHistory,
@@ -33,37 +48,48 @@ export class ClusterView {
     this.epoch = record.epoch;
     this.nodes = new Map(record.nodes.map((n) => [n.id, n]));
     this.peers = record.nodes.filter((n) => n.up && n.id !== selfId).map((n) => n.id);
-    this.ring = buildRing(record.nodes.filter((n) => n.in));
+    this.ring = ringOf(record, (node) => node.placed);
+    this.targets = history.moves.map((move) => ringOf(move, targetOf));
   }
 
   get self(): EpochNode | undefined {
     return this.nodes.get(this.selfId);
   }
 
+  get record(): EpochRecord {
+    return this.history.current;
+  }
+
   locate(address: ObjectAddress): Placement {
     const point = placementOid(address.oid, address.root);
-    const key = (point << 5n) | BigInt(address.copies);
-    let found = this.cache.get(key);
+    const shape = this.shapeOf(address);
+    let cache = this.cache.get(shape.key);
+    if (cache === undefined) this.cache.set(shape.key, (cache = new Map()));
+    let found = cache.get(point);
     if (found === undefined) {
-      const holders = placementIds(this.ring, sdHashOid(point), address.copies);
-      found = { holders, ...this.history.standing(holders, this.minCopiesOf(holders.length)) };
-      if (this.cache.size >= PLACEMENT_CACHE_ENTRIES_MAX) this.cache.clear();
-      this.cache.set(key, found);
+      const hash = sdHashOid(point);
+      const targets = this.targets.map((ring, i) => placementIds(ring, hash, shape.targets[i]!));
+      found = this.standing(placementIds(this.ring, hash, shape.copies), targets);
+      if (cache.size >= PLACEMENT_CACHE_ENTRIES_MAX) cache.clear();
+      cache.set(point, found);
     }
     return found;
   }
 
-  /** For every set of `copies` holders that the ring can make, all that count as having the newest content are up. */
-  allServed(copies: number): boolean {
-    let served = this.served.get(copies);
+  /** Copies that objects of this family count as having now, whatever a volume's record or a client still says. */
+  copiesOf(family: Copies): number {
+    return this.record.families?.[family.root.toString(16)]?.copies ?? family.copies;
+  }
+
+  /** For every set of holders the ring can make for the family, all that count as having the newest content are up. */
+  allServed(family: Copies): boolean {
+    const shape = this.shapeOf(family);
+    let served = this.served.get(shape.key);
     if (served === undefined) {
       served = true;
-      for (let point = 0; point < this.ring.size && served; point++) {
-        const holders = placementAt(this.ring, point, copies).map((i) => this.ring.nodes[i]!.id);
-        const { serving, authority } = this.history.standing(holders, this.minCopiesOf(holders.length));
-        served = serving.length === authority.length;
-      }
-      this.served.set(copies, served);
+      for (const { serving, authority } of this.sets(shape))
+        if (serving.length < authority.length) served = false;
+      this.served.set(shape.key, served);
     }
     return served;
   }
@@ -73,17 +99,83 @@ export class ClusterView {
    * newest content is up: what a node that catches up needs before it can be sure that nothing is missing.
    */
   everySetServed(copiesInUse?: Iterable<number>): boolean {
-    const copiesMax = Math.min(COPIES_MAX, this.ring.holderCount);
-    const all = Array.from({ length: copiesMax }, (_, i) => i + 1);
-    const counts = new Set([...(copiesInUse ?? all)].map((copies) => Math.min(copies, copiesMax)));
-    for (const copies of counts) {
-      for (let point = 0; point < this.ring.size; point++) {
-        const holders = placementAt(this.ring, point, copies).map((i) => this.ring.nodes[i]!.id);
-        if (!holders.includes(this.selfId)) continue;
-        const { serving } = this.history.standing(holders, this.minCopiesOf(holders.length));
-        if (serving.length === 0) return false;
-      }
-    }
+    for (const set of this.unservedSets(copiesInUse)) if (set.holders.includes(this.selfId)) return false;
     return true;
   }
+
+  /** Sets of holders of whom nobody is up who has the newest content: their objects wait. */
+  *unservedSets(copiesInUse?: Iterable<number>): Iterable<Placement> {
+    const copiesMax = Math.min(COPIES_MAX, this.ring.holderCount);
+    const all = Array.from({ length: copiesMax }, (_, i) => i + 1);
+    const shapes = new Map<string, Shape>();
+    for (const copies of copiesInUse ?? all) {
+      const shape = this.shapeOf({ root: -1, copies: Math.min(copies, Math.max(1, copiesMax)) });
+      shapes.set(shape.key, shape);
+    }
+    for (const root of Object.keys(this.record.families ?? {})) {
+      const shape = this.shapeOf({ root: Number.parseInt(root, 16), copies: 1 });
+      shapes.set(shape.key, shape);
+    }
+    for (const shape of shapes.values()) {
+      for (const set of this.sets(shape)) if (set.serving.length === 0) yield set;
+    }
+  }
+
+  /** Every set of holders that the rings can make. */
+  private *sets(shape: Shape): Iterable<Placement> {
+    // Between two points of all rings together nothing changes, and the upper one stands for all in between.
+    for (const ring of [this.ring, ...this.targets]) {
+      for (let point = 0; point < ring.size; point++) {
+        const hash = { hi: ring.hi[point]!, lo: ring.lo[point]! };
+        const placed = idsAt(
+          this.ring,
+          ring === this.ring ? point : pointOf(this.ring, hash.hi, hash.lo),
+          shape.copies,
+        );
+        // Before the first node had room for objects there were none.
+        if (placed.length === 0) continue;
+        const targets = this.targets.map((target, i) => placementIds(target, hash, shape.targets[i]!));
+        yield this.standing(placed, targets);
+      }
+    }
+  }
+
+  private standing(placed: readonly string[], targets: readonly (readonly string[])[]): Placement {
+    return this.history.standing(placed, this.minCopiesOf(placed.length), targets);
+  }
+
+  private shapeOf(family: Copies): Shape {
+    const { families } = this.record;
+    if (families === undefined && this.targets.length === 0) return plainShape(family.copies);
+    const key = family.root * (COPIES_MAX + 1) + family.copies;
+    let shape = this.shapes.get(key);
+    if (shape === undefined) this.shapes.set(key, (shape = this.alteredShape(family)));
+    return shape;
+  }
+
+  private alteredShape(family: Copies): Shape {
+    const { families } = this.record;
+    const root = family.root.toString(16);
+    const copies = families?.[root]?.copies ?? family.copies;
+    const targets = this.history.moves.map((move) => move.families?.[root]?.next ?? copies);
+    return { copies, targets, key: [copies, ...targets].join('>') };
+  }
+}
+
+const plainShapes: Shape[] = [];
+
+function plainShape(copies: number): Shape {
+  return (plainShapes[copies] ??= { copies, targets: [], key: String(copies) });
+}
+
+function idsAt(ring: Ring, point: number, copies: number): string[] {
+  return placementAt(ring, point, copies).map((index) => ring.nodes[index]!.id);
+}
+
+function ringOf(record: EpochRecord, placeOf: (node: EpochNode) => Place | undefined): Ring {
+  const nodes = record.nodes.flatMap((node) => {
+    const place = placeOf(node);
+    return place === undefined ? [] : [{ id: node.id, host: node.host, port: node.port, ...place }];
+  });
+  return buildRing(nodes);
 }

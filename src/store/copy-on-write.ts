@@ -13,6 +13,7 @@ import { createObject, objectFolder, objectPath, type StoredObject } from './obj
 import { BadBlocksError } from './object-store.js';
 import type { Operation } from './operation.js';
 import { planWrite, planZero } from './planner.js';
+import { readBlocks, readCached } from './salvage.js';
 
 export const TMP_FOLDER = 'tmp';
 const CHUNK_BLOCKS = 64;
@@ -55,7 +56,7 @@ export async function copyObject(
   await disk.syncDir('obj');
 }
 
-async function copyBlocks(context: StoreContext, parent: StoredObject, copy: StoredObject): Promise<void> {
+export async function copyBlocks(context: StoreContext, parent: StoredObject, copy: StoredObject): Promise<void> {
   let block = 0;
   while (block < parent.blocks) {
     if (parent.table[block] === HOLE) {
@@ -65,12 +66,12 @@ async function copyBlocks(context: StoreContext, parent: StoredObject, copy: Sto
     let end = block + 1;
     while (end < parent.blocks && end - block < CHUNK_BLOCKS && parent.table[end] !== HOLE) end++;
     const bytes = new Uint8Array((end - block) * BLOCK_SIZE);
-    await readWhole(context, parent, bytes, block * BLOCK_SIZE);
+    const lost = await readWhole(context, parent, bytes, block * BLOCK_SIZE);
     for (let index = block; index < end; index++) {
       const at = (index - block) * BLOCK_SIZE;
       const image = bytes.subarray(at, at + BLOCK_SIZE);
       const sum = parent.table[index]!;
-      if (sum === BAD || blockChecksum(image, parent.seed, index) !== sum) {
+      if (sum === BAD || lost.includes(index - block) || blockChecksum(image, parent.seed, index) !== sum) {
         const cause = new BadBlocksError(parent.oid, [index]);
         throw new AppError('checksum', cause.message, { cause });
       }
@@ -86,14 +87,13 @@ async function readWhole(
   parent: StoredObject,
   bytes: Uint8Array,
   offset: number,
-): Promise<void> {
-  if (parent.file.tryRead(bytes, offset) === bytes.length) {
+): Promise<number[]> {
+  if (readCached(parent.file, bytes, offset)) {
     // One chunk per turn, so that a large copy does not hold up everybody else.
     await new Promise<void>((resolve) => context.clock.defer(resolve));
-    return;
+    return [];
   }
-  const count = await parent.file.readAsync(bytes, offset);
-  if (count < bytes.length) parent.file.read(bytes, offset);
+  return readBlocks(parent.file, bytes, offset);
 }
 
 function overlay(op: Operation, copy: StoredObject): void {

@@ -32,6 +32,8 @@ export interface DiskFile {
   tryRead(buffer: Uint8Array, offset: number): number;
   /** Reads through a thread: for what may be cold or large. Returns the count. */
   readAsync(buffer: Uint8Array, offset: number): Promise<number>;
+  /** Forgets what memory holds of the range and the device has too: the next read asks the device. A mere hint. */
+  evict?(offset: number, length: number): void;
   /** Writes all buffers, one after the other, from offset. All or an exception (then any part may be written). */
   write(buffers: readonly Uint8Array[], offset: number): void;
   /** One atomic O_APPEND write: never interleaved with other appenders. Needs a file opened by any process. */

@@ -4,7 +4,7 @@
  */
 import * as fs from 'node:fs';
 import { type Disk, DiskError, type DiskErrorCode, type DiskFile } from './disk.js';
-import { allocateRange, punchHole, readNoWait, tryLock } from './syscalls.js';
+import { allocateRange, evictRange, punchHole, readNoWait, tryLock } from './syscalls.js';
 
 const codes: Readonly<Record<string, DiskErrorCode>> = {
   EEXIST: 'exists',
@@ -183,6 +183,10 @@ class PlainFile implements DiskFile {
         else resolve(count);
       });
     });
+  }
+
+  evict(offset: number, length: number): void {
+    evictRange(this.fd, offset, length);
   }
 
   write(buffers: readonly Uint8Array[], offset: number): void {

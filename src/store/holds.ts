@@ -54,9 +54,11 @@ export class Holds {
 
   /** Forgets everything; the operations that were waiting. */
   clear(): Operation[] {
-    const operations = [...this.holds.values()].flatMap((hold) => hold.operations);
+    const holds = [...this.holds.values()];
     this.holds.clear();
     this.waiting = 0;
-    return operations;
+    // A store of another disk may wait for one of these; it finds out by itself that there is nothing to wait for.
+    for (const { released } of holds) for (const run of released) run();
+    return holds.flatMap((hold) => hold.operations);
   }
 }

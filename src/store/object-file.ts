@@ -15,9 +15,10 @@
  * The instance number tells one life of an object id from the next (removed, created again, copied over): journal
  * records name the instance they belong to.
  */
-import { alignUp, BLOCK_SIZE, crc32 } from '../base/bytes.js';
-import { BAD, objectSeed } from './checksum.js';
+import { alignUp, BLOCK_SIZE, crc32, isZero } from '../base/bytes.js';
+import { BAD, HOLE, objectSeed } from './checksum.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
+import { readBlocksNow } from './salvage.js';
 import { readU64, writeU64 } from './u64.js';
 
 export const OBJECT_MAGIC = 0x424f4653;
@@ -129,6 +130,28 @@ export class StoredObject {
     this.lastSlot = slot;
   }
 
+  /** No checkpoint has still to write a slot: what is on the device is what this object last wrote. */
+  get tailSettled(): boolean {
+    return this.dirtyIn === 0 && this.plannedBatch < 0 && this.blocks > 0 && !this.gone;
+  }
+
+  /**
+   * Holds both slots, as they were found on the device, against what they should be. Damage of the older one matters
+   * too: it is what remains when the next write of the other is torn. A damaged slot is the one that is written next.
+   */
+  isIntactTail(slots: Buffer): boolean {
+    const each = slotBytes(this.blocks);
+    const parts = [slots.subarray(0, each), slots.subarray(each)] as const;
+    const headers = parts.map((slot) => decodeSlot(slot, this.oid, this.blocks));
+    const isGood = (i: 0 | 1) => headers[i]?.tableOk === true;
+    const last = this.lastSlot;
+    const other = last === 0 ? 1 : 0;
+    const lastGood = isGood(last) && headers[last]!.tailSequence === this.tailSequence;
+    if (lastGood && (isGood(other) || isBlank(parts[other]))) return true;
+    this.durableSlot = lastGood ? last : isGood(other) ? other : undefined;
+    return false;
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -181,11 +204,17 @@ export function decodeSlot(slot: Buffer, oid: bigint, blocks: number): SlotHeade
   };
 }
 
+/** Never written: an object has one slot until its second checkpoint. */
+function isBlank(slot: Buffer): boolean {
+  return isZero(slot.subarray(0, SLOT_HEADER_BYTES));
+}
+
 /**
  * Opens an object; undefined when there is none. With both tables lost the object opens with every block BAD, so
- * that reads say 'checksum' and never 'no-object', which would pass for a hole.
+ * that reads say 'checksum' and never 'no-object', which would pass for a hole. `replaying`: a slot may be torn by the
+ * crash, and the journal knows all that it would have said.
  */
-export function loadObject(disk: Disk, oid: bigint): StoredObject | undefined {
+export function loadObject(disk: Disk, oid: bigint, replaying = false): StoredObject | undefined {
   let file: DiskFile;
   try {
     file = disk.open(objectPath(oid));
@@ -194,20 +223,20 @@ export function loadObject(disk: Disk, oid: bigint): StoredObject | undefined {
     throw error;
   }
   try {
-    return decodeObject(file, oid);
+    return decodeObject(file, oid, replaying);
   } catch (error) {
     file.close();
     throw error;
   }
 }
 
-function decodeObject(file: DiskFile, oid: bigint): StoredObject {
+function decodeObject(file: DiskFile, oid: bigint, replaying: boolean): StoredObject {
   const size = file.size();
   const blocks = blocksOfFile(size);
   if (blocks === undefined) return new StoredObject(oid, 0, 0, file, new Uint32Array(0));
   const each = slotBytes(blocks);
   const bytes = Buffer.alloc(2 * each);
-  file.read(bytes, blocks * BLOCK_SIZE);
+  readBlocksNow(file, bytes, blocks * BLOCK_SIZE);
   const slots = [bytes.subarray(0, each), bytes.subarray(each)] as const;
   const headers = slots.map((slot) => decodeSlot(slot, oid, blocks));
   const best = newest(headers);
@@ -219,12 +248,23 @@ function decodeObject(file: DiskFile, oid: bigint): StoredObject {
   }
   const header = headers[best]!;
   tableBytes(table).set(slots[best]!.subarray(SLOT_HEADER_BYTES, SLOT_HEADER_BYTES + 4 * blocks));
+  const other = best === 0 ? 1 : 0;
+  if (!replaying && mayBeOlder(header, headers[other], slots[other])) {
+    // Old checksums tell by themselves that they do not match. A block that was a hole then would pass for zeros.
+    for (let block = 0; block < blocks; block++) if (table[block] === HOLE) table[block] = BAD;
+  }
   const object = new StoredObject(oid, header.objectBytes, header.instance, file, table);
   object.epoch = header.epoch;
   object.tailSequence = header.tailSequence;
   object.durableSlot = best;
   object.lastSlot = best;
   return object;
+}
+
+/** The other slot is damaged and may have been the newer one. */
+function mayBeOlder(best: SlotHeader, other: SlotHeader | undefined, slot: Buffer): boolean {
+  if (other === undefined) return !isBlank(slot);
+  return !other.tableOk && other.tailSequence > best.tailSequence;
 }
 
 function newest(headers: readonly (SlotHeader | undefined)[]): 0 | 1 | undefined {

@@ -90,8 +90,11 @@ export interface ObjectStore {
   blockRuns(oid: bigint): BlockRun[] | undefined;
   /** A copy of the checksum of each block, 0 for a hole; undefined when it is missing. Same content <=> same table. */
   checksums(oid: bigint): Uint32Array | undefined;
-  /** Reads every block and verifies it; returns the bad ones. */
-  verify(oid: bigint): Promise<number[]>;
+  /**
+   * Reads every block and verifies it; returns the bad ones, also those that the device cannot read. `fromDevice`: what
+   * is in memory does not count (a scrub); the object's own checksums on the device are looked at too, and mended.
+   */
+  verify(oid: bigint, options?: { readonly fromDevice?: boolean }): Promise<number[]>;
   /**
    * Accepts the present bytes of blocks that do not verify, by recomputing their checksums: only for blocks that a
    * power cut left half written and no replica has better.
@@ -129,6 +132,29 @@ export interface ObjectStore {
    */
   readonly lossy: boolean;
   clearLossy(): Promise<void>;
+
+  /**
+   * True when objects that this node should hold may be missing: one of its several disks was lost. It stays so over
+   * restarts, until clearIncomplete. Always false for a store on one disk, which is there or is not.
+   */
+  readonly incomplete: boolean;
+  /**
+   * The listener is called at once, inside the operation that found out, when a disk is lost while the store is open
+   * (also another one while `incomplete` is true already). From then on nobody may be told that an object which is not
+   * found does not exist: whatever concerns such an object throws or rejects with 'again', and flush waits. In-flight
+   * operations of the lost disk reject with 'again'. This ends with admitIncomplete.
+   */
+  onIncomplete(listener: (reason: Error) => void): void;
+  /**
+   * The cluster no longer takes this node for one that has everything: what is not found counts as missing from now
+   * on. To be called when the node has entered an epoch that knows of the loss. Without a loss it does nothing.
+   */
+  admitIncomplete(): void;
+  /**
+   * This node has got back everything that it should hold: durable when it resolves. Does nothing while a loss has
+   * not been admitted (it happened after the comparison that the caller speaks of).
+   */
+  clearIncomplete(): Promise<void>;
   readonly stats: () => StoreStats;
   /** Resolves with the error that stopped the store (a failed sync or journal write); it never heals by itself. */
   readonly failed: Promise<Error>;

@@ -27,6 +27,8 @@ export interface StoreOptions {
   /** Changes with every boot of the machine: what was not synced before is then in doubt. */
   readonly bootId: string;
   readonly limits?: Partial<StoreLimits>;
+  /** What requests get once the store has stopped: 'again' where others can go on without it (disks/). */
+  readonly failureCode?: 'io' | 'again';
 }
 
 /**
@@ -112,6 +114,7 @@ async function open(options: StoreOptions): Promise<Store> {
     suspects,
     superblock,
     lossy,
+    failureCode: options.failureCode ?? 'io',
     makeJournal: (onFailure) => new Journal(segments, segmentBytes, openCount * 0x1_0000_0000, onFailure),
   });
   if (found && !found.clean) void store.recount();

@@ -2,6 +2,7 @@
 import type { RecordType } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import type { WriteMode } from './object-store.js';
+import type { Writer } from './writer.js';
 
 /** Whole blocks that change together: one journal record each. */
 export interface Part {
@@ -14,11 +15,14 @@ export interface Part {
 }
 
 export interface Operation {
-  readonly kind: 'write' | 'zero' | 'remove' | 'touch' | 'adopt';
+  /** 'barrier' changes nothing: it is over when whatever came before it for its object is applied. */
+  readonly kind: 'write' | 'zero' | 'remove' | 'touch' | 'adopt' | 'barrier';
   readonly oid: bigint;
   readonly objectBytes: number;
   readonly mode: WriteMode;
   readonly parent: bigint | undefined;
+  /** Who has the parent, when that is the store of another disk (disks/). */
+  readonly source: Writer | undefined;
   readonly epoch: number;
   readonly offset: number;
   readonly length: number;
@@ -38,4 +42,50 @@ export interface Operation {
   instance: number;
   /** Not applied before its batch is durable: see writer.ts. */
   waits: boolean;
+}
+
+/** What becomes an operation; what is left out has no meaning for its kind. */
+export interface OperationRequest {
+  readonly kind: Operation['kind'];
+  readonly oid: bigint;
+  readonly epoch: number;
+  readonly objectBytes?: number;
+  readonly mode?: WriteMode;
+  readonly parent?: bigint | undefined;
+  readonly offset?: number;
+  readonly length?: number;
+  readonly data?: Uint8Array | undefined;
+  readonly allocate?: boolean;
+  readonly blocks?: readonly number[];
+  readonly sync?: boolean;
+}
+
+export function newOperation(
+  request: OperationRequest,
+  source: Writer | undefined,
+  resolve: () => void,
+  reject: (error: Error) => void,
+): Operation {
+  return {
+    kind: request.kind,
+    oid: request.oid,
+    objectBytes: request.objectBytes ?? 0,
+    mode: request.mode ?? 'update',
+    parent: request.parent,
+    source,
+    epoch: request.epoch,
+    offset: request.offset ?? 0,
+    length: request.length ?? 0,
+    data: request.data,
+    allocate: request.allocate ?? false,
+    blocks: request.blocks ?? [],
+    sync: request.sync ?? false,
+    resolve,
+    reject,
+    object: undefined,
+    parts: [],
+    creates: false,
+    instance: 0,
+    waits: false,
+  };
 }

@@ -10,6 +10,7 @@ import { recordTypes } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import { BadBlocksError } from './object-store.js';
 import type { Operation, Part } from './operation.js';
+import { readBlocksNow } from './salvage.js';
 
 const noSums = new Uint32Array(0);
 const noBuffers: readonly Uint8Array[] = [];
@@ -172,8 +173,8 @@ function filledBlock(target: Target, block: number, data: Uint8Array, offset: nu
   const sum = target.object ? target.object.table[block]! : HOLE;
   const covered = offset === start && data.length >= validBytes;
   if (sum !== HOLE && !covered) {
-    target.object!.file.read(image, start);
-    if (sum === BAD || blockChecksum(image, target.seed, block) !== sum) {
+    const lost = readBlocksNow(target.object!.file, image, start);
+    if (lost.length > 0 || sum === BAD || blockChecksum(image, target.seed, block) !== sum) {
       const cause = new BadBlocksError(target.oid, [block]);
       throw new AppError('checksum', cause.message, { cause });
     }

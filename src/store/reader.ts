@@ -6,8 +6,9 @@ import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import { BAD, blockChecksum, HOLE } from './checksum.js';
 import { type StoreContext, toStoreError } from './context.js';
-import type { StoredObject } from './object-file.js';
+import { type StoredObject, slotBytes } from './object-file.js';
 import { BadBlocksError, type BlockRun } from './object-store.js';
+import { readBlocks, readBlocksNow, readCached } from './salvage.js';
 
 const VERIFY_BLOCKS = 64;
 
@@ -26,7 +27,7 @@ export function readObject(
   if (allHoles(object.table, first, end)) return new Uint8Array(length);
   const bytes = Buffer.allocUnsafeSlow((end - first) * BLOCK_SIZE);
   const start = offset - first * BLOCK_SIZE;
-  if (object.file.tryRead(bytes, first * BLOCK_SIZE) !== bytes.length) {
+  if (!readCached(object.file, bytes, first * BLOCK_SIZE)) {
     return readCold(context, object, bytes, first, start, length);
   }
   const bad = verifyBlocks(object, bytes, first);
@@ -45,12 +46,7 @@ async function readCold(
   const { cache } = context;
   cache.pin(object);
   try {
-    await object.file.readAsync(bytes, first * BLOCK_SIZE);
-    let bad = verifyBlocks(object, bytes, first);
-    if (bad) {
-      object.file.read(bytes, first * BLOCK_SIZE);
-      bad = verifyBlocks(object, bytes, first);
-    }
+    const bad = await readVerified(object, bytes, first);
     if (bad) throw badBlocks(context, object, bad);
     return bytes.subarray(start, start + length);
   } catch (error) {
@@ -60,30 +56,82 @@ async function readCold(
   }
 }
 
-/** Blocks of the object that do not verify. Reads all of it, a slice at a time. */
-export async function verifyObject(context: StoreContext, oid: bigint): Promise<number[]> {
+/** Through a thread, which a write may overtake: what does not verify is read once more, at once. */
+async function readVerified(
+  object: StoredObject,
+  bytes: Uint8Array,
+  first: number,
+): Promise<number[] | undefined> {
+  let lost = await readBlocks(object.file, bytes, first * BLOCK_SIZE);
+  const bad = badOf(object, bytes, first, lost);
+  if (!bad) return undefined;
+  lost = readBlocksNow(object.file, bytes, first * BLOCK_SIZE);
+  return badOf(object, bytes, first, lost);
+}
+
+/** Blocks that do not verify or could not be read. A hole is one whatever the device says. */
+function badOf(
+  object: StoredObject,
+  bytes: Uint8Array,
+  first: number,
+  lost: readonly number[],
+): number[] | undefined {
+  const bad = verifyBlocks(object, bytes, first);
+  if (lost.length === 0) return bad;
+  const data = lost.map((place) => first + place).filter((block) => object.table[block] !== HOLE);
+  return data.length === 0 ? bad : [...new Set([...(bad ?? []), ...data])].sort((a, b) => a - b);
+}
+
+export interface Verified {
+  /** Blocks that do not match their checksums or cannot be read. */
+  readonly bad: number[];
+  /** A table of checksums on the device is not what it should be; the one in memory is right. */
+  readonly tailDamaged: boolean;
+}
+
+/**
+ * Reads all of the object, a slice at a time. `fromDevice`: what is in memory is dropped first, and afterwards too where
+ * nobody had it in memory before, so that a scrub sees what is on the device and leaves the cache as it was.
+ */
+export async function verifyObject(
+  context: StoreContext,
+  oid: bigint,
+  fromDevice = false,
+): Promise<Verified> {
   const { cache } = context;
   const object = cache.get(oid);
   if (!object) throw new AppError('no-object', `no object ${oid.toString(16)}`);
   cache.pin(object);
   const bad: number[] = [];
+  let tailDamaged = false;
   try {
     for (let first = 0; first < object.blocks && !object.gone; first += VERIFY_BLOCKS) {
       const end = Math.min(object.blocks, first + VERIFY_BLOCKS);
       if (allHoles(object.table, first, end)) continue;
       const bytes = Buffer.allocUnsafe((end - first) * BLOCK_SIZE);
-      await object.file.readAsync(bytes, first * BLOCK_SIZE);
-      if (!verifyBlocks(object, bytes, first)) continue;
-      object.file.read(bytes, first * BLOCK_SIZE);
-      for (const block of verifyBlocks(object, bytes, first) ?? []) bad.push(block);
+      const wasCached = fromDevice && readCached(object.file, bytes, first * BLOCK_SIZE);
+      if (fromDevice) object.file.evict?.(first * BLOCK_SIZE, bytes.length);
+      for (const block of (await readVerified(object, bytes, first)) ?? []) bad.push(block);
+      if (fromDevice && !wasCached) object.file.evict?.(first * BLOCK_SIZE, bytes.length);
     }
+    tailDamaged = fromDevice && !(await isTailIntact(object));
   } catch (error) {
     throw toStoreError(error);
   } finally {
     cache.unpin(object);
   }
   context.checksumErrors += bad.length;
-  return bad;
+  return { bad, tailDamaged };
+}
+
+async function isTailIntact(object: StoredObject): Promise<boolean> {
+  if (!object.tailSettled) return true;
+  const { file, blocks, tailSequence } = object;
+  const slots = Buffer.alloc(2 * slotBytes(blocks));
+  file.evict?.(blocks * BLOCK_SIZE, slots.length);
+  await readBlocks(file, slots, blocks * BLOCK_SIZE);
+  // A checkpoint may have come between.
+  return !object.tailSettled || object.tailSequence !== tailSequence || object.isIntactTail(slots);
 }
 
 export function blockRuns(object: StoredObject): BlockRun[] {

@@ -147,7 +147,7 @@ function replayObject(
   oid: bigint,
   plan: ObjectPlan,
 ): StoredObject | 'problem' | undefined {
-  let object = loadObject(disk, oid);
+  let object = loadObject(disk, oid, true);
   if (plan.reset === 'remove') {
     if (!object) return undefined;
     object.close();

@@ -6,6 +6,7 @@ import { alignUp, BLOCK_SIZE } from '../base/bytes.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { markDirty } from './apply.js';
 import { checkpointSegment } from './checkpoint.js';
 import { type StoreContext, toStoreError } from './context.js';
 import { DirectFlusher } from './direct-flusher.js';
@@ -15,7 +16,7 @@ import type { StoreLimits } from './limits.js';
 import type { ObjectCache } from './object-cache.js';
 import { objectPath } from './object-file.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from './object-store.js';
-import type { Operation } from './operation.js';
+import { newOperation, type Operation, type OperationRequest } from './operation.js';
 import { blockRuns, checkRange, readObject, verifyObject } from './reader.js';
 import { Space } from './space.js';
 import { type Superblock, writeSuperblock } from './superblock.js';
@@ -38,19 +39,23 @@ export interface StoreParts {
   readonly suspects: Suspects;
   readonly superblock: Superblock;
   readonly lossy: boolean;
+  /** What requests get once the store has stopped. */
+  readonly failureCode: 'io' | 'again';
   readonly makeJournal: (onFailure: (error: unknown) => void) => Journal;
 }
 
 export class Store implements ObjectStore {
   readonly failed: Promise<Error>;
   lossy: boolean;
-  private readonly context: StoreContext;
+  /** For disks/, which joins several stores. */
+  readonly context: StoreContext;
   private readonly direct = new DirectFlusher();
   private readonly writer: Writer;
   private readonly suspectList: Suspects;
   private superblock: Superblock;
   private superblockWrite: Promise<void> = Promise.resolve();
   private failure: AppError | undefined;
+  private readonly failureCode: 'io' | 'again';
   private resolveFailed: (error: Error) => void = () => {};
   private timer: Timer | undefined;
   private checkpointing: Promise<void> | undefined;
@@ -63,6 +68,7 @@ export class Store implements ObjectStore {
       this.resolveFailed = resolve;
     });
     this.lossy = parts.lossy;
+    this.failureCode = parts.failureCode;
     this.suspectList = parts.suspects;
     this.superblock = parts.superblock;
     const fail = (error: unknown) => this.fail(error);
@@ -120,8 +126,21 @@ export class Store implements ObjectStore {
     return this.context.cache.get(oid)?.table.slice();
   }
 
-  verify(oid: bigint): Promise<number[]> {
-    return verifyObject(this.context, oid);
+  async verify(oid: bigint, options: { readonly fromDevice?: boolean } = {}): Promise<number[]> {
+    const { bad, tailDamaged } = await verifyObject(this.context, oid, options.fromDevice === true);
+    if (tailDamaged) this.mendTail(oid);
+    return bad;
+  }
+
+  /** The next checkpoint writes the object's checksums anew. A crash before it leaves the damage for the next scrub. */
+  private mendTail(oid: bigint): void {
+    const { cache, log, journal } = this.context;
+    const object = cache.get(oid);
+    if (object === undefined || object.dirtyIn > 0 || this.failure) return;
+    this.context.checksumErrors++;
+    log.warn({ oid: oid.toString(16) }, 'checksums on the disk are damaged: they are written anew');
+    markDirty(journal.current, object);
+    if (this.timer === undefined) this.startTimer();
   }
 
   async *objects(): AsyncIterable<bigint> {
@@ -134,15 +153,33 @@ export class Store implements ObjectStore {
 
   // Changing ----------------------------------------------------------------------------------------------------
 
-  write(request: StoreWrite): Promise<void> {
+  /** `source`: the store that has the parent of a copy, when it is another one. */
+  write(request: StoreWrite, source?: Store): Promise<void> {
     // Field by field: this runs for each write, and a spread would cost as much as the rest of it.
     const { oid, objectBytes, mode, parent, epoch, offset, data, sync } = request;
     const { length } = data;
-    return this.submit({ kind: 'write', oid, objectBytes, mode, parent, epoch, offset, length, data, sync });
+    const common = {
+      kind: 'write',
+      oid,
+      objectBytes,
+      mode,
+      parent,
+      epoch,
+      offset,
+      length,
+      data,
+      sync,
+    } as const;
+    return this.submit(common, source);
   }
 
-  zero(request: StoreZero): Promise<void> {
-    return this.submit({ ...request, kind: 'zero', data: undefined });
+  zero(request: StoreZero, source?: Store): Promise<void> {
+    return this.submit({ ...request, kind: 'zero', data: undefined }, source);
+  }
+
+  /** Resolves when every change of the object that was asked for before is applied or refused. */
+  barrier(oid: bigint): Promise<void> {
+    return this.submit({ kind: 'barrier', oid, epoch: 0 });
   }
 
   remove(oid: bigint, epoch: number, sync: boolean): Promise<void> {
@@ -183,6 +220,12 @@ export class Store implements ObjectStore {
     this.context.touched.forgetBefore(epoch);
   }
 
+  /** One disk is there as a whole or not at all. */
+  readonly incomplete = false;
+  onIncomplete(): void {}
+  admitIncomplete(): void {}
+  async clearIncomplete(): Promise<void> {}
+
   setUncommittedSource(source: () => readonly bigint[]): void {
     this.writer.uncommitted = source;
   }
@@ -193,6 +236,12 @@ export class Store implements ObjectStore {
 
   clearSuspects(oids: readonly bigint[]): Promise<void> {
     return this.suspectList.clear(oids);
+  }
+
+  /** Durable when it resolves: suspects of a disk that is taken out. */
+  async addSuspects(oids: Iterable<bigint>): Promise<void> {
+    for (const oid of oids) this.suspectList.oids.add(oid);
+    await this.suspectList.save();
   }
 
   readonly stats = (): StoreStats => {
@@ -271,51 +320,32 @@ export class Store implements ObjectStore {
     }
   }
 
-  private submit(request: {
-    kind: Operation['kind'];
-    oid: bigint;
-    epoch: number;
-    objectBytes?: number;
-    mode?: Operation['mode'];
-    parent?: bigint | undefined;
-    offset?: number;
-    length?: number;
-    data?: Uint8Array | undefined;
-    allocate?: boolean;
-    blocks?: readonly number[];
-    sync?: boolean;
-  }): Promise<void> {
+  private submit(request: OperationRequest, source?: Store): Promise<void> {
     return new Promise((resolve, reject) => {
-      const op: Operation = {
-        kind: request.kind,
-        oid: request.oid,
-        objectBytes: request.objectBytes ?? 0,
-        mode: request.mode ?? 'update',
-        parent: request.parent,
-        epoch: request.epoch,
-        offset: request.offset ?? 0,
-        length: request.length ?? 0,
-        data: request.data,
-        allocate: request.allocate ?? false,
-        blocks: request.blocks ?? [],
-        sync: request.sync ?? false,
-        resolve,
-        reject,
-        object: undefined,
-        parts: [],
-        creates: false,
-        instance: 0,
-        waits: false,
-      };
+      const op = newOperation(request, source?.writer, resolve, reject);
       if (op.kind === 'write' || op.kind === 'zero') checkRequest(op);
       this.writer.submit(op);
     });
   }
 
+  /** What stopped the store; undefined while it works. */
+  get stopped(): AppError | undefined {
+    return this.failure;
+  }
+
+  get identity(): Superblock {
+    return this.superblock;
+  }
+
+  /** Stops the store for a reason that it cannot know. Its files stay open until `close`. */
+  abandon(cause: Error): void {
+    this.fail(cause);
+  }
+
   private fail(cause: unknown): void {
     if (this.failure) return;
     const message = cause instanceof Error ? cause.message : String(cause);
-    this.failure = new AppError('io', `the store has stopped: ${message}`, { cause });
+    this.failure = new AppError(this.failureCode, `the store has stopped: ${message}`, { cause });
     this.context.log.error({ err: message }, 'the store has stopped');
     this.timer?.cancel();
     this.context.journal.fail(this.failure);

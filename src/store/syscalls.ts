@@ -1,6 +1,6 @@
 /**
- * The system calls that Node's fs lacks: fallocate (reserve, punch), preadv2 with RWF_NOWAIT, flock, fcntl. The only
- * file that knows koffi. Where the platform has no such call, `available` is false and callers fall back.
+ * The system calls that Node's fs lacks: fallocate (reserve, punch), preadv2 with RWF_NOWAIT, posix_fadvise, flock,
+ * fcntl. The only file that knows koffi. Where the platform has no such call, `available` is false and callers fall back.
  */
 import { constants } from 'node:os';
 import koffi from 'koffi';
@@ -8,13 +8,22 @@ import koffi from 'koffi';
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 const RWF_NOWAIT = 8;
+const POSIX_FADV_DONTNEED = 4;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const F_DUPFD_CLOEXEC = 1030;
 
 type IntCall = (...args: unknown[]) => number;
 
-function load(): { fallocate: IntCall; preadv2: IntCall; flock: IntCall; fcntl: IntCall } | undefined {
+interface Libc {
+  fallocate: IntCall;
+  preadv2: IntCall;
+  fadvise: IntCall;
+  flock: IntCall;
+  fcntl: IntCall;
+}
+
+function load(): Libc | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
     const libc = koffi.load(null);
@@ -23,6 +32,7 @@ function load(): { fallocate: IntCall; preadv2: IntCall; flock: IntCall; fcntl: 
       preadv2: libc.func(
         'intptr_t preadv2(int fd, const void *iov, int count, int64_t offset, int flags)',
       ) as IntCall,
+      fadvise: libc.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)') as IntCall,
       flock: libc.func('int flock(int fd, int operation)') as IntCall,
       fcntl: libc.func('int fcntl(int fd, int command, ...)') as IntCall,
     };
@@ -59,6 +69,11 @@ export function punchHole(fd: number, offset: number, length: number): void {
 export function allocateRange(fd: number, offset: number, length: number): void {
   if (!libc) throw unsupported('fallocate');
   if (libc.fallocate(fd, 0, offset, length) !== 0) throw failure('fallocate');
+}
+
+/** Drops clean pages of the range from the page cache; where that cannot be done, nothing happens. */
+export function evictRange(fd: number, offset: number, length: number): void {
+  libc?.fadvise(fd, offset, length, POSIX_FADV_DONTNEED);
 }
 
 /** Takes an advisory lock for the life of the descriptor; false when another process holds it. */

@@ -9,7 +9,6 @@
  *
  * A crash (kill) between journal and apply: the batch is replayed; the write was not acknowledged, and appears.
  */
-
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import { Acknowledgements } from './acknowledgements.js';
@@ -180,6 +179,11 @@ export class Writer {
     ) {
       return 'later';
     }
+    if (op.kind === 'barrier') {
+      if (planned) return 'later';
+      op.resolve();
+      return 'aside';
+    }
     if (op.mode === 'cow' && (op.kind === 'write' || op.kind === 'zero')) return this.planCow(op, sequence);
     op.object = object;
     op.creates = false;
@@ -303,18 +307,20 @@ export class Writer {
 
   private planCow(op: Operation, sequence: number): Verdict {
     const parentOid = op.parent!;
-    if (parentOid !== op.oid && this.holds.has(parentOid)) {
+    const source = op.source ?? this;
+    if (parentOid !== op.oid && source.holds.has(parentOid)) {
       this.holds.hold(op.oid);
       this.holds.park(op);
-      this.holds.whenReleased(parentOid, () => {
+      source.holds.whenReleased(parentOid, () => {
         this.release(op.oid);
         this.kick();
       });
       return 'aside';
     }
-    const parent = this.context.cache.get(parentOid);
+    const parent = source.context.cache.get(parentOid);
     const parentPlanned =
-      this.plannedMissing.get(parentOid) === sequence || parent?.plannedBatch === sequence;
+      source === this &&
+      (this.plannedMissing.get(parentOid) === sequence || parent?.plannedBatch === sequence);
     if (parentPlanned) return 'later';
     if (!parent) throw new AppError('no-object', `no parent object ${parentOid.toString(16)}`);
     if (parent.objectBytes !== op.objectBytes) throw new AppError('invalid', 'parent of another size');
@@ -322,8 +328,8 @@ export class Writer {
     for (const sum of parent.table) if (sum !== 0) allocated++;
     this.context.space.need(allocated * BLOCK_SIZE);
     this.holds.hold(op.oid);
-    this.holds.hold(parentOid);
-    void this.runCow(op, parent);
+    source.holds.hold(parentOid);
+    void this.runCow(op, parent, source);
     return 'aside';
   }
 
@@ -331,9 +337,9 @@ export class Writer {
    * The touch is journaled and synced first, so that the change is never unknown to catching-up (D-5); then the
    * copy, complete with the write, takes its name at once. A crash before that leaves what was there.
    */
-  private async runCow(op: Operation, parent: StoredObject): Promise<void> {
-    const { cache, journal } = this.context;
-    cache.pin(parent);
+  private async runCow(op: Operation, parent: StoredObject, source: Writer): Promise<void> {
+    const { journal } = this.context;
+    source.context.cache.pin(parent);
     try {
       await this.journalTouch(op);
       await journal.synced(journal.sequence);
@@ -342,11 +348,13 @@ export class Writer {
     } catch (error) {
       op.reject(this.context.failure() ?? toStoreError(error));
     } finally {
-      cache.unpin(parent);
+      source.context.cache.unpin(parent);
       this.release(op.oid);
-      this.release(parent.oid);
-      this.kick();
-      this.checkIdle();
+      source.release(parent.oid);
+      for (const writer of new Set([this, source])) {
+        writer.kick();
+        writer.checkIdle();
+      }
     }
   }
 

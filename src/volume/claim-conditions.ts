@@ -1,4 +1,5 @@
-import { epochKey, type Membership, NODE_PREFIX } from '../cluster/membership.js';
+import type { Membership } from '../cluster/membership.js';
+import { epochKey, NODE_PREFIX } from '../cluster/proposal.js';
 import type { Compare } from '../coord/coordinator.js';
 
 /**

@@ -192,7 +192,7 @@ export class Garbage {
         await cluster.client.change(session, addressIn(record, oid), removeOf(false));
         onProgress(++freed, doomed.length);
       });
-      await cluster.client.flush(session, record.copies);
+      await cluster.client.flush(session, record);
       await cluster.client.change(session, addressIn(record, inodeOid(vid)), removeOf(true));
       log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
     }

@@ -35,5 +35,5 @@ export async function preallocate(
     index[i] = record.vid;
     onProgress(++done, index.length);
   });
-  await client.flush(session, record.copies);
+  await client.flush(session, record);
 }

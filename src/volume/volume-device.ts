@@ -108,7 +108,7 @@ export class VolumeDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    await this.index.flushed(() => this.options.client.flush(this.options.session, this.record.copies));
+    await this.index.flushed(() => this.options.client.flush(this.options.session, this.record));
   }
 
   async blockStatus(offset: number, length: number, limit: number): Promise<Extent[]> {

@@ -6,7 +6,7 @@ import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Origin } from '../cluster/links.js';
 import type { Membership } from '../cluster/membership.js';
 import type { Session } from '../cluster/object-client.js';
-import { decodeOids, encodeOids } from '../cluster/object-node.js';
+import { decodeOids, encodeOids } from '../cluster/oid-list.js';
 import type { ClusterView } from '../cluster/view.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';

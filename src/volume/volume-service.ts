@@ -137,7 +137,7 @@ export class VolumeService {
         const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
         await writeInode(cluster.client, owned.session, working, name, entries);
         // A snapshot never changes, not even by a power cut: what it holds is durable before it exists.
-        await cluster.client.flush(owned.session, current.copies);
+        await cluster.client.flush(owned.session, current);
         const usage = usageOf(entries, current.vid);
         const named = tag === undefined ? current : { ...withoutMarks(current), tag };
         const snapshot: VdiRecord = { ...named, snapshotMs: clock.wallMs(), usage };
@@ -197,7 +197,7 @@ export class VolumeService {
           throw new AppError('again', 'the volume has changed meanwhile');
         const index = await readIndex(cluster.client, owned.session, base);
         await writeInode(cluster.client, owned.session, working, name, index);
-        await cluster.client.flush(owned.session, current.copies);
+        await cluster.client.flush(owned.session, current);
         await this.commits.must(
           [same(current), same(next), same(base), this.sameLine(owned.line)],
           [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],

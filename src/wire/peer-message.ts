@@ -40,6 +40,8 @@ export const PeerType = {
   /** A returning node asks what it missed, and asks the primary to make one object of its own right. */
   missed: 0x42,
   reconcile: 0x44,
+  /** A node that is to hold more than it does asks another for the objects of that kind it knows, page by page. */
+  listed: 0x46,
   /** Gateway without ownership of a volume to the gateway that has it. Payload: JSON, then bytes. */
   device: 0x50,
   /** Control call carried on to another sheep. Payload: JSON, then bytes. */

@@ -101,6 +101,9 @@ export class MemoryCoordinatorCluster {
     for (const id of [...this.leases.keys()]) this.expire(id);
   }
 
+  /** Told of every change at the instant at which it happens, for checkers. */
+  onChange: (change: Change) => void = () => {};
+
   /** What a checker may look at, at once. */
   peek(prefix = ''): KeyValue[] {
     return this.state.list(prefix);
@@ -171,6 +174,7 @@ export class MemoryCoordinatorCluster {
   private publish(change: Change | undefined): void {
     if (!change) return;
     this.history.push(change);
+    this.onChange(change);
     for (const client of this.clients) client.publish(change);
   }
 }

@@ -15,6 +15,7 @@ import { MemoryCoordinatorCluster } from './memory-coordinator.js';
 import { type NodeClock, SimClock } from './sim-clock.js';
 import { type CrashableDisk, type DiskSpeed, diskForLife } from './sim-disk.js';
 import { SimNetwork } from './sim-net.js';
+import type { VolumeChange } from './sim-volumes.js';
 
 /** Deliberate bugs, handed to the node, that a campaign has to catch. */
 export interface Mutants {
@@ -77,6 +78,8 @@ export interface ClusterKind {
   readonly toleratedControlErrors: readonly string[];
   /** Error codes with which a start may fail: the process exits and its supervisor starts it again. */
   readonly toleratedStartErrors: readonly string[];
+  /** Operations and faults that it cannot do. */
+  readonly without?: readonly string[];
   makeDisk(context: {
     index: number;
     clock: SimClock;
@@ -84,6 +87,10 @@ export interface ClusterKind {
     cluster: SimCluster;
   }): CrashableDisk;
   startNode(environment: NodeEnvironment): Promise<SimNode>;
+  /** Tells of each change of the set of volumes at the instant at which it happens. */
+  watchVolumes(cluster: SimCluster, onChange: (change: VolumeChange) => void): void;
+  /** Nothing is left that a deletion or a crashed creation still has to free. */
+  tidy?(cluster: SimCluster): boolean;
 }
 
 export interface SimClusterOptions {

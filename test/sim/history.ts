@@ -6,11 +6,18 @@ import { SECTOR_BYTES } from './pattern.js';
 export const NEVER = Number.POSITIVE_INFINITY;
 export const ALWAYS = Number.NEGATIVE_INFINITY;
 
+/** Numbers of writes, unique over all volumes of a run: what one volume shows of another is noticed. */
+export class WriteIds {
+  next = 1;
+}
+
 export interface WriteOp {
   readonly kind: 'write';
   /** >= 1; what its sectors show, unless `zero`. */
   readonly id: number;
   readonly zero: boolean;
+  /** What each sector of the volume shows instead: of a creation from a snapshot, of a rollback. */
+  readonly values?: Int32Array | undefined;
   readonly offsetBytes: number;
   readonly lengthBytes: number;
   readonly fua: boolean;
@@ -54,12 +61,19 @@ export interface SnapshotOp {
 /** A write as one sector knows it, with the reads that returned it. */
 export interface Cluster {
   readonly write: WriteOp;
+  /** What the sector shows after it: the id of a write, 0 for zeros. */
+  readonly value: number;
   readEndMin: number;
   readStartMax: number;
 }
 
-export function clusterOf(write: WriteOp): Cluster {
-  return { write, readEndMin: NEVER, readStartMax: ALWAYS };
+export function clusterOf(write: WriteOp, sector: number): Cluster {
+  return { write, value: valueOf(write, sector), readEndMin: NEVER, readStartMax: ALWAYS };
+}
+
+export function valueOf(write: WriteOp, sector: number): number {
+  if (write.values !== undefined) return write.values[sector] ?? 0;
+  return write.zero ? 0 : write.id;
 }
 
 export function happened(cluster: Cluster): boolean {
@@ -84,10 +98,10 @@ export function afterCut(
   only: boolean,
   pending: ReadonlySet<WriteOp>,
 ): Cluster {
-  const { write } = cluster;
-  if (pending.has(write)) return clusterOf(write);
-  const kept: WriteOp = { ...write, fua: only, start: now, end: only ? now : NEVER, limit: now };
-  return clusterOf(kept);
+  const { write, value } = cluster;
+  const fresh = { value, readEndMin: NEVER, readStartMax: ALWAYS };
+  if (pending.has(write)) return { ...fresh, write };
+  return { ...fresh, write: { ...write, fua: only, start: now, end: only ? now : NEVER, limit: now } };
 }
 
 export function* sectorsOf(range: { offsetBytes: number; lengthBytes: number }): Iterable<number> {
@@ -96,7 +110,7 @@ export function* sectorsOf(range: { offsetBytes: number; lengthBytes: number }):
 }
 
 export function describe(op: WriteOp): string {
-  const what = op.zero ? 'zero' : 'write';
+  const what = op.values ? 'content' : op.zero ? 'zero' : 'write';
   return `${what} ${op.id} by ${op.by} ${op.offsetBytes}+${op.lengthBytes}${op.fua ? ' fua' : ''}`;
 }
 

@@ -6,13 +6,15 @@
  * linearizable exactly if no two of its clusters contradict each other (Gibbons and Korach, 1997). A cluster is a
  * write with all reads that returned it; `endMin` is the first answer in it, `startMax` the last call. Cluster a
  * comes before b if a.endMin < b.startMax (something of a was over before something of b began); it is a
- * contradiction if b comes before a as well. Zeros are not unique: a read of zeros belongs to the only zero write it
- * fits; when it fits several it is only kept and looked at again with later reads; when none, it is a violation.
+ * contradiction if b comes before a as well. Some values are not unique (zeros; what a rollback brings back): a read
+ * of one belongs to the only write it fits; when it fits several it is only kept and looked at again with later
+ * reads; when none, it is a violation.
  *
  *  - A write without an answer (error, dead gateway) may have happened, or happen later. `strict` deaths: it must
  *    have happened before the gateway died or never (I-2: one outcome before anyone reads it).
  *  - A power cut ends an era. What each sector may hold afterwards is every write that no durable write (FUA, or
  *    acknowledged before the call of an answered flush) is known to come after. At most one of those is then real.
+ *  - A rollback is a write of all sectors at one instant, with what the snapshot holds; a clone begins with that.
  *  - Reading a snapshot is reading the volume at the time the snapshot was made: the first look at a sector is a
  *    read with the interval of the snapshot operation, later looks must show the same. One instant must exist at
  *    which the volume looked like all of it.
@@ -34,6 +36,8 @@ import {
   sectorsOf,
   startMaxOf,
   summary,
+  valueOf,
+  WriteIds,
   type WriteOp,
 } from './history.js';
 import { patternOf, SECTOR_BYTES, writesIn } from './pattern.js';
@@ -44,14 +48,22 @@ export class ModelViolation extends Error {
 
 interface Era {
   clusters: Cluster[];
-  /** Reads of zeros that fit several zero writes. */
-  zeroReads: { start: number; end: number }[];
+  /** Reads of a value that fit several writes of it. */
+  vagueReads: { value: number; start: number; end: number }[];
+}
+
+export interface ModelOptions {
+  strictDeaths?: boolean | undefined;
+  snapshotsDurable?: boolean | undefined;
+  ids?: WriteIds;
+  /** What it holds from the beginning, by sector: of a clone. */
+  content?: Int32Array | undefined;
 }
 
 export class VolumeModel {
   private tick = 1;
   private era = 0;
-  private nextId = 1;
+  private readonly ids: WriteIds;
   private readonly eraStarts: number[] = [ALWAYS];
   /** Per era: call of the latest answered flush. */
   private readonly flushStarts: number[] = [ALWAYS];
@@ -61,17 +73,34 @@ export class VolumeModel {
   private readonly opLog: { offsetBytes: number; lengthBytes: number; line: string }[] = [];
   readonly counters = {
     'sectors checked': 0,
-    'sectors: zeros that fit several writes': 0,
+    'sectors: a value that fits several writes': 0,
     'sectors: unanswered write seen': 0,
     'sectors: acknowledged, may be lost by a power cut': 0,
   };
 
   constructor(
-    readonly sizeBytes: number,
-    private readonly options: { strictDeaths?: boolean; snapshotsDurable?: boolean } = {},
+    public sizeBytes: number,
+    private readonly options: ModelOptions = {},
   ) {
-    this.initial = this.makeWrite(0, sizeBytes, { zero: true, fua: true, by: 'creation' }, ALWAYS);
+    this.ids = options.ids ?? new WriteIds();
+    const { content: values } = options;
+    this.initial = this.makeWrite(0, sizeBytes, { zero: true, fua: true, by: 'creation', values }, ALWAYS);
     this.initial.end = ALWAYS;
+  }
+
+  /** At this instant the volume has become what `values` says (zeros beyond), and as large. It is durable. */
+  rollBack(values: Int32Array, sizeBytes: number, by: string): void {
+    const span = Math.max(this.sizeBytes, sizeBytes);
+    const op = this.makeWrite(0, span, { fua: true, by, values }, this.tick++);
+    op.end = this.tick++;
+    this.sizeBytes = sizeBytes;
+    const era = this.sectors[this.era]!;
+    for (const sector of sectorsOf(op)) {
+      // Untouched sectors stay without an entry.
+      if (era[sector] === undefined && valueOf(op, sector) === valueOf(this.initial, sector)) continue;
+      this.eraOf(this.era, sector).clusters.push(clusterOf(op, sector));
+    }
+    this.note(op, `${op.start} ${by}`);
   }
 
   startWrite(
@@ -80,7 +109,7 @@ export class VolumeModel {
     what: { zero?: boolean; fua?: boolean; by: string },
   ): { op: WriteOp; data: Uint8Array } {
     const op = this.makeWrite(offsetBytes, lengthBytes, what, this.tick++);
-    for (const sector of sectorsOf(op)) this.eraOf(this.era, sector).clusters.push(clusterOf(op));
+    for (const sector of sectorsOf(op)) this.eraOf(this.era, sector).clusters.push(clusterOf(op, sector));
     this.note(op, `${op.start} call ${describe(op)}`);
     return { op, data: op.zero ? new Uint8Array(0) : patternOf(op.id, offsetBytes, lengthBytes) };
   }
@@ -94,6 +123,12 @@ export class VolumeModel {
   /** No answer, or an error: it may have happened, may still happen. With a dead gateway see `died`. */
   unknownWrite(op: WriteOp, why: string): void {
     this.note(op, `${this.tick++} outcome unknown (${why}) ${describe(op)}`);
+  }
+
+  /** Refused: it has happened, or never will. */
+  failedWrite(op: WriteOp, why: string): void {
+    op.limit = Math.min(op.limit, this.tick);
+    this.unknownWrite(op, why);
   }
 
   /** The gateway of these unanswered writes is dead: they have happened, or never will (when deaths are strict). */
@@ -153,6 +188,13 @@ export class VolumeModel {
     };
   }
 
+  /** Taken at exactly this instant. */
+  snapshotNow(name: string): SnapshotOp {
+    const op = this.startSnapshot(name);
+    this.endSnapshot(op);
+    return op;
+  }
+
   /** Answered, or seen to exist. */
   endSnapshot(op: SnapshotOp): void {
     if (op.end !== NEVER) return;
@@ -194,7 +236,7 @@ export class VolumeModel {
     const era = this.eraOf(this.era, sectorIndex);
     const at = this.tick;
     const fits = era.clusters.filter((c) => !this.conflictWith(era, c, at, at));
-    return [...new Set(fits.map((c) => (c.write.zero ? 0 : c.write.id)))].sort((a, b) => a - b);
+    return [...new Set(fits.map((c) => c.value))].sort((a, b) => a - b);
   }
 
   /** Everything that was ever done to a sector, as lines. */
@@ -208,48 +250,48 @@ export class VolumeModel {
   private makeWrite(
     offsetBytes: number,
     lengthBytes: number,
-    what: { zero?: boolean; fua?: boolean; by: string },
+    what: { zero?: boolean; fua?: boolean; by: string; values?: Int32Array | undefined },
     start: number,
   ): WriteOp {
-    const { zero = false, fua = false, by } = what;
-    const id = start === ALWAYS ? 0 : this.nextId++;
-    return { kind: 'write', id, zero, fua, by, offsetBytes, lengthBytes, start, end: NEVER, limit: NEVER };
+    const { zero = false, fua = false, by, values } = what;
+    const id = start === ALWAYS ? 0 : this.ids.next++;
+    const place = { offsetBytes, lengthBytes };
+    return { kind: 'write', id, zero, values, fua, by, ...place, start, end: NEVER, limit: NEVER };
   }
 
   private eraOf(era: number, sector: number): Era {
     const known = this.sectors[era]![sector];
     if (known) return known;
-    // Never written up to the beginning of this era: zeros since the creation.
-    const fresh: Era = { clusters: [clusterOf(this.initial)], zeroReads: [] };
+    // Never written up to the beginning of this era.
+    const fresh: Era = { clusters: [clusterOf(this.initial, sector)], vagueReads: [] };
     this.sectors[era]![sector] = fresh;
     return fresh;
   }
 
   private checkKnown(sector: number, shown: number, by: string): void {
     this.counters['sectors checked']++;
-    if (shown >= 0 && shown < this.nextId) return;
+    if (shown >= 0 && shown < this.ids.next) return;
     this.fail(sector, shown, by, 'bytes that no write of this place has written');
   }
 
   private observe(era: number, sector: number, shown: number, start: number, end: number, by: string): void {
     // Untouched sectors, the most of a volume, are not worth an entry.
-    if (shown === 0 && !this.sectors[era]![sector]) return;
+    if (!this.sectors[era]![sector] && shown === valueOf(this.initial, sector)) return;
     const history = this.eraOf(era, sector);
     let fit: Cluster | undefined;
     for (let i = history.clusters.length - 1; i >= 0; i--) {
       const c = history.clusters[i]!;
-      if (shown === 0 ? !c.write.zero : c.write.id !== shown || c.write.zero) continue;
-      if (c.write.start >= end || this.conflictWith(history, c, start, end)) continue;
+      if (c.value !== shown || c.write.start >= end || this.conflictWith(history, c, start, end)) continue;
       if (fit) {
-        this.counters['sectors: zeros that fit several writes']++;
-        history.zeroReads.push({ start, end });
+        this.counters['sectors: a value that fits several writes']++;
+        history.vagueReads.push({ value: shown, start, end });
         return;
       }
       fit = c;
     }
     if (!fit) this.fail(sector, shown, by, `it does not fit (call ${start}, answer ${end})`);
     this.assign(fit, start, end);
-    if (history.zeroReads.length > 0) this.settleZeroReads(history, sector, by);
+    if (history.vagueReads.length > 0) this.settleVagueReads(history, sector, by);
   }
 
   private assign(cluster: Cluster, start: number, end: number): void {
@@ -259,21 +301,20 @@ export class VolumeModel {
     cluster.readStartMax = Math.max(cluster.readStartMax, start);
   }
 
-  /** Later reads may have left only one zero write, or none, for an earlier read of zeros. */
-  private settleZeroReads(history: Era, sector: number, by: string): void {
-    for (let again = history.zeroReads.length > 0; again; ) {
+  /** Later reads may have left only one write, or none, for an earlier read of a value that several had written. */
+  private settleVagueReads(history: Era, sector: number, by: string): void {
+    for (let again = history.vagueReads.length > 0; again; ) {
       again = false;
-      for (const read of history.zeroReads) {
+      for (const read of history.vagueReads) {
+        const { value, start, end } = read;
         const fits = history.clusters.filter(
-          (c) =>
-            c.write.zero && c.write.start < read.end && !this.conflictWith(history, c, read.start, read.end),
+          (c) => c.value === value && c.write.start < end && !this.conflictWith(history, c, start, end),
         );
-        if (fits.length === 0)
-          this.fail(sector, 0, by, `a read of zeros ${read.start}..${read.end} fits no more`);
+        if (fits.length === 0) this.fail(sector, value, by, `an earlier read ${start}..${end} fits no more`);
         if (fits.length > 1) continue;
-        this.assign(fits[0]!, read.start, read.end);
-        history.zeroReads = history.zeroReads.filter((r) => r !== read);
-        again = history.zeroReads.length > 0;
+        this.assign(fits[0]!, start, end);
+        history.vagueReads = history.vagueReads.filter((r) => r !== read);
+        again = history.vagueReads.length > 0;
         break;
       }
     }
@@ -299,7 +340,7 @@ export class VolumeModel {
     const lost = left.filter((c) => happened(c)).length - 1;
     if (lost > 0) this.counters['sectors: acknowledged, may be lost by a power cut'] += lost;
     const only = left.length === 1;
-    return { clusters: left.map((c) => afterCut(c, now, only, pending)), zeroReads: [] };
+    return { clusters: left.map((c) => afterCut(c, now, only, pending)), vagueReads: [] };
   }
 
   private isDurable(cluster: Cluster, era: number): boolean {
@@ -323,13 +364,16 @@ export class VolumeModel {
     op.seen.set(sector, shown);
     if (op.loose) return;
     this.observe(op.era, sector, shown, op.start, Math.min(op.end, this.tick), by);
-    if (shown !== 0) this.narrowInstant(op, sector, shown);
+    this.narrowInstant(op, sector, shown);
   }
 
   /** The snapshot shows this write: it was taken after the write was called, and before any later one was answered. */
   private narrowInstant(op: SnapshotOp, sector: number, shown: number): void {
     const history = this.eraOf(op.era, sector);
-    const cluster = history.clusters.find((c) => c.write.id === shown)!;
+    const sources = history.clusters.filter((c) => c.value === shown);
+    // Of values that are not unique nothing certain follows.
+    if (sources.length !== 1) return;
+    const cluster = sources[0]!;
     op.from = Math.max(op.from, cluster.write.start);
     for (const later of history.clusters) {
       if (later === cluster || !happened(later)) continue;

@@ -3,8 +3,9 @@ import type { ObjectAddress } from '../../src/cluster/address.js';
 import { SheepCore } from '../../src/daemon/sheep-core.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { openStore } from '../../src/store/open-store.js';
-import type { ClusterKind, NodeEnvironment, SimNode } from '../helpers/sim-cluster.js';
+import type { ClusterKind, NodeEnvironment, SimCluster, SimNode } from '../helpers/sim-cluster.js';
 import { fakeDiskOfMachine } from '../helpers/sim-disk.js';
+import { SheepRecords } from './sheep-records.js';
 
 export const sheepMutants = ['ackBeforeReplicas', 'skipJournalSync', 'serveStaleReplica'] as const;
 
@@ -20,6 +21,8 @@ const limits = {
   reserveBytes: 0,
 };
 
+const recordsOf = new WeakMap<SimCluster, SheepRecords>();
+
 export const sheepKind: ClusterKind = {
   name: 'sheep',
   strictDeaths: true,
@@ -34,6 +37,12 @@ export const sheepKind: ClusterKind = {
     await core.start();
     return simNode(core);
   },
+  watchVolumes: (cluster, onChange) => {
+    const records = new SheepRecords(onChange);
+    recordsOf.set(cluster, records);
+    cluster.coordinators.onChange = (change) => records.take(change);
+  },
+  tidy: (cluster) => recordsOf.get(cluster)!.tidy,
 };
 
 function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof SheepCore>[0] {

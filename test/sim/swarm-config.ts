@@ -18,16 +18,24 @@ export const faultNames = [
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 
-export const operationNames = [
-  'read',
-  'write',
-  'zero',
-  'discard',
-  'flush',
+const dataOperationNames = ['read', 'write', 'zero', 'discard', 'flush'] as const;
+const volumeOperationNames = [
   'snapshot',
   'readSnapshot',
+  'clone',
+  'rollback',
+  'deleteSnapshot',
+  'create',
+  'deleteVolume',
+  'resize',
 ] as const;
+export const operationNames = [...dataOperationNames, ...volumeOperationNames] as const;
 export type OperationName = (typeof operationNames)[number];
+export type VolumeOperationName = (typeof volumeOperationNames)[number];
+
+export function isVolumeOperation(name: OperationName): name is VolumeOperationName {
+  return (volumeOperationNames as readonly string[]).includes(name);
+}
 
 export interface SwarmConfig {
   readonly seed: number;
@@ -87,6 +95,8 @@ export function configFor(seed: number, random: SeededRandom): SwarmConfig {
 
 function weightsFrom(random: SeededRandom): Record<OperationName, number> {
   const maybe = (weight: number): number => (random.chance(0.6) ? weight : 0);
+  // Half of the seeds have one volume and its snapshots: what goes wrong with a single one should be simple to see.
+  const shelf = random.chance(0.5) ? 1 : 0;
   return {
     read: 35,
     write: 40,
@@ -95,6 +105,12 @@ function weightsFrom(random: SeededRandom): Record<OperationName, number> {
     flush: maybe(8),
     snapshot: maybe(1.5),
     readSnapshot: 3,
+    clone: maybe(1) * shelf,
+    rollback: maybe(0.7) * shelf,
+    deleteSnapshot: maybe(0.8) * shelf,
+    create: maybe(1) * shelf,
+    deleteVolume: maybe(0.7) * shelf,
+    resize: maybe(0.5) * shelf,
   };
 }
 
@@ -117,6 +133,14 @@ function faultsFrom(random: SeededRandom): Partial<Record<FaultName, number>> {
     if (random.chance(0.4)) faults[name] = means[name] * (0.5 + random.below(1000) / 1000);
   }
   return faults;
+}
+
+/** Leaves out what a kind of cluster cannot do. */
+export function without(config: SwarmConfig, names: readonly string[] = []): SwarmConfig {
+  const keep = ([name]: [string, number]): boolean => !names.includes(name);
+  const weights = Object.fromEntries(operationNames.map((name) => [name, keep([name, 0]) ? config.weights[name] : 0]));
+  const faults = Object.fromEntries(Object.entries(config.faults).filter(keep));
+  return { ...config, weights: weights as SwarmConfig['weights'], faults };
 }
 
 export function shuffled<T>(items: readonly T[], random: SeededRandom): T[] {

@@ -12,11 +12,13 @@ import {
   type Mutants,
   SimCluster,
 } from '../helpers/sim-cluster.js';
-import { Client, type Load, VOLUME } from './clients.js';
+import { Client } from './clients.js';
 import { Faults } from './faults.js';
-import type { SnapshotOp, WriteOp } from './history.js';
-import { ModelViolation, VolumeModel } from './model.js';
-import { configFor, type SwarmConfig } from './swarm-config.js';
+import type { WriteOp } from './history.js';
+import { type Load, VOLUME } from './load.js';
+import { ModelViolation, type VolumeModel } from './model.js';
+import { Shelf, type Snapshot, type Volume } from './shelf.js';
+import { configFor, type SwarmConfig, without } from './swarm-config.js';
 
 const DEATH_POLL_MS = 2;
 const SETUP_DEADLINE_MS = 30_000;
@@ -68,7 +70,7 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
 class SeedRun {
   readonly cluster: SimCluster;
   private readonly config: SwarmConfig;
-  private readonly model: VolumeModel;
+  private readonly shelf: Shelf;
   private readonly random: SeededRandom;
   private readonly faults: Faults;
   private readonly load: Load;
@@ -79,9 +81,8 @@ class SeedRun {
   constructor(options: SeedOptions) {
     const { kind, seed, mutants = {}, trace } = options;
     this.random = new SeededRandom(seed);
-    this.config = { ...configFor(seed, this.random), ...options.config };
-    const { nodes, coordinatorDelayMs, slowMessageChance, slowMessageMs, clockRates, volumeBytes } =
-      this.config;
+    this.config = without({ ...configFor(seed, this.random), ...options.config }, kind.without);
+    const { nodes, coordinatorDelayMs, slowMessageChance, slowMessageMs, clockRates } = this.config;
     this.cluster = new SimCluster({
       kind,
       seed,
@@ -94,11 +95,14 @@ class SeedRun {
       ...(trace ? { trace } : {}),
     });
     this.cluster.trace(`seed ${seed}: ${JSON.stringify(this.config)}`);
-    this.model = new VolumeModel(volumeBytes, {
-      strictDeaths: kind.strictDeaths,
-      snapshotsDurable: kind.snapshotsDurable,
+    const { strictDeaths, snapshotsDurable } = kind;
+    const count = (event: string, by = 1) => addCounters(this.counters, { [event]: by });
+    this.shelf = new Shelf({ strictDeaths, snapshotsDurable, count });
+    kind.watchVolumes(this.cluster, (change) => {
+      this.cluster.trace(`records: ${JSON.stringify(change)}`);
+      this.shelf.apply(change);
     });
-    this.load = this.makeLoad();
+    this.load = this.makeLoad(count);
     this.faults = new Faults(this.cluster, this.config, new SeededRandom(seed + 0x30003), {
       count: this.load.count,
       onLossyPowerCut: () => this.lossyPowerCut(),
@@ -106,7 +110,7 @@ class SeedRun {
   }
 
   /** Unanswered writes of dead gateways that not every node knows to be dead. */
-  private readonly dying = new Map<WriteOp, Life>();
+  private readonly dying = new Map<WriteOp, { life: Life; model: VolumeModel }>();
 
   async all(): Promise<void> {
     await this.setUp();
@@ -119,7 +123,7 @@ class SeedRun {
   allCounters(): Record<string, number> {
     const sum = { ...this.counters };
     addCounters(sum, this.cluster.counters());
-    addCounters(sum, this.model.counters);
+    addCounters(sum, this.shelf.counters());
     const { lateAfterReconnect, lostInFlight, delivered } = this.cluster.network.counters;
     addCounters(sum, {
       'messages delivered': delivered,
@@ -129,19 +133,19 @@ class SeedRun {
     return sum;
   }
 
-  private makeLoad(): Load {
+  private makeLoad(count: Load['count']): Load {
     return {
       cluster: this.cluster,
       config: this.config,
-      model: this.model,
-      count: (event, by = 1) => addCounters(this.counters, { [event]: by }),
+      shelf: this.shelf,
+      count,
       fail: (error) => {
         this.failure ??= error;
       },
       onCall: () => this.faults.onCall(),
       inFlight: new Set(),
-      died: (op, life) => this.died(op, life),
-      snapshots: [],
+      died: (op, model, life) => this.died(op, model, life),
+      tolerates: () => false,
       operationsLeft: this.config.operations,
       stopping: false,
     };
@@ -189,24 +193,33 @@ class SeedRun {
       'all clients have their answers',
     );
     await this.runUntil(() => this.cluster.healthy(), HEAL_DEADLINE_MS, 'the healed cluster is healthy');
+    const { tidy } = this.cluster.kind;
+    if (tidy) await this.runUntil(() => tidy(this.cluster), HEAL_DEADLINE_MS, 'all that is deleted is freed');
   }
 
   private async readEverything(): Promise<void> {
-    const { config, model, cluster } = this;
+    const { cluster, shelf } = this;
     for (const life of cluster.living()) {
-      await this.readAll(life, VOLUME, (offset, length, read) => {
-        const op = model.startRead(offset, length, `final read on ${life.machine.name}`);
-        return read().then((data) => model.endRead(op, data));
-      });
+      for (const volume of shelf.volumes) {
+        // Each through two nodes at least; the one that every run has through all.
+        if (volume.name === VOLUME || this.random.chance(0.5)) await this.readVolume(life, volume);
+      }
     }
     const life = this.random.pick(cluster.living());
-    for (const snapshot of this.load.snapshots) await this.readSnapshot(life, snapshot);
-    this.load.count('sectors read at the end', (config.volumeBytes / 512) * config.nodes);
+    for (const snapshot of shelf.snapshots) await this.readSnapshot(life, snapshot);
   }
 
-  private readSnapshot(life: Life, snapshot: SnapshotOp): Promise<void> {
-    return this.readAll(life, `${VOLUME}@${snapshot.name}`, async (offset, _length, read) => {
-      this.model.checkSnapshot(snapshot, offset, await read());
+  private readVolume(life: Life, { name, model }: Volume): Promise<void> {
+    this.load.count('sectors read at the end', model.sizeBytes / 512);
+    return this.readAll(life, name, model.sizeBytes, (offset, length, read) => {
+      const op = model.startRead(offset, length, `final read on ${life.machine.name}`);
+      return read().then((data) => model.endRead(op, data));
+    });
+  }
+
+  private readSnapshot(life: Life, { name, tag, sizeBytes, op, model }: Snapshot): Promise<void> {
+    return this.readAll(life, `${name}@${tag}`, sizeBytes, async (offset, _length, read) => {
+      model.checkSnapshot(op, offset, await read());
     });
   }
 
@@ -214,13 +227,13 @@ class SeedRun {
   private async readAll(
     life: Life,
     name: string,
+    sizeBytes: number,
     onPiece: (offset: number, length: number, read: () => Promise<Uint8Array>) => Promise<void>,
   ): Promise<void> {
-    const { volumeBytes } = this.config;
     const readOnly = name.includes('@');
     const device = await this.answer(life, `open ${name}`, (node) => node.openDevice(name, { readOnly }));
-    for (let offset = 0; offset < volumeBytes; offset += FINAL_READ_BYTES) {
-      const length = Math.min(FINAL_READ_BYTES, volumeBytes - offset);
+    for (let offset = 0; offset < sizeBytes; offset += FINAL_READ_BYTES) {
+      const length = Math.min(FINAL_READ_BYTES, sizeBytes - offset);
       await onPiece(offset, length, () =>
         this.answer(life, `final read of ${name} at ${offset}`, () => device.read(offset, length)),
       );
@@ -272,27 +285,29 @@ class SeedRun {
    * What a dead process had sent may still arrive, until the others exclude it: so long its write may happen, as
    * that of a process which is only slow. From then on it has happened or never will (I-2).
    */
-  private died(op: WriteOp, life: Life): void {
-    this.dying.set(op, life);
+  private died(op: WriteOp, model: VolumeModel, life: Life): void {
+    this.dying.set(op, { life, model });
     this.tellDeaths();
   }
 
   private tellDeaths(): void {
-    const sure = [...this.dying].filter(([, life]) => this.cluster.deathIsNoticed(life)).map(([op]) => op);
+    const sure = [...this.dying].filter(([, { life }]) => this.cluster.deathIsNoticed(life)).map(([op]) => op);
     this.tell(sure);
     if (this.dying.size > 0) this.cluster.clock.after(DEATH_POLL_MS, () => this.tellDeaths());
   }
 
   private tell(ops: WriteOp[]): void {
-    if (ops.length > 0) this.model.died(ops);
-    for (const op of ops) this.dying.delete(op);
+    for (const op of ops) {
+      this.dying.get(op)!.model.died([op]);
+      this.dying.delete(op);
+    }
   }
 
   /** After all that has died has been told to the model, and before anything else happens. */
   private lossyPowerCut(): void {
     this.cluster.clock.after(0, () => {
       this.tell([...this.dying.keys()]);
-      this.model.powerCut(new Set(this.load.inFlight));
+      this.shelf.powerCut(new Set(this.load.inFlight));
     });
   }
 

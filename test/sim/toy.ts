@@ -10,6 +10,7 @@ import type { BlockDevice, Extent } from '../../src/volume/device.js';
 import { type PeerMessage, PeerType } from '../../src/wire/peer-message.js';
 import type { ClusterKind, NodeEnvironment, SimNode } from '../helpers/sim-cluster.js';
 import type { CrashableDisk } from '../helpers/sim-disk.js';
+import type { VolumeChange } from '../helpers/sim-volumes.js';
 import { SECTOR_BYTES } from './pattern.js';
 
 export const toyMutants = [
@@ -28,6 +29,7 @@ const SILENCE_MS = 400;
 
 /** What outlives the process of node 0. */
 class ToyMemory {
+  onChange: (change: VolumeChange) => void = () => {};
   volume: Buffer = Buffer.alloc(0);
   private stable: Buffer = Buffer.alloc(0);
   private readonly dirty = new Set<number>();
@@ -72,6 +74,7 @@ export const toyKind: ClusterKind = {
   toleratedErrors: [],
   toleratedControlErrors: [],
   toleratedStartErrors: [],
+  without: ['clone', 'rollback', 'deleteSnapshot', 'create', 'deleteVolume', 'resize'],
   makeDisk: ({ index, cluster }) => {
     const memory = new ToyMemory();
     // The environment has no room for it; the world's clock identifies the cluster for all nodes.
@@ -81,7 +84,10 @@ export const toyKind: ClusterKind = {
   startNode: async (environment) => {
     const memory = memories.get(environment.clock.world)!;
     if (environment.index === 0) serve(environment, memory);
-    return new ToyGateway(environment);
+    return new ToyGateway(environment, memory);
+  },
+  watchVolumes: (cluster, onChange) => {
+    memories.get(cluster.clock)!.onChange = onChange;
   },
 };
 
@@ -132,13 +138,15 @@ function imageOf(memory: ToyMemory, message: PeerMessage): Buffer {
 }
 
 function control(environment: NodeEnvironment, memory: ToyMemory, message: PeerMessage): void {
-  const { tag, sizeBytes } = JSON.parse(Buffer.from(message.payload).toString());
+  const { name, tag, sizeBytes } = JSON.parse(Buffer.from(message.payload).toString());
   if (sizeBytes) {
     memory.create(sizeBytes);
+    memory.onChange({ type: 'created', volume: name, name, sizeBytes });
     return;
   }
   memory.sync();
   memory.snapshots.set(tag, Buffer.from(memory.volume));
+  memory.onChange({ type: 'snapshot', volume: name, version: tag, tag });
   if (!environment.mutants.lateSnapshot) return;
   // Half of the volume is copied a little later, when others may have written again.
   environment.clock.after(20, () => {
@@ -161,7 +169,10 @@ class ToyGateway implements SimNode {
   private readonly waiting = new Map<number, Waiting>();
   private readonly cache = new Map<string, Uint8Array>();
 
-  constructor(private readonly environment: NodeEnvironment) {
+  constructor(
+    private readonly environment: NodeEnvironment,
+    private readonly memory: ToyMemory,
+  ) {
     this.control = { call: (method, params) => this.controlCall(method, params) };
     void this.connect();
     this.watchSilence();
@@ -184,7 +195,7 @@ class ToyGateway implements SimNode {
     return {
       info: () => ({
         name,
-        sizeBytes: 0,
+        sizeBytes: this.memory.volume.length,
         readOnly: tag !== '',
         preferredBlockBytes: 512,
         objectBytes: 1 << 20,

@@ -7,7 +7,7 @@ import type { Change, KeyValueState } from '../key-value-state.js';
 import { adoptGeneration, openNewest, removeOld } from './generations.js';
 import { type LogFile, translate } from './log-file.js';
 import type { LogRecord, Proposal } from './record.js';
-import { differences } from './state-diff.js';
+import { differences } from '../state-diff.js';
 
 /** A log file is ended when its records weigh more than this (or than its snapshot, if that is larger) ... */
 export const ROTATE_BYTES = 4 << 20;

@@ -3,12 +3,21 @@ import * as assert from 'uvu/assert';
 import {
   type EpochNode,
   type EpochRecord,
-  firstEpoch,
   formatEpoch,
-  nextEpoch,
   parseEpoch,
   type Registration,
 } from '../../../src/cluster/epoch.js';
+import { firstEpoch, nextEpoch as nextOf } from '../../../src/cluster/next-epoch.js';
+
+/** The present epoch was entered by all who are up, unless the test says otherwise. */
+function nextEpoch(
+  record: EpochRecord,
+  registrations: ReadonlyMap<string, Registration>,
+  wallMs: number,
+  ran = true,
+) {
+  return nextOf(record, registrations, { wallMs, ran });
+}
 
 function registration(id: string, fields: Partial<Registration> = {}): Registration {
   return {
@@ -150,21 +159,24 @@ test('a loss reaches back to the last epoch the node certainly took part in, not
   assert.is(full.epoch, 4);
   assert.ok(full.nodes.every((n) => n.sureEpoch === 3));
   const bGone = nextEpoch(full, registered(a, { ...again, caughtUp: 3 }), 0)!;
-  const cGone = nextEpoch(bGone, registered(a), 0)!;
+  assert.equal(
+    bGone.nodes.map((n) => n.sureEpoch),
+    [4, 4, 4],
+  );
+  const cGone = nextEpoch(bGone, registered(a), 0, false)!;
   const back = { ...c, incarnation: 'c-3', bootId: 'boot-2', lossy: true };
   const returned = nextEpoch(cGone, registered(a, back), 0)!;
-  assert.is(node(returned, 'c').behindSince, 2, 'what was written in epoch 4 may be lost as well');
+  assert.is(node(returned, 'c').behindSince, 3, 'what was written in epoch 4 may be lost as well');
 });
 
-test('certainty needs that the node was up, by the same start, all the time the other caught up', () => {
-  const [a, b, c] = all() as [Registration, Registration, Registration];
-  const c2 = { ...c, incarnation: 'c-2' };
-  const b2 = { ...b, incarnation: 'b-2' };
-  const record = history([a, b], [a, b, c2], [a, b2, c2], [a, b2, { ...c2, caughtUp: 3 }]);
+test('an epoch that not everybody entered proves nothing of anybody', () => {
+  const [a, b] = all() as [Registration, Registration];
+  const down = nextEpoch(healthy(), registered(a, b), 0, false)!;
   assert.equal(
-    record.nodes.map((n) => n.sureEpoch),
-    [3, undefined, 3],
+    down.nodes.map((n) => n.sureEpoch),
+    [undefined, undefined, undefined],
   );
+  assert.is(down.ran, false);
 });
 
 test('going down and coming up in one step are both seen', () => {
@@ -179,8 +191,83 @@ test('the address of a node that moved stays in the record, because it decides t
   assert.is(node(record, 'c').port, 7000);
 });
 
-test('a stranger is not taken in by an epoch', () => {
-  assert.is(nextEpoch(healthy(), registered(...all(), registration('d')), 0), undefined);
+test('who registers is taken in, holds nothing at first, and is given its part by a move', () => {
+  const d = registration('d');
+  const joined = nextEpoch(healthy(), registered(...all(), d), 0)!;
+  const { up, in: isIn, placed } = node(joined, 'd');
+  assert.equal([up, isIn, placed, joined.move, joined.base], [true, true, undefined, 2, 1]);
+  const saying = [...all(), d].map((r) => ({ ...r, moved: 2 }));
+  const most = nextEpoch(joined, registered(...saying.slice(1), all()[0]!), 0)!;
+  assert.equal([most.move, node(most, 'd').placed], [2, undefined], 'not before everybody has everything');
+  const switched = nextEpoch(most, registered(...saying), 0)!;
+  assert.equal([switched.move, switched.base], [undefined, 4]);
+  assert.equal(node(switched, 'd').placed, { zone: 0, vnodes: 128 });
+  assert.ok(switched.nodes.every((n) => n.moved === undefined));
+});
+
+test('a gateway that registers moves nothing', () => {
+  const joined = nextEpoch(healthy(), registered(...all(), registration('d', { vnodes: 0 })), 0)!;
+  assert.equal([joined.move, joined.base], [undefined, 2]);
+});
+
+test('what was said about one move does not count for the next', () => {
+  const [a, b, c] = all().map((r) => ({ ...r, moved: 2 })) as [Registration, Registration, Registration];
+  const first = nextOf(healthy(), registered(a, b, c), {
+    wallMs: 0,
+    ran: true,
+    change: { kind: 'weight', id: 'a', vnodes: 64 },
+  })!;
+  assert.is(first.move, 2);
+  const half = nextEpoch(first, registered(a, b, registration('c')), 0)!;
+  assert.equal([node(half, 'a').moved, node(half, 'c').moved], [2, undefined]);
+  const second = nextOf(half, registered(a, b, registration('c')), {
+    wallMs: 0,
+    ran: true,
+    change: { kind: 'weight', id: 'a', vnodes: 32 },
+  })!;
+  assert.equal([second.move, node(second, 'a').moved], [4, undefined]);
+});
+
+test('a node that was out because it was away comes in again when it is back; one that was asked to go does not', () => {
+  const [a, b, c] = all() as [Registration, Registration, Registration];
+  for (const by of ['delay', 'admin'] as const) {
+    const down = nextEpoch(healthy(), registered(a, b), 0)!;
+    const out = nextOf(down, registered(a, b), {
+      wallMs: 0,
+      ran: true,
+      change: { kind: 'out', id: 'c', by },
+    })!;
+    assert.equal([node(out, 'c').in, out.move], [false, 3]);
+    const back = nextEpoch(out, registered(a, b, c), 0)!;
+    assert.equal([node(back, 'c').in, back.move], by === 'delay' ? [true, undefined] : [false, 3]);
+  }
+});
+
+test('a node is removed only when nothing lies on it and it is down', () => {
+  const [a, b, c] = all() as [Registration, Registration, Registration];
+  const change = (kind: 'out' | 'remove') =>
+    kind === 'out' ? ({ kind, id: 'c', by: 'admin' } as const) : ({ kind, id: 'c' } as const);
+  const step = (kind: 'out' | 'remove') => ({ wallMs: 0, ran: true, change: change(kind) });
+  assert.throws(() => nextOf(healthy(), registered(a, b, c), step('remove')), /drain it first/);
+  const moving = nextOf(healthy(), registered(a, b, c), step('out'))!;
+  const saying = [a, b].map((r) => ({ ...r, moved: 2 }));
+  const empty = nextEpoch(moving, registered(...saying, c), 0)!;
+  assert.is(node(empty, 'c').placed, undefined);
+  assert.throws(() => nextOf(empty, registered(a, b, c), step('remove')), /stop its sheep first/);
+  const gone = nextOf(nextEpoch(empty, registered(a, b), 0)!, registered(a, b), step('remove'))!;
+  assert.equal(
+    gone.nodes.map((n) => n.id),
+    ['a', 'b'],
+  );
+  assert.is(gone.base, gone.epoch);
+});
+
+test('copies of a family change at the switch', () => {
+  const change = { kind: 'copies', root: 0xabc, present: 2, copies: 3 } as const;
+  const moving = nextOf(healthy(), registered(...all()), { wallMs: 0, ran: true, change })!;
+  assert.equal([moving.move, moving.families], [2, { abc: { copies: 2, next: 3 } }]);
+  const done = nextEpoch(moving, registered(...all().map((r) => ({ ...r, moved: 2 }))), 0)!;
+  assert.equal([done.move, done.families], [undefined, { abc: { copies: 3 } }]);
 });
 
 test('a record survives its text; an unreadable one is refused', () => {

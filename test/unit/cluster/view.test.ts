@@ -18,6 +18,7 @@ function node(id: number, fields: Partial<EpochNode> = {}): EpochNode {
     in: true,
     up: true,
     upSince: 1,
+    placed: { zone: id, vnodes: 16 },
     ...fields,
   };
 }
@@ -28,10 +29,11 @@ function viewWith(count: number, down: readonly number[], self = 0): ClusterView
     epoch: 1,
     wallMs: 0,
     base: 1,
+    ran: true,
     nodes: Array.from({ length: count }, (_, i) => node(i)),
   };
   const nodes = healthy.nodes.map((n, i) => (down.includes(i) ? { ...n, up: false, behindSince: 1 } : n));
-  const history = new AuthorityHistory([healthy, { epoch: 2, wallMs: 0, base: 1, nodes }]);
+  const history = new AuthorityHistory([healthy, { epoch: 2, wallMs: 0, base: 1, ran: true, nodes }]);
   return new ClusterView(history, `n${self}`, defaultMinCopies);
 }
 
@@ -66,11 +68,14 @@ test('who is down stays a holder, and the next one that has everything is the pr
 });
 
 test('a flush may count when all in-sync replicas of every set are up', () => {
-  assert.ok(viewWith(3, []).allServed(3));
-  assert.ok(viewWith(3, [2]).allServed(3), 'the others went on without it');
-  assert.not(viewWith(3, [1, 2]).allServed(3), 'those who are away are as good, and have not flushed');
-  assert.ok(viewWith(2, [1]).allServed(2));
-  assert.not(viewWith(3, [2]).allServed(1));
+  assert.ok(viewWith(3, []).allServed({ root: 1, copies: 3 }));
+  assert.ok(viewWith(3, [2]).allServed({ root: 1, copies: 3 }), 'the others went on without it');
+  assert.not(
+    viewWith(3, [1, 2]).allServed({ root: 1, copies: 3 }),
+    'those who are away are as good, and have not flushed',
+  );
+  assert.ok(viewWith(2, [1]).allServed({ root: 1, copies: 2 }));
+  assert.not(viewWith(3, [2]).allServed({ root: 1, copies: 1 }));
 });
 
 test('catching up is complete only when every set of this node has somebody with the newest content', () => {

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { SeededRandom } from '../../../src/base/random.js';
 import type { WatchEvent } from '../../../src/coord/coordinator.js';
 import { type Change, KeyValueState } from '../../../src/coord/key-value-state.js';
-import { differences } from '../../../src/coord/local/state-diff.js';
+import { differences } from '../../../src/coord/state-diff.js';
 import { WatchHub } from '../../../src/coord/watch-hub.js';
 import { put } from '../../helpers/coordinator-suite.js';
 

@@ -134,7 +134,7 @@ test('a read of zeros that fits two writes is settled by a later read', () => {
   const b = begin(model);
   const z2 = model.startWrite(0, 512, { by: 'd', zero: true }).op;
   read(model, 0);
-  assert.is(model.counters['sectors: zeros that fit several writes'], 1);
+  assert.is(model.counters['sectors: a value that fits several writes'], 1);
   model.endWrite(z1);
   model.endWrite(z2);
   model.endWrite(b);

@@ -1,12 +1,19 @@
-import type { WatchEvent } from '../coordinator.js';
-import type { Change, KeyValueState } from '../key-value-state.js';
+import type { KeyValue, WatchEvent } from './coordinator.js';
+import type { Change } from './key-value-state.js';
+
+/** What is compared: all keys at one revision. */
+export interface KeyTable {
+  readonly revision: number;
+  get(key: string): KeyValue | undefined;
+  list(prefix: string): KeyValue[];
+}
 
 /**
  * The changes that lead from one state to a later one, for watchers of a process that slept so long that the log in
  * between is gone. Values in between are lost, the result is exact: puts come at their own revisions, deletions at
  * the last one (with whatever was put there), as nobody knows theirs.
  */
-export function differences(before: KeyValueState, after: KeyValueState): Change[] {
+export function differences(before: KeyTable, after: KeyTable): Change[] {
   const byRevision = new Map<number, WatchEvent[]>();
   const add = (revision: number, event: WatchEvent): void => {
     const events = byRevision.get(revision);

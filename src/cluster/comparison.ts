@@ -1,0 +1,32 @@
+import { AppError } from '../base/errors.js';
+import { PeerType } from '../wire/peer-message.js';
+import { addressed } from './mutation.js';
+import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
+import type { Primary } from './primary.js';
+
+/** Has one object of this node made what its primary says it is, for nodes that catch up or take objects over. */
+export class Comparison {
+  constructor(
+    private readonly node: ObjectNode,
+    private readonly primary: Primary,
+  ) {}
+
+  /** Resolves with the bytes that had to be moved. Throws EpochEnded, or 'again' while nobody can say what is right. */
+  async run(context: EpochContext, oid: bigint): Promise<number> {
+    const { node } = this;
+    if (context !== node.context || node.stopped) throw new EpochEnded();
+    const address = await node.options.resolve(oid);
+    if (context !== node.context) throw new EpochEnded();
+    if (address === undefined) {
+      await node.drop(context, oid);
+      return 0;
+    }
+    const { holders, serving } = context.view.locate(address);
+    if (!holders.includes(node.selfId)) return 0;
+    const primary = serving[0];
+    if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
+    if (primary === node.selfId) return this.primary.reconcile(address, node.selfId);
+    const answer = await node.ask(context, primary, addressed(PeerType.reconcile, address));
+    return answer.length;
+  }
+}

@@ -1,0 +1,86 @@
+/** Moves single objects between the disks of a node, under the hands of those who use them: see object-copy.ts. */
+import { type Clock, sleep } from '../../base/clock.js';
+import { AppError } from '../../base/errors.js';
+import type { Logger } from '../../base/log.js';
+import type { Locator } from './locator.js';
+import type { Member } from './member.js';
+import { copyObjectTo, dropCopy, nameCopy, showCopy } from './object-copy.js';
+
+const REMOVE_RETRY_MS = 10;
+
+export interface MoverOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly locator: Locator;
+  readonly onTrouble: (member: Member, error: Error) => void;
+}
+
+export class Mover {
+  /** Objects on the move, and the changes that wait for the end of it, in order. Reads do not wait. */
+  private readonly moves = new Map<bigint, (() => void)[]>();
+  moved = 0;
+  movedBytes = 0;
+
+  constructor(private readonly options: MoverOptions) {}
+
+  /** Keeps a change until the object has moved; false when it does not move. */
+  defer(oid: bigint, run: () => void): boolean {
+    if (this.moves.size === 0) return false;
+    const waiting = this.moves.get(oid);
+    waiting?.push(run);
+    return waiting !== undefined;
+  }
+
+  /** False when it did not move: gone, damaged, no room, a disk lost. */
+  async move(oid: bigint, from: Member, to: Member): Promise<boolean> {
+    const { locator, log } = this.options;
+    if (this.moves.has(oid) || locator.isBeginning(oid)) return false;
+    const waiting: (() => void)[] = [];
+    this.moves.set(oid, waiting);
+    try {
+      // What was asked for before this move comes first; what is asked for from now on waits in `waiting`.
+      await from.store.barrier(oid);
+      if (!from.live || !to.live || !from.store.has(oid)) return false;
+      return await this.transfer(oid, from, to);
+    } catch (error) {
+      const { message } = AppError.from(error);
+      log.debug({ oid: oid.toString(16), from: from.name, to: to.name, err: message }, 'an object stays');
+      return false;
+    } finally {
+      this.moves.delete(oid);
+      // All at once, before anybody else can ask for something: the order of the calls is kept.
+      for (const run of waiting) run();
+    }
+  }
+
+  private async transfer(oid: bigint, from: Member, to: Member): Promise<boolean> {
+    const { locator, onTrouble } = this.options;
+    const copy = await copyObjectTo(from.store.context, to.store.context, oid);
+    if (!to.live || to.store.stopped) {
+      dropCopy(to.store.context, copy);
+      return false;
+    }
+    const bytes = copy.file.allocatedBytes();
+    showCopy(to.store.context, copy);
+    locator.note(oid, to);
+    // If the old disk is lost here the copy is all there is, and as good as the object was.
+    while (from.live && !from.store.stopped) {
+      try {
+        await from.store.remove(oid, copy.epoch, true);
+        break;
+      } catch (error) {
+        if (from.live && !from.store.stopped && !AppError.isCode(error, 'again')) throw error;
+        await sleep(this.options.clock, REMOVE_RETRY_MS);
+      }
+    }
+    try {
+      await nameCopy(to.store.context, copy);
+    } catch (error) {
+      onTrouble(to, AppError.from(error, 'io'));
+      throw error;
+    }
+    this.moved++;
+    this.movedBytes += bytes;
+    return true;
+  }
+}
