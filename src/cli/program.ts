@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { clusterCommands } from './commands/cluster.js';
 import { localClusterCommands } from './commands/cluster-local.js';
 import { clusterManageCommands } from './commands/cluster-manage.js';
+import { clusterScrubCommands } from './commands/cluster-scrub.js';
 import { clusterSnapshotCommands } from './commands/cluster-snapshot.js';
 import { completionCommands } from './commands/completion.js';
 import { imageCommands } from './commands/image.js';
@@ -66,6 +67,7 @@ export function buildProgram(runner: Runner): Command {
   localClusterCommands(cluster, runner);
   clusterCommands(cluster, runner);
   clusterManageCommands(cluster, runner);
+  clusterScrubCommands(cluster, runner);
   clusterUpgradeCommands(cluster, runner);
   clusterSnapshotCommands(cluster, runner);
   const node = program.command('node').summary('look at the sheep').description('Commands for the sheep.');

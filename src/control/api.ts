@@ -79,6 +79,65 @@ export interface CheckFinding {
   replicas: { host: string; port: number; state: ReplicaState }[];
 }
 
+/** Where in which volume an object lies that was made in it. */
+export interface ObjectPlace {
+  name: string;
+  tag: string;
+  /** 0 for a working volume. */
+  snapId: number;
+  /** The version was deleted; others still share the object. */
+  deleted: boolean;
+  part: 'data' | 'inode' | 'vmstate';
+  /** Of the blocks concerned: in the volume, or in the inode or state. */
+  offsets: number[];
+}
+
+/** Of one pass of a sheep: objects it answers for, bytes read of all their replicas. */
+export interface ScrubCounts {
+  objects: number;
+  bytes: number;
+  found: number;
+  repaired: number;
+  failed: number;
+  strays: number;
+}
+
+export interface ScrubNode {
+  host: string;
+  port: number;
+  up: boolean;
+  state: 'idle' | 'running' | 'stopped';
+  passes: number;
+  /** Since its present pass began, or its last one when it is idle. */
+  elapsedMs: number;
+  counts: ScrubCounts;
+  /** Of about so many bytes. */
+  doneBytes: number;
+  storedBytes: number;
+  unrepairable: number;
+  last?: ScrubCounts & { tookMs: number; wallMs: number };
+}
+
+export interface ScrubUnrepairable {
+  oid: string;
+  /** The first ones; none: no replica exists. */
+  blocks: number[];
+  place?: ObjectPlace;
+}
+
+export interface ScrubStatus {
+  /** 0: only when asked for. */
+  periodMs: number;
+  stopped: boolean;
+  round: number;
+  /** Nothing is scrubbed while the cluster recovers. */
+  waiting: boolean;
+  nodes: ScrubNode[];
+  unrepairable: ScrubUnrepairable[];
+  /** More of them than are listed. */
+  unlisted: number;
+}
+
 export interface NodeInfo {
   index: number;
   id: string;
@@ -137,6 +196,11 @@ export interface ControlMethods {
   ];
   /** Copies of volumes that are made from now on without saying how many. */
   'cluster.alter-copy': [{ copies: number }, ClusterInfo];
+  /**
+   * Background scrubbing: what it has come to. start: a pass now, as fast as may be; stop: none until start; periodMs:
+   * the time for one pass, 0 for none but those asked for.
+   */
+  'cluster.scrub': [{ action?: 'start' | 'stop'; periodMs?: number }, ScrubStatus];
   /** Asks every sheep to stop cleanly. */
   'cluster.shutdown': [Record<string, never>, Record<string, never>];
   'node.list': [Record<string, never>, NodeInfo[]];

@@ -5,6 +5,7 @@ import type { Random } from '../base/random.js';
 import { ClusterNode, type ClusterNodeOptions } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
 import type { Mutants } from '../cluster/object-node.js';
+import type { ClusterSettings } from '../cluster/settings.js';
 import type { NodeInfo } from '../control/api.js';
 import type { ClusterConfig } from '../control/cluster-calls.js';
 import { VolumeCalls } from '../control/volume-calls.js';
@@ -43,6 +44,7 @@ export interface InnerOptions {
   readonly volumeLog: Logger;
   readonly mutants?: Mutants;
   readonly defaultCopies: () => number;
+  readonly settings: () => ClusterSettings;
   readonly nodes: () => NodeInfo[];
   readonly onOther: ClusterNodeOptions['onOther'];
 }
@@ -61,6 +63,7 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     log,
     resolve: (oid) => directory.resolve(oid),
     copiesInUse: () => new Set([config.copies, ...directory.vdis().map((record) => record.copies)]),
+    recoveryPaused: () => options.settings().recoveryPaused,
     transport,
     formatId: config.formatId,
     onOther: options.onOther,

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type MetricValue, Registry } from 'prom-client';
 import { RequestCounters, type RequestKind } from '../base/request-counters.js';
+import type { ScrubTotals } from '../cluster/scrubber.js';
 import type { NbdServerStats } from '../nbd/server.js';
 import type { SheepCore } from './sheep-core.js';
 
@@ -32,7 +33,10 @@ export class Metrics {
   private readonly clientRequests = new RequestCounters();
 
   constructor(
-    private readonly core: () => Pick<SheepCore, 'cluster' | 'store' | 'membership' | 'epoch' | 'healthy'>,
+    private readonly core: () => Pick<
+      SheepCore,
+      'cluster' | 'store' | 'membership' | 'epoch' | 'healthy' | 'scrubbing'
+    >,
     private readonly nbdStats: () => Pick<NbdServerStats, 'connections' | 'activeRequests'>,
   ) {
     const registers = [this.registry];
@@ -88,6 +92,13 @@ export class Metrics {
     });
     this.count('sheepfold_store_checksum_errors_total', 'Blocks that did not match their checksums', () => {
       return core().store?.stats().checksumErrors ?? 0;
+    });
+    this.scrubbed('objects', 'Objects whose replicas this sheep has compared in the background', 'objects');
+    this.scrubbed('bytes', 'Bytes read of their replicas', 'bytes');
+    this.scrubbed('found', 'Objects that were not right', 'found');
+    this.scrubbed('repaired', 'Objects that were made right', 'repaired');
+    this.gauge('sheepfold_scrub_unrepairable_objects', 'Objects of which no replica is right', () => {
+      return core().scrubbing?.unrepairable ?? 0;
     });
     this.gauge('process_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss());
     this.count('process_cpu_seconds_total', 'Processor time used', () => {
@@ -145,6 +156,10 @@ export class Metrics {
         this.set(value());
       },
     });
+  }
+
+  private scrubbed(name: string, help: string, key: keyof ScrubTotals): void {
+    this.count(`sheepfold_scrub_${name}_total`, help, () => this.core().scrubbing?.totals?.[key] ?? 0);
   }
 
   private count(name: string, help: string, value: () => number): void {

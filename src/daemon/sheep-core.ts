@@ -5,11 +5,13 @@ import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import { Signal } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
+import { DownOut } from '../cluster/down-out.js';
 import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
 import type { Mutants } from '../cluster/object-node.js';
-import type { ClusterView } from '../cluster/view.js';
+import type { ScrubLimits } from '../cluster/scrub-pace.js';
+import { type ClusterSettings, parseSettings, SETTINGS_KEY } from '../cluster/settings.js';
 import type {
   ClusterInfo,
   ControlCaller,
@@ -32,7 +34,9 @@ import type { ObjectStore } from '../store/object-store.js';
 import type { BlockDevice, DeviceProvider } from '../volume/device.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { assembleInner, type Inner } from './inner.js';
+import { Scrubbing } from './scrubbing.js';
 import { StoreFigures } from './store-figures.js';
+import { StoreStanding } from './store-standing.js';
 
 export type { Inner } from './inner.js';
 
@@ -58,6 +62,7 @@ export interface SheepOptions {
   readonly counters?: () => Promise<Record<string, number>>;
   readonly doors?: NodeDoors;
   readonly mutants?: Mutants;
+  readonly scrub?: Partial<ScrubLimits>;
 }
 
 /**
@@ -66,6 +71,7 @@ export interface SheepOptions {
  */
 export class SheepCore implements ControlHandler, DeviceProvider {
   readonly membership: Membership;
+  readonly scrubbing: Scrubbing;
   private readonly settings: Mirror;
   private readonly figures: StoreFigures;
   private readonly clusterCalls: ClusterCalls;
@@ -78,12 +84,14 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private readonly started = new Signal();
   private stopping = false;
   private knownShutdown: string | undefined;
-  private lossy = false;
+  private readonly standing: StoreStanding;
+  private readonly downOut: DownOut;
   private timers: Timer[] = [];
 
   constructor(private readonly options: SheepOptions) {
     const { coordinator, clock, random, log, self } = options;
     const core = this;
+    this.standing = new StoreStanding(() => this.membership, log);
     this.membership = new Membership({
       coordinator,
       clock,
@@ -91,14 +99,24 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       self: {
         ...self,
         get lossy() {
-          return core.lossy;
+          return core.standing.lossy;
+        },
+        get incomplete() {
+          return core.standing.incomplete;
         },
       },
       leaseTtlMs: options.leaseTtlMs,
       minCopiesOf: (copies) => minCopiesOf(this.config, copies),
       newIncarnation: () => random.bytes(8).toString('hex'),
     });
-    this.membership.onView((view) => this.noteStanding(view));
+    this.membership.onView((view) => this.standing.note(view));
+    this.downOut = new DownOut({
+      membership: this.membership,
+      clock,
+      log: log.child('membership'),
+      settings: () => this.clusterSettings,
+      copiesInUse: () => this.inner?.cluster.objects.options.copiesInUse() ?? [],
+    });
     this.settings = new Mirror(coordinator, 'cluster/', () => this.settingsChanged());
     this.figures = new StoreFigures(coordinator, self.id, () => this.store);
     this.clusterCalls = new ClusterCalls({
@@ -114,6 +132,11 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       doors: options.doors ?? { nbdPort: self.nbdPort, nbdTls: 'off' },
       stopping: () => this.stopping,
     });
+    this.scrubbing = new Scrubbing(options, {
+      settingOf: (key) => this.settings.entries.get(key),
+      healthy: () => this.healthy(),
+      nodes: () => this.clusterCalls.nodes(),
+    });
     this.nodeCalls = new NodeCalls({
       clock,
       host: options.host,
@@ -127,6 +150,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   async start(): Promise<void> {
     await this.settings.start();
     await this.figures.start();
+    await this.scrubbing.start();
     this.knownShutdown = this.settings.entries.get(SHUTDOWN_KEY);
     // The store is opened before this node registers: only then is it known whether it lost anything.
     if (this.config !== undefined) {
@@ -135,6 +159,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       this.opening = undefined;
     }
     await this.membership.start();
+    this.downOut.start();
     this.every(SWEEP_INTERVAL_MS, () => this.sweep());
     this.every(STATS_INTERVAL_MS, async () => {
       if (this.membership.leaseId !== '') await this.figures.publish();
@@ -148,12 +173,14 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     this.stopping = true;
     this.started.fire();
     this.membership.freeze();
+    this.downOut.stop();
     for (const timer of this.timers) timer.cancel();
     await this.opening?.catch(() => {});
     const { inner } = this;
     if (inner !== undefined) await this.closeInner(inner);
     this.settings.stop();
     this.figures.stop();
+    this.scrubbing.stop();
     await this.membership.stop();
   }
 
@@ -218,6 +245,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     const done =
       (await this.clusterCalls.call(method, params)) ??
       this.nodeCalls.call(method, params) ??
+      (await this.scrubbing.calls.call(method, params)) ??
       (await this.ready().calls.call(method, params, blob, onProgress, caller));
     if (done === undefined) throw new AppError('not-supported', `control method ${method} is not known here`);
     return done;
@@ -239,30 +267,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     return Number(this.settings.entries.get(DEFAULT_COPIES_KEY) ?? this.inner?.config.copies ?? 0);
   }
 
-  /** A loss is told once: when the epoch knows of it, and for good when this node has caught up. */
-  private noteStanding(view: ClusterView): void {
-    this.forgetTouched(view);
-    const { self } = view;
-    if (!this.lossy && !this.store?.lossy) return;
-    if (self === undefined || !self.up || self.incarnation !== this.membership.incarnation) return;
-    this.lossy = false;
-    if (self.behindSince !== undefined) return;
-    this.store?.clearLossy().catch((error) => {
-      this.options.log.warn(
-        { err: AppError.from(error).message },
-        'the store could not be marked as made up for',
-      );
-    });
-  }
-
-  /** When everybody has everything, only what a power cut could still take away has to be remembered (D-5). */
-  private forgetTouched(view: ClusterView): void {
-    const { epoch, base, nodes } = view.history.current;
-    if (base !== epoch) return;
-    const sure = Math.min(epoch, ...nodes.map((n) => n.sureEpoch ?? 1));
-    this.store?.forgetTouchedBefore(sure).catch((error) => {
-      this.options.log.warn({ err: AppError.from(error).message }, 'old records of touched objects stay');
-    });
+  private get clusterSettings(): ClusterSettings {
+    return parseSettings(this.settings.entries.get(SETTINGS_KEY));
   }
 
   private ready(): Inner {
@@ -278,6 +284,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       this.options.onEnd({ kind: 'shutdown', message: 'the cluster is shut down' });
       return;
     }
+    this.scrubbing.nudge();
     const { config, inner } = this;
     // While a format is being opened another one may come: this is called again when that is done.
     if (config === undefined || this.opening !== undefined) return;
@@ -297,14 +304,15 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     this.options.log.info({ formatId: config.formatId }, 'the cluster has been formatted anew');
     await this.closeInner(former);
     this.inner = undefined;
-    this.lossy = false;
+    this.standing.detach();
     this.figures.forget();
     await this.membership.reset();
-    this.membership.onView((view) => this.noteStanding(view));
+    this.membership.onView((view) => this.standing.note(view));
     await this.openInner(config);
   }
 
   private async closeInner(inner: Inner): Promise<void> {
+    this.scrubbing.close();
     // A change that waits for copies (I-4) may wait for ever: it is not acknowledged, its client goes on elsewhere.
     await Promise.race([inner.manager.stop(), sleep(this.options.clock, STOP_GRACE_MS)]);
     inner.cluster.stop();
@@ -318,7 +326,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private async openInner(config: ClusterConfig): Promise<void> {
     const { options, membership } = this;
     const store = await options.openStore(config.formatId, config.former);
-    this.lossy = store.lossy;
+    this.standing.attach(store);
     void store.failed.then((error) => {
       if (!this.stopping) options.onEnd({ kind: 'failed', message: `the store failed: ${error.message}` });
     });
@@ -331,12 +339,14 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       log: options.log.child('cluster', { node: options.self.port }),
       volumeLog: options.log.child('volumes'),
       defaultCopies: () => this.defaultCopies,
+      settings: () => this.clusterSettings,
       nodes: () => this.clusterCalls.nodes(),
       onOther: (message, origin) => this.serveOther(message, origin.nodeId),
     });
     membership.onView((view) => inner.manager.enter(view));
     assert(this.inner === undefined, 'a sheep opens its store once');
     this.inner = inner;
+    this.scrubbing.open(inner);
   }
 
   private async serveOther(message: PeerMessage, fromNodeId: string): Promise<PeerMessage> {

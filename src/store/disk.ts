@@ -21,7 +21,8 @@ export interface Disk {
   unlink(path: string): void;
   rmdir(folder: string): void;
   syncDir(folder: string): Promise<void>;
-  space(): { totalBytes: number; freeBytes: number };
+  /** `device`: the same number for disks that share their room. */
+  space(): { totalBytes: number; freeBytes: number; device?: number };
 }
 
 export interface DiskFile {

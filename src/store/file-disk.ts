@@ -120,9 +120,10 @@ class FileDisk implements Disk {
     }
   }
 
-  space(): { totalBytes: number; freeBytes: number } {
+  space(): { totalBytes: number; freeBytes: number; device: number } {
     const stat = this.guard('.', () => fs.statfsSync(this.root));
-    return { totalBytes: stat.blocks * stat.bsize, freeBytes: stat.bavail * stat.bsize };
+    const { dev } = this.guard('.', () => fs.statSync(this.root));
+    return { totalBytes: stat.blocks * stat.bsize, freeBytes: stat.bavail * stat.bsize, device: dev };
   }
 
   private full(path: string): string {

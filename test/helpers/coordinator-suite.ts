@@ -1,4 +1,3 @@
-import type { Test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../src/base/errors.js';
 import type { Coordinator, KeyValue, Lease, WatchEvent } from '../../src/coord/coordinator.js';
@@ -11,6 +10,8 @@ export interface CoordinatorWorld {
   kill(name: string): void;
   /** The process of that name stops, and goes on (SIGSTOP, SIGCONT). Absent where it cannot be done. */
   freeze?(name: string, frozen: boolean): void;
+  /** Time to live of the suite's leases; SUITE_TTL_MS without. */
+  readonly ttlMs?: number;
   nowMs(): number;
   sleep(delayMs: number): Promise<void>;
   /** Runs a test's body with a deadline, and cleans up. */
@@ -21,7 +22,7 @@ export const SUITE_TTL_MS = 300;
 
 /** What every driver promises (coordinator.ts). Adds one uvu test for each promise. */
 export function coordinatorSuite(
-  test: Test,
+  test: (name: string, run: () => Promise<void>) => void,
   driver: string,
   makeWorld: () => CoordinatorWorld | Promise<CoordinatorWorld>,
 ): void {
@@ -81,14 +82,54 @@ function transactions(promise: AddPromise): void {
     assert.is((await a.list('')).revision, revision);
   });
 
-  promise('the revision rises by one for each transaction that changed something', async (world) => {
+  promise(
+    'the revision rises with each transaction that changed something, and not otherwise',
+    async (world) => {
+      const a = await world.open('a');
+      const first = (await a.txn([], [put('k', '1')])).revision;
+      const second = (await a.txn([], [put('k', '1')])).revision;
+      assert.ok(second > first);
+      assert.is((await a.txn([], [{ type: 'delete', key: 'absent' }])).revision, second);
+      const third = (await a.txn([], [{ type: 'delete', key: 'k' }])).revision;
+      assert.ok(third > second);
+      const fourth = (await a.txn([], [put('k', '2')])).revision;
+      assert.ok(fourth > third);
+      assert.is((await a.get('k'))?.createRevision, fourth);
+    },
+  );
+
+  promise('of several operations on one key in a transaction the last one counts', async (world) => {
     const a = await world.open('a');
-    const first = (await a.txn([], [put('k', '1')])).revision;
-    assert.is((await a.txn([], [put('k', '1')])).revision, first + 1);
-    assert.is((await a.txn([], [{ type: 'delete', key: 'absent' }])).revision, first + 1);
-    assert.is((await a.txn([], [{ type: 'delete', key: 'k' }])).revision, first + 2);
-    assert.is((await a.txn([], [put('k', '2')])).revision, first + 3);
-    assert.is((await a.get('k'))?.createRevision, first + 3);
+    await a.txn([], [put('e/1', ''), put('e/2', ''), put('f', '')]);
+    const deleteAll = { type: 'delete-prefix' as const, prefix: 'e/' };
+    await a.txn([], [put('e/0', ''), deleteAll, put('e/2', 'x'), put('e/3', ''), put('e/3', 'y')]);
+    const { entries } = await a.list('');
+    assert.equal(
+      entries.map((kv) => [kv.key, kv.value]),
+      [
+        ['e/2', 'x'],
+        ['e/3', 'y'],
+        ['f', ''],
+      ],
+    );
+    await a.txn([], [put('g', ''), { type: 'delete', key: 'f' }, { type: 'delete', key: 'g' }, deleteAll]);
+    assert.equal((await a.list('')).entries, []);
+  });
+
+  promise('a transaction may have hundreds of comparisons and operations', async (world) => {
+    const a = await world.open('a');
+    const keys = Array.from({ length: 300 }, (_, i) => `k/${String(i).padStart(3, '0')}`);
+    const absent = keys.map((key) => ({ key, exists: false }));
+    const puts = keys.map((key) => put(key, 'x'));
+    const { ok, revision } = await a.txn(absent, puts);
+    assert.ok(ok);
+    const { entries } = await a.list('k/');
+    assert.equal(keysOf(entries), keys);
+    assert.ok(entries.every((kv) => kv.modRevision === revision));
+    const last = { key: keys.at(-1)!, exists: false };
+    const present = keys.slice(0, -1).map((key) => ({ key, exists: true }));
+    assert.not((await a.txn([...present, last], [put('other', '')])).ok);
+    assert.is(await a.get('other'), undefined);
   });
 
   promise('deleting a prefix deletes the keys under it and no other', async (world) => {
@@ -145,18 +186,18 @@ function watches(promise: AddPromise): void {
   promise('a watch from an old revision tells everything since', async (world) => {
     const a = await world.open('a');
     const { revision } = await a.txn([], [put('k', '0')]);
-    await a.txn([], [put('k', '1'), put('other', '')]);
+    const first = await a.txn([], [put('k', '1'), put('other', '')]);
     await a.txn([], [put('other', 'x')]);
-    await a.txn([], [{ type: 'delete', key: 'k' }]);
+    const second = await a.txn([], [{ type: 'delete', key: 'k' }]);
     const seen: WatchEvent[] = [];
     a.watch('k', revision, (events) => void seen.push(...events));
-    await a.txn([], [put('k', '2')]);
+    const third = await a.txn([], [put('k', '2')]);
     await until(world, () => seen.length >= 3);
     const told = seen.map((event) => [event.type === 'put' ? event.kv.value : 'deleted', event.revision]);
     assert.equal(told, [
-      ['1', revision + 1],
-      ['deleted', revision + 3],
-      ['2', revision + 4],
+      ['1', first.revision],
+      ['deleted', second.revision],
+      ['2', third.revision],
     ]);
   });
 
@@ -179,7 +220,7 @@ function watches(promise: AddPromise): void {
 function leases(promise: AddPromise): void {
   promise('a revoked lease takes its keys along at one revision', async (world) => {
     const [a, b] = [await world.open('a'), await world.open('b')];
-    const lease = await a.grantLease(SUITE_TTL_MS);
+    const lease = await a.grantLease(ttlOf(world));
     await a.txn([], [put('l/1', '', lease.id), put('l/2', '', lease.id), put('l/3', '')]);
     assert.is((await b.get('l/1'))?.lease, lease.id);
     const mirror = await openMirror(b, 'l/');
@@ -193,7 +234,7 @@ function leases(promise: AddPromise): void {
 
   promise('a put on a lease that is gone is refused whole', async (world) => {
     const a = await world.open('a');
-    const lease = await a.grantLease(SUITE_TTL_MS);
+    const lease = await a.grantLease(ttlOf(world));
     await lease.revoke();
     await rejectsWith('cluster-error', a.txn([], [put('x', ''), put('y', '', lease.id)]));
     assert.equal((await a.list('')).entries, []);
@@ -201,7 +242,7 @@ function leases(promise: AddPromise): void {
 
   promise('a key put again without the lease outlives it', async (world) => {
     const a = await world.open('a');
-    const lease = await a.grantLease(SUITE_TTL_MS);
+    const lease = await a.grantLease(ttlOf(world));
     await a.txn([], [put('stays', '', lease.id), put('goes', '', lease.id)]);
     await a.txn([], [put('stays', 'x')]);
     await lease.revoke();
@@ -210,10 +251,10 @@ function leases(promise: AddPromise): void {
 
   promise('a lease that is kept alive outlives its time many times', async (world) => {
     const [a, b] = [await world.open('a'), await world.open('b')];
-    const lease = await a.grantLease(SUITE_TTL_MS);
+    const lease = await a.grantLease(ttlOf(world));
     await a.txn([], [put('k', '', lease.id)]);
     for (let i = 0; i < 12; i++) {
-      await world.sleep(SUITE_TTL_MS / 3);
+      await world.sleep(ttlOf(world) / 3);
       assert.ok(lease.validUntilMs() > world.nowMs());
     }
     assert.ok(await b.get('k'));
@@ -221,23 +262,23 @@ function leases(promise: AddPromise): void {
 
   promise('the lease of a dead process ends and its keys are deleted', async (world) => {
     const [a, b] = [await world.open('a'), await world.open('b')];
-    const lease = await a.grantLease(SUITE_TTL_MS);
+    const lease = await a.grantLease(ttlOf(world));
     await a.txn([], [put('k', '', lease.id)]);
     const mirror = await openMirror(b, '');
     world.kill('a');
     const startMs = world.nowMs();
     b.suspect(lease.id);
     await until(world, () => mirror.keys.size === 0);
-    assert.ok(world.nowMs() - startMs < 2 * SUITE_TTL_MS);
+    assert.ok(world.nowMs() - startMs < 2 * ttlOf(world));
   });
 
   promise('a holder that was frozen finds its lease over before others act', async (world) => {
     if (!world.freeze) return;
     const [a, b] = [await world.open('a'), await world.open('b')];
-    const lease = await a.grantLease(SUITE_TTL_MS);
+    const lease = await a.grantLease(ttlOf(world));
     await a.txn([], [put('k', '', lease.id)]);
     const mirror = await openMirror(b, '');
-    await world.sleep(SUITE_TTL_MS);
+    await world.sleep(ttlOf(world));
     let lost = false;
     void lease.lost.then(() => (lost = true));
     const validMs = lease.validUntilMs();
@@ -249,7 +290,7 @@ function leases(promise: AddPromise): void {
     world.freeze('a', false);
     await until(world, () => lost);
     await rejectsWith('cluster-error', a.txn([], [put('k', '', lease.id)]));
-    await withFreshLease(a);
+    await withFreshLease(world, a);
   });
 }
 
@@ -278,10 +319,14 @@ function lifetimes(promise: AddPromise): void {
   });
 }
 
-async function withFreshLease(handle: Coordinator): Promise<Lease> {
-  const lease = await handle.grantLease(SUITE_TTL_MS);
+async function withFreshLease(world: CoordinatorWorld, handle: Coordinator): Promise<Lease> {
+  const lease = await handle.grantLease(ttlOf(world));
   await handle.txn([], [put('fresh', '', lease.id)]);
   return lease;
+}
+
+function ttlOf(world: CoordinatorWorld): number {
+  return world.ttlMs ?? SUITE_TTL_MS;
 }
 
 export function put(

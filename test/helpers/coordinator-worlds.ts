@@ -5,6 +5,8 @@ import { type Clock, sleep, systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/log.js';
 import { SeededRandom, systemRandom } from '../../src/base/random.js';
 import type { Coordinator } from '../../src/coord/coordinator.js';
+import { parseEtcdAddress } from '../../src/coord/etcd/address.js';
+import { EtcdCoordinator, type EtcdCoordinatorOptions } from '../../src/coord/etcd/etcd-coordinator.js';
 import {
   type LocalCoordinator,
   type LocalCoordinatorOptions,
@@ -15,6 +17,7 @@ import type { Liveness, Processes } from '../../src/coord/local/processes.js';
 import type { Disk, DiskFile } from '../../src/store/disk.js';
 import { openFileDisk } from '../../src/store/file-disk.js';
 import type { CoordinatorWorld } from './coordinator-suite.js';
+import type { EtcdCluster } from './etcd-cluster.js';
 import { CrashError, FakeDisk } from './fake-disk.js';
 import { MemoryCoordinatorCluster } from './memory-coordinator.js';
 import { type NodeClock, SimClock } from './sim-clock.js';
@@ -228,6 +231,60 @@ export function realLocalWorld(options: Partial<LocalCoordinatorOptions> = {}): 
       }
     },
   };
+}
+
+/**
+ * The etcd driver on a real etcd, each world under a name of its own there. All handles are in this process, so kill
+ * is told to the table of processes, and the handle falls silent.
+ */
+export class EtcdWorld implements CoordinatorWorld {
+  /** The shortest that etcd has: whole seconds. */
+  readonly ttlMs = 1000;
+  private static count = 0;
+  private readonly processes = new FakeProcesses();
+  private readonly handles = new Map<string, EtcdCoordinator>();
+  private readonly all: EtcdCoordinator[] = [];
+  private readonly name = `world-${++EtcdWorld.count}`;
+
+  constructor(
+    private readonly etcd: EtcdCluster,
+    private readonly options: Partial<EtcdCoordinatorOptions> = {},
+  ) {}
+
+  async open(name: string): Promise<EtcdCoordinator> {
+    const handle = await EtcdCoordinator.open({
+      address: parseEtcdAddress(this.etcd.address(this.name)),
+      clock: systemClock,
+      log: silentLogger,
+      processes: this.processes.of(`host/${name}`),
+      startLimitMs: 10_000,
+      ...this.options,
+    });
+    this.handles.set(name, handle);
+    this.all.push(handle);
+    return handle;
+  }
+
+  kill(name: string): void {
+    this.processes.dead.add(`host/${name}`);
+    this.handles.get(name)!.abandon();
+  }
+
+  nowMs(): number {
+    return systemClock.nowMs();
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return sleep(systemClock, delayMs);
+  }
+
+  async run(body: () => Promise<void>): Promise<void> {
+    try {
+      await within(20_000, body());
+    } finally {
+      for (const handle of this.all) await handle.close();
+    }
+  }
 }
 
 /** A deadline for what may never settle: uvu would end the run without naming the test. */

@@ -55,6 +55,10 @@ export interface SimNode {
    * tables are equal on all of them, and none lacks one.
    */
   replicaTables?(): Promise<Map<string, { table: Uint32Array; holders: number }>>;
+  /** Every object in this node's store, whatever it is there for. */
+  storedObjects?(): Promise<string[]>;
+  /** What an object is there for; `stated`: a leftover that the program says it may leave. */
+  purposes?(): Promise<(oid: string) => 'referred' | 'stated' | 'leaked'>;
   /** Tells this start of the node from others. */
   readonly incarnation?: () => string;
   /** This node takes nothing any more from that start of the other one. */

@@ -82,6 +82,7 @@ async function runFull(
     await fill(fresh, filler);
     filler.close();
     const load = writeOver(old, client);
+    room.ends.push(() => client.close());
     takeBefore(room);
     const startBytes = freeBytes(victim.host);
     await victim.start();

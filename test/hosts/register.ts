@@ -52,6 +52,9 @@ export class Register {
   static async start(room: Room, paceMs: number): Promise<Register> {
     await room.call('vdi.create', { name: VOLUME, sizeBytes: 64 * 1024 * 1024 });
     const register = new Register(room, paceMs);
+    room.ends.push(() => {
+      register.stopped = true;
+    });
     register.tasks = room.sheep.flatMap((sheep) => [
       register.loop(sheep, (client) => register.write(client, sheep.index)),
       register.loop(sheep, (client, turn) =>

@@ -26,6 +26,9 @@ export interface RoomOptions {
 }
 
 export class Room {
+  /** What must end with the room, also when a run fails: loops that open volumes again and again. */
+  readonly ends: (() => void)[] = [];
+
   private constructor(
     readonly folder: string,
     readonly network: HostNetwork,
@@ -118,6 +121,7 @@ export class Room {
 
   /** Ends everything, and removes it. */
   async close(): Promise<void> {
+    for (const end of this.ends) end();
     await Promise.all(this.sheep.map((one) => one.kill()));
     await this.etcd?.kill();
     this.remove();

@@ -103,7 +103,7 @@ export class Client {
     } else if ('died' in outcome) this.load.died(op, model, life);
     // A refusal is an outcome (I-8): it has happened or never will.
     else model.failedWrite(op, String(outcome.error));
-    this.after(name, volume, outcome);
+    this.after(name, volume, outcome, offset + length);
   }
 
   private async read(device: BlockDevice, volume: Volume): Promise<void> {
@@ -118,7 +118,7 @@ export class Client {
       // The buffer is ours now: if it is somebody's cache as well, that will show.
       outcome.ok.fill(0xdd);
     }
-    this.after('read', volume, outcome);
+    this.after('read', volume, outcome, offset + length);
   }
 
   private async flush(device: BlockDevice, volume: Volume): Promise<void> {
@@ -129,7 +129,7 @@ export class Client {
     this.after('flush', volume, outcome);
   }
 
-  private after(name: OperationName, volume: Volume, outcome: Outcome<unknown>): void {
+  private after(name: OperationName, volume: Volume, outcome: Outcome<unknown>, endBytes = 0): void {
     const { count, cluster, tolerates } = this.load;
     if ('ok' in outcome) {
       count(`${name} done`);
@@ -144,6 +144,8 @@ export class Client {
     count(`${name}: error ${error.code}`);
     if (cluster.kind.toleratedErrors.includes(error.code) || tolerates(error.code)) return;
     if (volume.gone && GONE_CODES.includes(error.code)) return;
+    // It went back to a snapshot of a time when it was smaller.
+    if (error.code === 'invalid' && endBytes > volume.model.sizeBytes) return;
     const what = `${this.name}: ${name} failed on a living gateway (${error.code}: ${error.message})`;
     throw new ModelViolation(what, { cause: outcome.error });
   }

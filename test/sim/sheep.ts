@@ -3,6 +3,8 @@ import type { ObjectAddress } from '../../src/cluster/address.js';
 import { SheepCore } from '../../src/daemon/sheep-core.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { openStore } from '../../src/store/open-store.js';
+import { readIndex } from '../../src/volume/volume-index.js';
+import { dataOid, formatOid, inodeOid, parseOid, vidOf } from '../../src/wire/oid.js';
 import type { ClusterKind, NodeEnvironment, SimCluster, SimNode } from '../helpers/sim-cluster.js';
 import { fakeDiskOfMachine } from '../helpers/sim-disk.js';
 import { SheepRecords } from './sheep-records.js';
@@ -84,6 +86,8 @@ function simNode(core: SheepCore): SimNode {
     control: core,
     health: () => ({ allSynced: isHealthy(core, addresses), reason: stateOf(core) }),
     replicaTables: () => replicaTables(core),
+    storedObjects: () => storedObjects(core),
+    purposes: () => purposes(core),
     counters: () => countersOf(core.store),
     incarnation: () => core.membership.incarnation,
     excludes: (name, incarnation) => {
@@ -142,9 +146,38 @@ async function replicaTables(core: SheepCore): Promise<Map<string, { table: Uint
     const { holders } = view.locate(address);
     const table = store.checksums(oid);
     if (!table || !holders.includes(cluster.objects.selfId)) continue;
-    tables.set(oid.toString(16).padStart(16, '0'), { table, holders: holders.length });
+    tables.set(formatOid(oid), { table, holders: holders.length });
   }
   return tables;
+}
+
+async function storedObjects(core: SheepCore): Promise<string[]> {
+  const found: string[] = [];
+  for await (const oid of core.store!.objects()) found.push(formatOid(oid));
+  return found;
+}
+
+/**
+ * Referred to: the inode of a living version, and what its index names. A data object of a living version that its
+ * own index does not name was made when a crash came; it goes with the version (src/volume/garbage.ts).
+ */
+async function purposes(core: SheepCore): Promise<(oid: string) => 'referred' | 'stated' | 'leaked'> {
+  const { directory, cluster } = core.parts!;
+  const { client } = cluster;
+  const referred = new Set<string>();
+  const living = new Set<number>();
+  for (const record of directory.vdis()) {
+    if (record.state !== 'live') continue;
+    living.add(record.vid);
+    referred.add(formatOid(inodeOid(record.vid)));
+    (await readIndex(client, client.session(), record)).forEach((owner, index) => {
+      if (owner !== 0) referred.add(formatOid(dataOid(owner, index)));
+    });
+  }
+  return (oid) => {
+    if (referred.has(oid)) return 'referred';
+    return living.has(vidOf(parseOid(oid)!)) ? 'stated' : 'leaked';
+  };
 }
 
 function stateOf(core: SheepCore): string {

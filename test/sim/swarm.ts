@@ -14,6 +14,7 @@ import {
 } from '../helpers/sim-cluster.js';
 import { Client } from './clients.js';
 import { Faults } from './faults.js';
+import { checkLeaks, compareTables, type Replica, storedOn } from './final-checks.js';
 import type { WriteOp } from './history.js';
 import { type Load, VOLUME } from './load.js';
 import { ModelViolation, type VolumeModel } from './model.js';
@@ -118,6 +119,7 @@ class SeedRun {
     await this.heal();
     await this.readEverything();
     await this.compareReplicas();
+    await this.lookForLeaks();
   }
 
   allCounters(): Record<string, number> {
@@ -256,6 +258,17 @@ class SeedRun {
     for (const [oid, replicas] of objects) compareTables(oid, replicas);
   }
 
+  private async lookForLeaks(): Promise<void> {
+    const { cluster } = this;
+    const living = cluster.living();
+    if (!living[0]?.node?.storedObjects) return;
+    const stored = await storedOn(living, (life) =>
+      this.answer(life, 'the list of objects', (node) => node.storedObjects!()),
+    );
+    const kindOf = await this.answer(living[0], 'what objects are for', (node) => node.purposes!());
+    checkLeaks(stored, kindOf, this.load.count);
+  }
+
   private async control(method: string, params: object): Promise<void> {
     const life = this.random.pick(this.cluster.living());
     await this.answer(life, method, (node) => node.control.call(method, params, NO_BYTES, () => {}));
@@ -327,26 +340,6 @@ class SeedRun {
     await this.cluster.clock.run({ untilMs, stop: () => broken() || condition(), eventsMax: EVENTS_MAX });
     if (this.failure !== undefined) throw this.failure;
     if (this.cluster.failure) throw this.cluster.failure;
-  }
-}
-
-interface Replica {
-  node: string;
-  table: Uint32Array;
-  holders: number;
-}
-
-function compareTables(oid: string, replicas: readonly Replica[]): void {
-  const first = replicas[0]!;
-  const names = replicas.map((r) => r.node).join(', ');
-  if (replicas.length !== first.holders) {
-    throw new ModelViolation(`object ${oid}: ${first.holders} nodes should hold it, it is on ${names} only`);
-  }
-  for (const { node, table } of replicas) {
-    for (let i = 0; i < Math.max(table.length, first.table.length); i++) {
-      if (table[i] === first.table[i]) continue;
-      throw new ModelViolation(`object ${oid}: block ${i} differs between ${first.node} and ${node}`);
-    }
   }
 }
 

@@ -16,6 +16,9 @@ const VOLUMES_MAX = 4;
 /** Few, so that names and the ids of what was deleted are used again. */
 const NAMES = ['a', 'b', 'c', 'd'];
 
+/** How an operation is refused that another one has made impossible meanwhile. */
+const RACE_CODES = ['no-vdi', 'no-tag', 'vdi-exists', 'invalid', 'read-only'];
+
 export class VolumeOperations {
   private serial = 0;
 
@@ -199,7 +202,7 @@ export class VolumeOperations {
     const error = AppError.from(outcome.error);
     count(`${what}: error ${error.code}`);
     if (cluster.kind.toleratedControlErrors.includes(error.code) || tolerates(error.code)) return false;
-    if (isRace()) return false;
+    if (RACE_CODES.includes(error.code) && isRace()) return false;
     const message = `${this.client}: ${what} failed on a living gateway (${error.code}: ${error.message})`;
     throw new ModelViolation(message, { cause: outcome.error });
   }

@@ -42,7 +42,10 @@ export function parseEtcdAddress(text: string): EtcdAddress {
   if (!parts) throw new AppError('usage', `'${withoutPassword(text)}' is not of the form ${shape}`);
   const [, secure, login, hosts, cluster, query = ''] = parts;
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(cluster!)) {
-    throw new AppError('usage', `'${cluster}' is not a name for a cluster: letters, digits, '.', '_' and '-'`);
+    throw new AppError(
+      'usage',
+      `'${cluster}' is not a name for a cluster: letters, digits, '.', '_' and '-'`,
+    );
   }
   const files = parseQuery(query);
   if ((files.cert === undefined) !== (files.key === undefined)) {

@@ -4,10 +4,9 @@ import type { Logger } from '../../base/log.js';
 import type { KeyValue, WatchEvent } from '../coordinator.js';
 import type { Change } from '../key-value-state.js';
 import { differences, type KeyTable } from '../state-diff.js';
-import { type KeySpace, keyValueFrom, listAll } from './key-space.js';
-import type { Member, Stream } from './member.js';
+import { type KeySpace, keyValueFrom, type Listing, listAll } from './key-space.js';
 import type { Members } from './members.js';
-import type { WatchResponse } from './messages.js';
+import type { RangeResponse, WatchResponse } from './messages.js';
 import { prefixRange } from './txn-request.js';
 
 /** A stream that says nothing is asked for a word this often; without one in SILENCES_MAX times it is given up. */
@@ -39,18 +38,16 @@ export interface FollowerOptions {
  * here, and when etcd has compacted what was missed, the copy shows what a new listing differs in.
  */
 export class Follower {
-  private table = new Map<string, KeyValue>();
-  private leases = new Set<string>();
-  private revision = 0;
+  private state: State = { revision: 0, keys: new Map(), leases: new Set() };
   private clusterId = '';
-  private stream: Stream | undefined;
+  private stop: () => void = () => {};
   private closed = false;
-  private endStream: (() => void) | undefined;
 
   constructor(private readonly options: FollowerOptions) {}
 
-  get seenRevision(): number {
-    return this.revision;
+  /** Up to where etcd was followed. */
+  get revision(): number {
+    return this.state.revision;
   }
 
   /** Reads everything. Rejects with AppError 'network' when etcd does not answer within the limit. */
@@ -58,14 +55,183 @@ export class Follower {
     const { members, space, events } = this.options;
     const listing = await listAll(members, space.all, limitMs);
     this.clusterId = listing.clusterId;
-    this.adopt(this.sorted(listing.kvs.map((kv) => kv)), listing.revision);
+    this.state = stateFrom(listing, space);
     events.onStart(this.revision);
     void this.follow();
   }
 
   close(): void {
     this.closed = true;
-    this.stream?.cancel();
-    this.endStream?.();
+    this.stop();
+  }
+
+  private async follow(): Promise<void> {
+    const { clock, log, events } = this.options;
+    while (!this.closed) {
+      try {
+        await this.check();
+        if ((await this.watch()) === 'compacted') await this.listAnew();
+      } catch (error) {
+        const known = AppError.from(error);
+        if (this.closed) return;
+        if (known.code === 'cluster-error') return events.onFailure(known);
+        log.warn({ error: known.message }, 'cannot follow etcd; trying again');
+      }
+      if (!this.closed) await sleep(clock, RETRY_MS);
+    }
+  }
+
+  /** Another store, or an older state of this one, is no continuation: a watch on it would be silent for long. */
+  private async check(): Promise<void> {
+    const { members, space } = this.options;
+    const request = { key: Buffer.from(space.moving) };
+    const { header } = await members.repeatable<RangeResponse>('range', request);
+    if (header.clusterId === this.clusterId && Number(header.revision) >= this.revision) return;
+    const seen = `cluster ${header.clusterId} at revision ${header.revision}`;
+    const known = `cluster ${this.clusterId} at revision ${this.revision}`;
+    throw new AppError('cluster-error', `etcd was replaced or set back: ${seen} instead of ${known}`);
+  }
+
+  /** Follows one stream until it ends. */
+  private async watch(): Promise<'compacted' | 'broken'> {
+    const { members, space, log } = this.options;
+    let finish: (outcome: 'compacted' | 'broken') => void = () => {};
+    const outcome = new Promise<'compacted' | 'broken'>((resolve) => {
+      finish = resolve;
+    });
+    const pulse = new Pulse(this.options.clock);
+    const { stream, member } = await members.stream<WatchResponse>('watch', {
+      onMessage: (response) => {
+        pulse.heard();
+        if (response.canceled) {
+          log.info({ reason: response.cancelReason }, 'etcd ended a watch');
+          finish(response.compactRevision === '0' ? 'broken' : 'compacted');
+        } else {
+          this.take(response);
+        }
+      },
+      onEnd: (failure) => {
+        log.info({ endpoint: members.current.endpoint, reason: failure.message }, 'a watch of etcd ended');
+        members.passOver(member);
+        finish('broken');
+      },
+    });
+    this.stop = () => finish('broken');
+    if (this.closed) finish('broken');
+    const startRevision = this.revision + 1;
+    stream.send({ createRequest: { ...prefixRange(space.all), startRevision } });
+    pulse.start(
+      () => stream.send({ progressRequest: {} }),
+      () => {
+        members.restart(member, 'its watch is silent');
+        finish('broken');
+      },
+    );
+    try {
+      return await outcome;
+    } finally {
+      pulse.stop();
+      stream.cancel();
+    }
+  }
+
+  private take({ events }: WatchResponse): void {
+    const byRevision = new Map<number, WireEvent[]>();
+    for (const event of events) {
+      const revision = Number(event.kv.modRevision);
+      if (revision <= this.revision) continue;
+      const others = byRevision.get(revision);
+      if (others) others.push(event);
+      else byRevision.set(revision, [event]);
+    }
+    for (const [revision, some] of byRevision) this.apply(revision, some);
+  }
+
+  private apply(revision: number, events: WireEvent[]): void {
+    const { space } = this.options;
+    this.state.revision = revision;
+    const told: WatchEvent[] = [];
+    for (const { type, kv: wire } of events) {
+      const path = wire.key.toString();
+      if (path.startsWith(space.leases)) {
+        this.leaseChanged(path.slice(space.leases.length), type === PUT);
+      } else if (path.startsWith(space.keys)) {
+        const kv = keyValueFrom(wire, space.keys);
+        if (type === PUT) this.state.keys.set(kv.key, kv);
+        else this.state.keys.delete(kv.key);
+        told.push(type === PUT ? { type: 'put', kv, revision } : { type: 'delete', key: kv.key, revision });
+      }
+    }
+    if (told.length > 0) this.options.events.onChange({ revision, events: told });
+  }
+
+  private leaseChanged(id: string, isThere: boolean): void {
+    if (isThere) this.state.leases.add(id);
+    else if (this.state.leases.delete(id)) this.options.events.onLeaseGone(id);
+  }
+
+  /** What happened since is not kept any more: told is what it led to. */
+  private async listAnew(): Promise<void> {
+    const { members, space, events, log } = this.options;
+    const listing = await listAll(members, space.all);
+    if (this.closed) return;
+    const before = this.state;
+    this.state = stateFrom(listing, space);
+    const changes = differences(tableOf(before), tableOf(this.state));
+    log.warn({ changes: changes.length, revision: this.revision }, 'etcd was compacted meanwhile: read anew');
+    for (const id of before.leases) if (!this.state.leases.has(id)) events.onLeaseGone(id);
+    for (const change of changes) events.onChange(change);
+  }
+}
+
+const PUT = 0;
+type WireEvent = WatchResponse['events'][number];
+
+interface State {
+  revision: number;
+  readonly keys: Map<string, KeyValue>;
+  readonly leases: Set<string>;
+}
+
+function stateFrom(listing: Listing, space: KeySpace): State {
+  const keys = new Map<string, KeyValue>();
+  const leases = new Set<string>();
+  for (const wire of listing.kvs) {
+    const path = wire.key.toString();
+    if (path.startsWith(space.leases)) leases.add(path.slice(space.leases.length));
+    else if (path.startsWith(space.keys)) {
+      const kv = keyValueFrom(wire, space.keys);
+      keys.set(kv.key, kv);
+    }
+  }
+  return { revision: listing.revision, keys, leases };
+}
+
+function tableOf({ revision, keys }: State): KeyTable {
+  return { revision, get: (key) => keys.get(key), list: () => [...keys.values()] };
+}
+
+/** Whether a stream still lives: it is asked for a word when it is silent, and given up when none comes. */
+class Pulse {
+  private timer: Timer | undefined;
+  private silences = 0;
+
+  constructor(private readonly clock: Clock) {}
+
+  heard(): void {
+    this.silences = 0;
+  }
+
+  start(ask: () => void, giveUp: () => void): void {
+    this.timer = this.clock.after(PULSE_MS, () => {
+      if (this.silences >= SILENCES_MAX) return giveUp();
+      this.silences++;
+      ask();
+      this.start(ask, giveUp);
+    });
+  }
+
+  stop(): void {
+    this.timer?.cancel();
   }
 }

@@ -73,7 +73,12 @@ export class Member {
   }
 
   /** One request, one answer. */
-  unary<Response>(name: RpcName, request: object, token: string | undefined, limitMs: number): Promise<Response> {
+  unary<Response>(
+    name: RpcName,
+    request: object,
+    token: string | undefined,
+    limitMs: number,
+  ): Promise<Response> {
     const { path, requestSerialize, responseDeserialize } = rpcMethods[name];
     return new Promise((resolve, reject) => {
       const call = this.client.makeUnaryRequest<object, object>(
@@ -96,7 +101,12 @@ export class Member {
   }
 
   /** One message and its answer on a stream of its own. */
-  exchange<Response>(name: RpcName, request: object, token: string | undefined, limitMs: number): Promise<Response> {
+  exchange<Response>(
+    name: RpcName,
+    request: object,
+    token: string | undefined,
+    limitMs: number,
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
       const stream = this.stream<Response>(name, token, {
         onMessage: (message) => {
@@ -138,7 +148,9 @@ export class Member {
     call.on('data', (message: Response) => {
       if (!over) events.onMessage(message);
     });
-    call.on('error', (error: { code: number; details: string }) => end(failureFrom(error.code, error.details)));
+    call.on('error', (error: { code: number; details: string }) =>
+      end(failureFrom(error.code, error.details)),
+    );
     call.on('end', () => breakOff('the stream was ended'));
     return {
       send: (message) => void (over || call.write(message)),

@@ -63,11 +63,16 @@ export class Members {
 
   /** As `repeatable`, for calls of etcd that stream: one message, one answer. */
   exchange<Response>(name: RpcName, request: object, options: CallOptions = {}): Promise<Response> {
-    return this.call(options, true, (member, token, limitMs) => member.exchange(name, request, token, limitMs));
+    return this.call(options, true, (member, token, limitMs) =>
+      member.exchange(name, request, token, limitMs),
+    );
   }
 
   /** A stream to the current member. Rejects when that cannot be reached now; the next try asks another. */
-  stream<Response>(name: RpcName, events: StreamEvents<Response>): Promise<{ stream: Stream; member: Member }> {
+  stream<Response>(
+    name: RpcName,
+    events: StreamEvents<Response>,
+  ): Promise<{ stream: Stream; member: Member }> {
     return this.call({ limitMs: CONNECT_LIMIT_MS }, true, async (member, token) => {
       return { stream: member.stream(name, token, events), member };
     });
@@ -133,7 +138,12 @@ export class Members {
     const password = passwordOf(this.options.address) ?? '';
     try {
       const limitMs = leftMs(TRY_LIMIT_MS);
-      const answer = await member.unary<{ token: string }>('authenticate', { name, password }, undefined, limitMs);
+      const answer = await member.unary<{ token: string }>(
+        'authenticate',
+        { name, password },
+        undefined,
+        limitMs,
+      );
       this.token = answer.token;
     } catch (error) {
       if (error instanceof RpcFailure && error.kind === 'unknown') {

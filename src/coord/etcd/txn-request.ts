@@ -62,7 +62,11 @@ function lastOnly(ops: readonly Op[]): LastOp[] {
   );
   const putKeys = kept.filter((op) => op.type === 'put').map(keyOf);
   const ranges = prefixes.map((prefix) => {
-    return { type: 'delete-prefix' as const, prefix, except: putKeys.filter((key) => key.startsWith(prefix)) };
+    return {
+      type: 'delete-prefix' as const,
+      prefix,
+      except: putKeys.filter((key) => key.startsWith(prefix)),
+    };
   });
   return [...ranges, ...kept];
 }

@@ -4,10 +4,10 @@ import type { Logger } from '../../base/log.js';
 import type { Disk } from '../../store/disk.js';
 import type { TxnResult } from '../coordinator.js';
 import type { Change, KeyValueState } from '../key-value-state.js';
+import { differences } from '../state-diff.js';
 import { adoptGeneration, openNewest, removeOld } from './generations.js';
 import { type LogFile, translate } from './log-file.js';
 import type { LogRecord, Proposal } from './record.js';
-import { differences } from '../state-diff.js';
 
 /** A log file is ended when its records weigh more than this (or than its snapshot, if that is larger) ... */
 export const ROTATE_BYTES = 4 << 20;

@@ -13,6 +13,8 @@ export interface MoverOptions {
   readonly log: Logger;
   readonly locator: Locator;
   readonly onTrouble: (member: Member, error: Error) => void;
+  /** Resolves when every loss so far is on record. */
+  readonly recorded: () => Promise<void>;
 }
 
 export class Mover {
@@ -63,16 +65,7 @@ export class Mover {
     const bytes = copy.file.allocatedBytes();
     showCopy(to.store.context, copy);
     locator.note(oid, to);
-    // If the old disk is lost here the copy is all there is, and as good as the object was.
-    while (from.live && !from.store.stopped) {
-      try {
-        await from.store.remove(oid, copy.epoch, true);
-        break;
-      } catch (error) {
-        if (from.live && !from.store.stopped && !AppError.isCode(error, 'again')) throw error;
-        await sleep(this.options.clock, REMOVE_RETRY_MS);
-      }
-    }
+    await this.takeFrom(oid, from, copy.epoch);
     try {
       await nameCopy(to.store.context, copy);
     } catch (error) {
@@ -82,5 +75,23 @@ export class Mover {
     this.moved++;
     this.movedBytes += bytes;
     return true;
+  }
+
+  /** Step 2: the old disk has the object no more when it resolves, or is none of the set. */
+  private async takeFrom(oid: bigint, from: Member, epoch: number): Promise<void> {
+    const { clock, onTrouble, recorded } = this.options;
+    while (from.live) {
+      try {
+        await from.store.remove(oid, epoch, true);
+        return;
+      } catch (error) {
+        // What else than its end can keep a store from removing something passes by itself.
+        if (from.store.stopped) onTrouble(from, from.store.stopped);
+        else if (from.live) await sleep(clock, REMOVE_RETRY_MS);
+      }
+    }
+    // The copy is all there is now, and as good as the object was. But should the lost disk be back after a crash, it
+    // must be known for lost before the copy changes.
+    await recorded();
   }
 }
