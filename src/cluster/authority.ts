@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { type EpochRecord, isWhole } from './epoch.js';
+import { type EpochNode, type EpochRecord, isWhole } from './epoch.js';
 
 /**
  * Who may speak for an object (I-1, I-4, I-5), computed from the epoch history: pure, no I/O.
@@ -33,8 +33,10 @@ export class AuthorityHistory {
   private readonly cache = new Map<string, Standing>();
   /** The moves of this history, oldest first: each had a target of its own. */
   readonly moves: readonly EpochRecord[];
+  /** Nodes that were away, or lacked anything, at any time since the base: sets without them are as they should be. */
+  readonly disturbed: ReadonlySet<string>;
   private readonly stages: readonly number[];
-  private readonly nodes: readonly ReadonlyMap<string, EpochRecord['nodes'][number]>[];
+  private readonly nodes: readonly ReadonlyMap<string, EpochNode>[];
 
   /** `records`: every epoch from some healthy one (the `base` of the last) to the current one, in order. */
   constructor(private readonly records: readonly EpochRecord[]) {
@@ -47,7 +49,11 @@ export class AuthorityHistory {
     this.moves = [...moves.values()];
     const numbers = [...moves.keys()];
     this.stages = records.map((r) => (r.move === undefined ? -1 : numbers.indexOf(r.move)));
-    this.nodes = records.map((r) => new Map(r.nodes.map((n) => [n.id, n])));
+    this.nodes = records.map(nodesOf);
+    const isDisturbed = (n: EpochNode) => !n.up || !isWhole(n) || n.lossy === true;
+    this.disturbed = new Set(
+      records.filter((r) => r.epoch > base).flatMap((r) => r.nodes.filter(isDisturbed).map((n) => n.id)),
+    );
   }
 
   get current(): EpochRecord {
@@ -128,6 +134,15 @@ export class AuthorityHistory {
     const up = [...candidates].filter((id) => nodes.get(id)?.up);
     return up.length >= needed && up.length > 0 ? new Set(up) : candidates;
   }
+}
+
+const nodesByRecord = new WeakMap<EpochRecord, ReadonlyMap<string, EpochNode>>();
+
+/** Of a record, by id; records are many and live long. */
+export function nodesOf(record: EpochRecord): ReadonlyMap<string, EpochNode> {
+  let nodes = nodesByRecord.get(record);
+  if (nodes === undefined) nodesByRecord.set(record, (nodes = new Map(record.nodes.map((n) => [n.id, n]))));
+  return nodes;
 }
 
 /** The default of I-4: 2 of 3 or more copies, 1 of 2. */

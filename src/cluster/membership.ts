@@ -4,7 +4,8 @@ import type { Logger } from '../base/log.js';
 import type { Compare, Coordinator, Lease, Op } from '../coord/coordinator.js';
 import { AuthorityHistory, defaultMinCopies } from './authority.js';
 import type { Change } from './changes.js';
-import { type EpochRecord, formatEpoch, parseEpoch, type Registration } from './epoch.js';
+import { type EpochRecord, formatEpoch, type Registration } from './epoch.js';
+import { EpochRecords } from './epoch-records.js';
 import { Mirror } from './mirror.js';
 import { firstEpoch, nextEpoch } from './next-epoch.js';
 import {
@@ -46,6 +47,7 @@ export class Membership {
   private readonly nodesMirror: Mirror;
   private readonly epochMirror: Mirror;
   private readonly ranMirror: Mirror;
+  private readonly records: EpochRecords;
   private lease: Lease | undefined;
   private registration: Registration | undefined;
   private proposing = false;
@@ -60,6 +62,7 @@ export class Membership {
   constructor(private readonly options: MembershipOptions) {
     this.nodesMirror = new Mirror(options.coordinator, NODE_PREFIX, () => this.refresh());
     this.epochMirror = new Mirror(options.coordinator, EPOCH_PREFIX, () => this.refresh());
+    this.records = new EpochRecords(this.epochMirror);
     this.ranMirror = new Mirror(options.coordinator, RAN_PREFIX, () => {});
   }
 
@@ -244,10 +247,7 @@ export class Membership {
 
   /** All epoch records that are kept, newest first. */
   epochs(): EpochRecord[] {
-    return [...this.epochMirror.entries.keys()]
-      .sort()
-      .reverse()
-      .map((key) => parseEpoch(this.epochMirror.entries.get(key)!));
+    return this.records.since(0).reverse();
   }
 
   private get key(): string {
@@ -320,14 +320,10 @@ export class Membership {
   }
 
   private adoptEpochs(): void {
-    const keys = [...this.epochMirror.entries.keys()].sort();
-    const lastKey = keys.at(-1);
-    if (lastKey === undefined) return;
-    const last = parseEpoch(this.epochMirror.entries.get(lastKey)!);
-    if (this.view !== undefined && this.view.epoch >= last.epoch) return;
+    const last = this.records.newest();
+    if (last === undefined || (this.view !== undefined && this.view.epoch >= last.epoch)) return;
     // Straight to the newest epoch: the ones in between are history, which the authority takes into account.
-    const records = keys.map((k) => parseEpoch(this.epochMirror.entries.get(k)!));
-    const history = new AuthorityHistory(records.filter((r) => r.epoch >= last.base));
+    const history = new AuthorityHistory(this.records.since(last.base));
     const previous = this.view;
     const self = last.nodes.find((n) => n.id === this.options.self.id);
     if (self?.up && self.incarnation === this.incarnation) this.lossKnown = true;

@@ -63,6 +63,20 @@ export function buildRing(nodes: readonly RingNode[]): Ring {
   };
 }
 
+/** Rings built last, by what they were built from: most epochs change nothing about the placement. */
+const RINGS_KEPT = 8;
+const rings = new Map<string, Ring>();
+
+export function sharedRing(nodes: readonly RingNode[]): Ring {
+  const key = nodes.map((n) => `${n.id}/${n.host}/${n.port}/${n.zone}/${n.vnodes}`).join();
+  const known = rings.get(key);
+  const ring = known ?? buildRing(nodes);
+  rings.delete(key);
+  rings.set(key, ring);
+  if (rings.size > RINGS_KEPT) rings.delete(rings.keys().next().value!);
+  return ring;
+}
+
 /**
  * Holders of the object with this hash, first the one nearest on the ring: indexes into `ring.nodes`, as many as
  * `copies` or as there are nodes with points. The array is shared and cached: do not change it.

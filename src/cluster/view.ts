@@ -2,9 +2,9 @@ import { Signal } from '../base/signal.js';
 import { sdHashOid } from '../wire/hash.js';
 import { placementOid } from '../wire/oid.js';
 import type { ObjectAddress } from './address.js';
-import type { AuthorityHistory, Standing } from './authority.js';
+import { type AuthorityHistory, nodesOf, type Standing } from './authority.js';
 import { type EpochNode, type EpochRecord, type Place, targetOf } from './epoch.js';
-import { buildRing, COPIES_MAX, placementAt, placementIds, pointOf, type Ring } from './ring.js';
+import { COPIES_MAX, placementAt, placementIds, pointOf, type Ring, sharedRing } from './ring.js';
 
 export type Placement = Standing;
 
@@ -46,7 +46,7 @@ export class ClusterView {
   ) {
     const record = history.current;
     this.epoch = record.epoch;
-    this.nodes = new Map(record.nodes.map((n) => [n.id, n]));
+    this.nodes = nodesOf(record);
     this.peers = record.nodes.filter((n) => n.up && n.id !== selfId).map((n) => n.id);
     this.ring = ringOf(record, (node) => node.placed);
     this.targets = history.moves.map((move) => ringOf(move, targetOf));
@@ -121,21 +121,28 @@ export class ClusterView {
     }
   }
 
-  /** Every set of holders that the rings can make. */
+  /** Every set of holders that the rings can make with a node in it that is not, or was not, as it should be. */
   private *sets(shape: Shape): Iterable<Placement> {
+    const { disturbed } = this.history;
+    if (disturbed.size === 0) return;
+    const concerns = (ring: Ring, holders: readonly number[]) =>
+      holders.some((i) => disturbed.has(ring.nodes[i]!.id));
     // Between two points of all rings together nothing changes, and the upper one stands for all in between.
     for (const ring of [this.ring, ...this.targets]) {
       for (let point = 0; point < ring.size; point++) {
-        const hash = { hi: ring.hi[point]!, lo: ring.lo[point]! };
-        const placed = idsAt(
-          this.ring,
-          ring === this.ring ? point : pointOf(this.ring, hash.hi, hash.lo),
-          shape.copies,
-        );
+        const hi = ring.hi[point]!;
+        const lo = ring.lo[point]!;
+        const placed = placementAt(this.ring, pointOf(this.ring, hi, lo), shape.copies);
         // Before the first node had room for objects there were none.
         if (placed.length === 0) continue;
-        const targets = this.targets.map((target, i) => placementIds(target, hash, shape.targets[i]!));
-        yield this.standing(placed, targets);
+        const targets = this.targets.map((target, i) =>
+          placementAt(target, pointOf(target, hi, lo), shape.targets[i]!),
+        );
+        if (!concerns(this.ring, placed) && !targets.some((t, i) => concerns(this.targets[i]!, t))) continue;
+        yield this.standing(
+          idsOf(this.ring, placed),
+          targets.map((t, i) => idsOf(this.targets[i]!, t)),
+        );
       }
     }
   }
@@ -168,8 +175,8 @@ function plainShape(copies: number): Shape {
   return (plainShapes[copies] ??= { copies, targets: [], key: String(copies) });
 }
 
-function idsAt(ring: Ring, point: number, copies: number): string[] {
-  return placementAt(ring, point, copies).map((index) => ring.nodes[index]!.id);
+function idsOf(ring: Ring, indexes: readonly number[]): string[] {
+  return indexes.map((index) => ring.nodes[index]!.id);
 }
 
 function ringOf(record: EpochRecord, placeOf: (node: EpochNode) => Place | undefined): Ring {
@@ -177,5 +184,5 @@ function ringOf(record: EpochRecord, placeOf: (node: EpochNode) => Place | undef
     const place = placeOf(node);
     return place === undefined ? [] : [{ id: node.id, host: node.host, port: node.port, ...place }];
   });
-  return buildRing(nodes);
+  return sharedRing(nodes);
 }

@@ -1,12 +1,12 @@
 /**
  * The coordinator: a small linearizable key-value store with transactions, watches and leases (the model of
  * etcd v3). It holds membership, epochs, names and options; never data. Two drivers behind this interface pass
- * one conformance suite: `local` (embedded, one host) and, later, `etcd`.
+ * one conformance suite: `local` (embedded, one host) and `etcd` (the real one, for clusters of several hosts).
  */
 export interface KeyValue {
   readonly key: string;
   readonly value: string;
-  /** Revision of the transaction that wrote this value; revisions rise by one per committed writing transaction. */
+  /** Revision of the transaction that wrote this value; revisions rise with every transaction that writes. */
   readonly modRevision: number;
   readonly createRevision: number;
   /** Lease the key is attached to, if any: the key vanishes with it. */
@@ -42,6 +42,7 @@ export interface Lease {
   /**
    * The monotonic time until which the holder may act on this lease: counted from *before* the last renewal was
    * sent, less a margin. When it has passed, the holder must stop serving at once; others may act only later.
+   * A time that had passed may move on when the lease turns out to have lived on (etcd was away for everybody).
    * It is 0 once the lease is known to be lost.
    */
   validUntilMs(): number;
@@ -55,8 +56,10 @@ export interface Coordinator {
   get(key: string): Promise<KeyValue | undefined>;
   list(prefix: string): Promise<{ entries: KeyValue[]; revision: number }>;
   /**
-   * All comparisons hold: all operations happen at one revision. A put attached to a lease that is gone fails
-   * with AppError 'cluster-error'. Rejects (AppError 'network') when the outcome is unknown.
+   * All comparisons hold: all operations happen at one revision; of several on one key the last one counts. A put
+   * attached to a lease that is gone fails with AppError 'cluster-error'. At most 100 comparisons and 2,000
+   * operations ('invalid'). Rejects with AppError 'network' when the outcome is unknown: then it may even happen
+   * later, as long as its comparisons hold.
    */
   txn(compares: Compare[], ops: Op[]): Promise<TxnResult>;
   /**

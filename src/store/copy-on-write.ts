@@ -56,7 +56,11 @@ export async function copyObject(
   await disk.syncDir('obj');
 }
 
-export async function copyBlocks(context: StoreContext, parent: StoredObject, copy: StoredObject): Promise<void> {
+export async function copyBlocks(
+  context: StoreContext,
+  parent: StoredObject,
+  copy: StoredObject,
+): Promise<void> {
   let block = 0;
   while (block < parent.blocks) {
     if (parent.table[block] === HOLE) {

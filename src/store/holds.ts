@@ -18,6 +18,10 @@ export class Holds {
     return this.holds.size;
   }
 
+  oids(): Iterable<bigint> {
+    return this.holds.keys();
+  }
+
   has(oid: bigint): boolean {
     return this.holds.has(oid);
   }

@@ -44,6 +44,15 @@ export interface Operation {
   waits: boolean;
 }
 
+/** What planning an operation for the next batch led to. */
+export type Verdict =
+  /** In the batch. */
+  | 'planned'
+  /** Settled, or waiting elsewhere: not in the batch. */
+  | 'aside'
+  /** The batch has to be written and applied first. */
+  | 'later';
+
 /** What becomes an operation; what is left out has no meaning for its kind. */
 export interface OperationRequest {
   readonly kind: Operation['kind'];

@@ -177,6 +177,11 @@ export class Store implements ObjectStore {
     return this.submit({ ...request, kind: 'zero', data: undefined }, source);
   }
 
+  /** Objects with changes that are not applied yet. */
+  underWay(): Set<bigint> {
+    return this.writer.underWay();
+  }
+
   /** Resolves when every change of the object that was asked for before is applied or refused. */
   barrier(oid: bigint): Promise<void> {
     return this.submit({ kind: 'barrier', oid, epoch: 0 });

@@ -21,18 +21,10 @@ import { Holds } from './holds.js';
 import type { Segment } from './journal.js';
 import { BatchBuilder } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
-import type { Operation } from './operation.js';
+import type { Operation, Verdict } from './operation.js';
 import { journalBytes, recordOperation } from './operation-records.js';
 import { isStructural, planChange } from './plan-change.js';
 import { isPartial, planAdopt } from './planner.js';
-
-type Verdict =
-  /** In the batch. */
-  | 'planned'
-  /** Settled, or waiting elsewhere: not in the batch. */
-  | 'aside'
-  /** The batch has to be written and applied first. */
-  | 'later';
 
 export class Writer {
   uncommitted: () => readonly bigint[] = () => [];
@@ -92,6 +84,11 @@ export class Writer {
 
   get busy(): boolean {
     return this.queue.length > 0 || this.holds.size > 0;
+  }
+
+  /** Objects with operations that are not applied yet. */
+  underWay(): Set<bigint> {
+    return new Set([...this.queue.map(({ oid }) => oid), ...this.holds.oids()]);
   }
 
   private checkIdle(): void {

@@ -49,8 +49,13 @@ export class Garbage {
   /** Frees one deleted version, or waits while another node does. Resolves with the number of objects freed here. */
   async free(vid: number, onProgress: (done: number, total: number) => void = () => {}): Promise<number> {
     for (;;) {
-      const freed = await this.freeOnce(vid, onProgress);
-      if (freed !== undefined) return freed;
+      try {
+        const freed = await this.freeOnce(vid, onProgress);
+        if (freed !== undefined) return freed;
+      } catch (error) {
+        // It is deleted already: who asked for that must not hear that it failed.
+        if (!AppError.isCode(error, 'again')) throw error;
+      }
       await sleep(this.options.clock, RETRY_MS);
     }
   }
@@ -230,11 +235,20 @@ export class Garbage {
 
   /**
    * The index as it is now: in the owner's memory when that is here. What is stored is never older than acknowledged.
+   * 'again': the version is only being made, or has been freed meanwhile.
    */
   private async indexOf(session: Session, record: VdiRecord): Promise<Uint32Array> {
-    const owned = this.options.manager().ownedBy(record.line);
+    const { manager, cluster, directory } = this.options;
+    const owned = manager().ownedBy(record.line);
     if (owned?.device.record.vid === record.vid) return owned.device.index.entries;
-    return readIndex(this.options.cluster.client, session, record);
+    try {
+      return await readIndex(cluster.client, session, record);
+    } catch (error) {
+      if (!AppError.isCode(error, 'no-object')) throw error;
+      await directory.catchUp();
+      if (directory.vdi(record.vid)?.state === 'live') throw error;
+      throw new AppError('again', 'the family is changing', { cause: error });
+    }
   }
 
   private async markFreed(record: VdiRecord): Promise<void> {

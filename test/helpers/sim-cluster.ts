@@ -102,7 +102,8 @@ export interface SimClusterOptions {
   seed: number;
   nodes: number;
   mutants?: Mutants;
-  log?: (node: string) => Logger;
+  /** Told of the text of every line that a node logs. */
+  onLog?: (message: string) => void;
   trace?: (line: string) => void;
   coordinatorDelayMs?: number;
   slowMessageChance?: number;
@@ -316,7 +317,7 @@ export class SimCluster {
       disk: diskForLife(disk.disk, clock, random, machine.speed),
       transport: this.network.transportFor(name, address, clock),
       coordinator: this.coordinators.clientFor(name, clock),
-      log: this.options.log?.(name) ?? traceLogger(this.options.trace && this.trace, name),
+      log: worldLogger(name, this.options.onLog, this.options.trace && this.trace),
       mutants: this.options.mutants ?? {},
     };
   }
@@ -358,28 +359,23 @@ export function addCounters(sum: Record<string, number>, more: Record<string, nu
   for (const [name, value] of Object.entries(more)) sum[name] = (sum[name] ?? 0) + value;
 }
 
-function traceLogger(trace: ((line: string) => void) | undefined, name: string): Logger {
-  if (!trace) return quiet;
-  const line = (level: string) => (fields: object, message: string) =>
-    trace(`  ${name} ${level}: ${message} ${JSON.stringify(fields, printBigint)}`);
-  const logger: Logger = {
+type OnLine = ((line: string) => void) | undefined;
+
+/** What a node logs is told to the world, which counts some of it, and goes into the trace. */
+function worldLogger(name: string, onLog: OnLine, trace: OnLine): Logger {
+  const line = (level: string) => (fields: object, message: string) => {
+    onLog?.(message);
+    trace?.(`  ${name} ${level}: ${message} ${JSON.stringify(fields, printBigint)}`);
+  };
+  return {
     debug: line('debug'),
     info: line('info'),
     warn: line('warn'),
     error: line('error'),
-    child: (area) => traceLogger(trace, `${name} ${area}`),
+    child: (area) => worldLogger(`${name} ${area}`, onLog, trace),
   };
-  return logger;
 }
 
 function printBigint(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString(16) : value;
 }
-
-const quiet: Logger = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  child: () => quiet,
-};

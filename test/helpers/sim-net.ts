@@ -14,10 +14,11 @@
  *    to the old connection gets it reset.
  *  - A frozen process (its NodeClock is frozen) still accepts connections, as a kernel does, but answers nothing.
  */
-import { AppError } from '../../src/base/errors.js';
+import { AppError, type ErrorCode } from '../../src/base/errors.js';
 import type { SeededRandom } from '../../src/base/random.js';
 import type { Channel, PeerAddress, Transport } from '../../src/net/transport.js';
 import type { PeerMessage } from '../../src/wire/peer-message.js';
+import { codeOfResult } from '../../src/wire/peer-result.js';
 import type { NodeClock, SimClock } from './sim-clock.js';
 import { checkFields } from './sim-message.js';
 
@@ -49,6 +50,8 @@ export class SimNetwork {
   readonly options: Required<SimNetworkOptions>;
   /** Messages delivered and channels broken, for coverage. */
   readonly counters = { delivered: 0, lateAfterReconnect: 0, lostInFlight: 0, resets: 0 };
+  /** Answers that said no, by the code of the refusal. */
+  readonly refusals: Partial<Record<ErrorCode, number>> = {};
   private readonly hosts = new Map<string, Host>();
   /** Addresses of machines without power. */
   private readonly off = new Set<string>();
@@ -334,16 +337,20 @@ class End implements Channel {
         return;
       }
       this.queuedBytesTotal -= HEADER_BYTES + item.message.payload.length;
-      this.count();
+      this.count(item.message);
       this.peer.onMessage(item.message);
     }
     const next = this.pipe[0];
     if (next) this.pump(next.atMs - now);
   }
 
-  private count(): void {
-    const { counters } = this.net;
+  private count(message: PeerMessage): void {
+    const { counters, refusals } = this.net;
     counters.delivered++;
+    if (message.result !== 0) {
+      const code = codeOfResult(message.result);
+      refusals[code] = (refusals[code] ?? 0) + 1;
+    }
     if (!this.broken && !this.closed) return;
     for (const end of this.from.ends) {
       if (end.to.name === this.to.name && end.number > this.number) {

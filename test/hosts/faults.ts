@@ -29,7 +29,7 @@ export interface Load {
 
 /** Throws when anything was lost, stale or refused, or when the cluster does not heal. Prints a line. */
 export async function runFault(load: Load, fault: Fault): Promise<void> {
-  const { room, guests } = load;
+  const { room, guests, register } = load;
   const sentBytes = room.network.sentBytes();
   const fromMs = performance.now();
   await fault.begin(room);
@@ -37,17 +37,23 @@ export async function runFault(load: Load, fault: Fault): Promise<void> {
   await fault.end?.(room);
   const endedMs = performance.now();
   const healMs = await Promise.race([room.waitHealthy(), failed(load)]);
-  // Requests still under way belong to the fault as well.
-  await watch(load, REST_MS);
-  const toMs = performance.now();
-  const stalls = guests.map(({ oracle }) => Math.round(longestBetween(oracle.timings, 0, fromMs, toMs)));
-  const writes = load.register.count('write', all(room), fromMs, endedMs);
   const movedMib = (room.network.sentBytes() - sentBytes) / MIB;
-  process.stdout.write(
-    `${fault.name}: held ${Math.round(endedMs - fromMs)} ms, longest stall of the guests ${stalls.join(' and ')} ms, ` +
-      `whole again ${Math.round(healMs)} ms after its end, ${writes} witness writes meanwhile, ` +
-      `${movedMib.toFixed(1)} MiB over the network\n`,
+  // Whole is not yet serving: the longest requests are those that are still under way.
+  await Promise.race([Promise.all(guests.map((guest) => guest.goesOn())), failed(load)]);
+  const servedMs = performance.now() - endedMs;
+  const stalls = guests.map(({ oracle }) => Math.round(longestBetween(oracle.timings, 0, fromMs, Infinity)));
+  const writes = register.count(
+    'write',
+    room.sheep.map(({ index }) => index),
+    fromMs,
+    endedMs,
   );
+  process.stdout.write(
+    `${fault.name}: held ${Math.round(endedMs - fromMs)} ms; longest stalls of the guests ${stalls.join(' and ')} ms; ` +
+      `whole again ${Math.round(healMs)} ms and all serve ${Math.round(servedMs)} ms after its end; ` +
+      `${writes} witness writes meanwhile; ${movedMib.toFixed(1)} MiB over the network\n`,
+  );
+  await watch(load, REST_MS);
 }
 
 /** Lets the load work for a while, and throws when it fails. */
@@ -68,10 +74,6 @@ function check({ guests, register }: Load): void {
 /** Never resolves; rejects when the load fails. */
 async function failed(load: Load): Promise<never> {
   for (;;) await watch(load, LOOK_MS);
-}
-
-function all(room: Room): number[] {
-  return room.sheep.map(({ index }) => index);
 }
 
 export function oneWay(from: readonly number[], to: readonly number[], holdMs: number): Fault {

@@ -15,6 +15,7 @@ const OPEN_DEADLINE_MS = 60_000;
 /** Longer than anything a run does: an error would tell of the client's patience, not of the cluster. */
 const RECONNECT_DELAY_S = 900;
 const WORKERS = 3;
+const GO_ON_DEADLINE_MS = 120_000;
 
 export interface GuestOptions {
   readonly volume: string;
@@ -66,6 +67,15 @@ export class Guest {
   check(): void {
     if (this.oracle.failure !== undefined) throw this.oracle.failure;
     if (!this.process.running) throw new Error(`${this.process.ending}: ${this.process.output}`);
+  }
+
+  /** Waits until everything that was under way has its answer, and the guest has gone on. */
+  async goesOn(): Promise<void> {
+    const { timings } = this.oracle;
+    const nowMs = performance.now();
+    await within(GO_ON_DEADLINE_MS, `the guest of ${this.volume} goes on`, () => {
+      return timings.filter(({ startMs }) => startMs > nowMs).length > WORKERS;
+    });
   }
 
   /** Ends all work; what is acknowledged is flushed then. */

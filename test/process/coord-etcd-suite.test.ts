@@ -17,7 +17,9 @@ async function etcdOf(members: number): Promise<EtcdCluster> {
   return started;
 }
 
-test.after(() => Promise.all(clusters.map((cluster) => cluster.stop())));
+test.after(async () => {
+  for (const cluster of clusters) await cluster.stop();
+});
 
 coordinatorSuite(withEtcd, 'etcd of one member', async () => new EtcdWorld(await etcdOf(1)));
 coordinatorSuite(withEtcd, 'etcd of three members', async () => new EtcdWorld(await etcdOf(3)));

@@ -1,12 +1,14 @@
 /** Hands seeds to worker processes, collects results, prints progress, violations and coverage. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { addCounters } from '../helpers/sim-cluster.js';
+import { Coverage } from './coverage.js';
 import type { WorkerResult } from './worker.js';
 
 /** A seed takes well under a second; one that takes this long hangs outside simulated time. */
 const SEED_DEADLINE_MS = 120_000;
 const PROGRESS_MS = 5000;
+/** Most of what a seed makes lives for less than one garbage collection of this size. */
+const NURSERY_MB = 32;
 
 export interface CampaignOptions {
   first: number;
@@ -16,6 +18,12 @@ export interface CampaignOptions {
   mutant?: string;
   /** Do not stop at the first violation. */
   keepGoing: boolean;
+  /** Begins no seed after this time; 0: until all are done. */
+  minutes: number;
+  /** Fails when an event that any 200 seeds reach was never reached. */
+  requireCoverage: boolean;
+  /** The last line is a summary in JSON. */
+  json: boolean;
   print: (line: string) => void;
 }
 
@@ -29,7 +37,7 @@ export async function runCampaign(options: CampaignOptions): Promise<number> {
 class Campaign {
   private next: number;
   private readonly failures: WorkerResult[] = [];
-  private readonly counters: Record<string, number> = {};
+  private readonly coverage = new Coverage();
   private done = 0;
   private cpuMs = 0;
   private simulatedMs = 0;
@@ -46,19 +54,43 @@ class Campaign {
   }
 
   report(): number {
-    const { print, mutant } = this.options;
+    const { print, mutant, json } = this.options;
     print(this.progressLine());
     for (const failure of this.failures.slice(0, 10)) this.printFailure(failure);
-    for (const name of Object.keys(this.counters).sort())
-      print(`${String(this.counters[name]).padStart(12)}  ${name}`);
-    if (!mutant) return this.failures.length > 0 ? 1 : 0;
+    for (const line of this.coverage.lines()) print(line);
+    if (mutant) return this.reportMutant(mutant);
+    const missing = this.coverage.missing();
+    for (const name of missing.seldom) print(`never reached: ${name}`);
+    for (const name of missing.often) print(`NEVER REACHED: ${name} (any 200 seeds should)`);
+    if (json) print(JSON.stringify(this.summary()));
+    return this.failures.length > 0 || (this.options.requireCoverage && missing.often.length > 0) ? 1 : 0;
+  }
+
+  private reportMutant(mutant: string): number {
     const caught = this.failures[0];
-    print(
+    this.options.print(
       caught
-        ? `mutant ${mutant}: caught by seed ${caught.seed}`
+        ? `mutant ${mutant}: caught by seed ${caught.seed}, after ${this.done} seeds`
         : `mutant ${mutant}: SURVIVED ${this.done} seeds`,
     );
     return caught ? 0 : 1;
+  }
+
+  private summary() {
+    const { first, kind } = this.options;
+    const seconds = Math.round((performance.now() - this.startedMs) / 1000);
+    const failures = this.failures.map(({ seed, failure }) => ({ seed, failure: failure!.split('\n')[0] }));
+    return {
+      kind,
+      first,
+      seeds: this.done,
+      seconds,
+      cpuMsPerSeed: Math.round(this.cpuMs / Math.max(1, this.done)),
+      simulatedSeconds: Math.round(this.simulatedMs / 1000),
+      failures,
+      missing: this.coverage.missing(),
+      coverage: this.coverage.json(),
+    };
   }
 
   /** One worker after the other until no seed is left; a worker ends with a crash or a hang. */
@@ -67,7 +99,8 @@ class Campaign {
   }
 
   private hasNext(): boolean {
-    const { first, count, keepGoing } = this.options;
+    const { first, count, keepGoing, minutes } = this.options;
+    if (minutes > 0 && performance.now() - this.startedMs > minutes * 60_000) return false;
     return this.next < first + count && (keepGoing || this.failures.length === 0);
   }
 
@@ -76,7 +109,7 @@ class Campaign {
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
     const mutantArguments = mutant ? ['--mutant', mutant] : [];
     return fork(main, ['--worker', '--kind', kind, ...mutantArguments], {
-      execArgv: ['--enable-source-maps'],
+      execArgv: ['--enable-source-maps', `--max-semi-space-size=${NURSERY_MB}`],
     });
   }
 
@@ -109,7 +142,7 @@ class Campaign {
     this.done++;
     this.cpuMs += result.cpuMs;
     this.simulatedMs += result.simulatedMs;
-    addCounters(this.counters, result.counters);
+    this.coverage.add(result);
     if (result.failure === undefined) return;
     this.failures.push(result);
     if (this.options.keepGoing) this.options.print(`seed ${result.seed}: ${result.failure.split('\n')[0]}`);

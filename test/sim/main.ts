@@ -7,8 +7,10 @@
  *
  *   npm run sim -- --seed 17 --shrink      leaves out what the violation does not need
  *
- * Options: --seeds N, --start N, --seed N, --kind NAME, --mutant NAME, --jobs N, --keep-going, --counters, --shrink,
- * --config JSON (overrides parts of what the seed means, see SwarmConfig), -v.
+ * Options: --seeds N, --start N, --minutes N (begins no seed after that), --seed N, --kind NAME, --mutant NAME, --jobs N,
+ * --keep-going, --require-coverage (fails when an event of coverage.ts that 200 seeds should reach was not), --json (the
+ * last line is a summary), --counters, --shrink, --config JSON (overrides parts of what the seed means, see
+ * SwarmConfig), -v.
  * Exit 1 on a violation (or when a mutant survives), with the command that replays it.
  */
 import { parseArgs } from 'node:util';
@@ -28,6 +30,9 @@ const { values } = parseArgs({
     kind: { type: 'string', default: DEFAULT_KIND },
     mutant: { type: 'string' },
     jobs: { type: 'string', default: '2' },
+    minutes: { type: 'string', default: '0' },
+    'require-coverage': { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
     counters: { type: 'boolean', default: false },
     shrink: { type: 'boolean', default: false },
@@ -55,6 +60,9 @@ async function main(): Promise<number> {
     kind: values.kind,
     ...(values.mutant ? { mutant: values.mutant } : {}),
     keepGoing: values['keep-going'],
+    minutes: Number(values.minutes),
+    requireCoverage: values['require-coverage'],
+    json: values.json,
     print,
   });
 }

@@ -15,7 +15,8 @@ const LEASE_TTL_MS = 2000;
 const DISK_BYTES = 1 << 30;
 /** Ordinary limits made for gigabytes would never be reached in a few simulated seconds. */
 const limits = {
-  segmentBytes: 1 << 20,
+  // More than the largest single change, a megabyte.
+  segmentBytes: (1 << 20) + (256 << 10),
   directBytes: 32 << 10,
   checkpointAgeMs: 2000,
   maxOpenObjects: 16,

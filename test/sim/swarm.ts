@@ -13,6 +13,7 @@ import {
   SimCluster,
 } from '../helpers/sim-cluster.js';
 import { Client } from './clients.js';
+import { eventCounter } from './coverage.js';
 import { Faults } from './faults.js';
 import { checkLeaks, compareTables, type Replica, storedOn } from './final-checks.js';
 import type { WriteOp } from './history.js';
@@ -93,6 +94,7 @@ class SeedRun {
       slowMessageChance,
       slowMessageMs,
       clockRates,
+      onLog: eventCounter(this.counters),
       ...(trace ? { trace } : {}),
     });
     this.cluster.trace(`seed ${seed}: ${JSON.stringify(this.config)}`);
@@ -127,6 +129,8 @@ class SeedRun {
     addCounters(sum, this.cluster.counters());
     addCounters(sum, this.shelf.counters());
     const { lateAfterReconnect, lostInFlight, delivered } = this.cluster.network.counters;
+    for (const [code, times] of Object.entries(this.cluster.network.refusals))
+      addCounters(sum, { [`answered: ${code}`]: times });
     addCounters(sum, {
       'messages delivered': delivered,
       'messages lost in flight': lostInFlight,

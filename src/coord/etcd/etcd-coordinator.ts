@@ -20,7 +20,7 @@ import { Follower } from './follower.js';
 import { type KeySpace, keySpaceOf, keyValueFrom, leaseIdFrom, listAll } from './key-space.js';
 import { Members } from './members.js';
 import type { LeaseGrantResponse, LeaseKeepAliveResponse, RangeResponse, TxnResponse } from './messages.js';
-import { hasSucceeded, txnRequest } from './txn-request.js';
+import { txnRequest } from './txn-request.js';
 
 /** What is given back at the end may take this long; what is not ends by itself. */
 const CLOSE_LIMIT_MS = 1000;
@@ -97,7 +97,7 @@ export class EtcdCoordinator implements Coordinator {
     this.check();
     const request = txnRequest(this.space.keys, compares, ops);
     const response = await this.members.once<TxnResponse>('txn', request);
-    return { ok: hasSucceeded(response), revision: Number(response.header.revision) };
+    return { ok: response.succeeded, revision: Number(response.header.revision) };
   }
 
   watch(prefix: string, afterRevision: number, onEvents: (events: WatchEvent[]) => void): Watch {

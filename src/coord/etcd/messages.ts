@@ -49,7 +49,6 @@ export interface TxnRequest {
 export interface TxnResponse {
   readonly header: Header;
   readonly succeeded: boolean;
-  readonly responses: { readonly responseTxn?: TxnResponse | null }[];
 }
 
 export interface WatchResponse {

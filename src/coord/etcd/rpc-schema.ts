@@ -44,7 +44,6 @@ const messages: Record<string, readonly Field[]> = {
     ['requestDeleteRange', '?DeleteRangeRequest', 3],
     ['requestTxn', '?TxnRequest', 4],
   ],
-  ResponseOp: [['responseTxn', '?TxnResponse', 4]],
   Compare: [
     // 0: equal, 1: greater, 2: less, 3: not equal.
     ['result', 'int32', 1],
@@ -58,12 +57,10 @@ const messages: Record<string, readonly Field[]> = {
   TxnRequest: [
     ['compare', '*Compare', 1],
     ['success', '*RequestOp', 2],
-    ['failure', '*RequestOp', 3],
   ],
   TxnResponse: [
     ['header', 'Header', 1],
     ['succeeded', 'bool', 2],
-    ['responses', '*ResponseOp', 3],
   ],
   WatchRequest: [
     ['createRequest', '?WatchCreateRequest', 1],

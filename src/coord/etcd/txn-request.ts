@@ -1,9 +1,12 @@
 import { AppError } from '../../base/errors.js';
 import type { Compare, Op } from '../coordinator.js';
-import type { RequestOp, TxnRequest, TxnResponse, WireCompare } from './messages.js';
+import type { RequestOp, TxnRequest, WireCompare } from './messages.js';
 
-/** etcd refuses more comparisons or operations than this in one level of a transaction (its --max-txn-ops). */
-export const LEVEL_MAX = 128;
+/**
+ * etcd refuses transactions in which the larger number of comparisons and operations, added up from the outermost
+ * level to an innermost one, is more than this (its --max-txn-ops).
+ */
+const DEPTH_MAX = 128;
 
 const EQUAL = 0;
 const GREATER = 1;
@@ -27,19 +30,13 @@ export function prefixRange(prefix: string): { key: Buffer; rangeEnd: Buffer } {
 /**
  * A transaction in etcd's words. etcd refuses to change one key twice in a transaction, and limits how many
  * operations one level of it may have. So operations that a later one undoes are left out, ranges that are deleted
- * leave out keys that are put afterwards, and what does not fit one level goes into nested transactions.
- * Throws AppError 'invalid' when it is larger than that allows.
+ * leave out keys that are put afterwards, and operations that do not fit one level go into nested transactions.
+ * Throws AppError 'invalid' when it is larger than that allows (with 100 comparisons, more than 2,800 operations).
  */
 export function txnRequest(prefix: string, compares: readonly Compare[], ops: readonly Op[]): TxnRequest {
   const wireOps = lastOnly(ops).flatMap((op) => wireOp(prefix, op));
   const wireCompares = compares.map((compare) => wireCompare(prefix, compare));
-  return nestCompares(wireCompares, nestOps(wireOps));
-}
-
-/** Whether all comparisons held, those of nested levels too. */
-export function hasSucceeded(response: TxnResponse): boolean {
-  if (!response.succeeded) return false;
-  return response.responses.every(({ responseTxn }) => !responseTxn || hasSucceeded(responseTxn));
+  return { compare: wireCompares, success: nested(wireOps, wireCompares.length) };
 }
 
 type LastOp = Op | { type: 'delete-prefix'; prefix: string; except: string[] };
@@ -103,19 +100,14 @@ function wireCompare(prefix: string, compare: Compare): WireCompare {
   return { result: compare.exists ? GREATER : EQUAL, target: CREATE, key, createRevision: 0 };
 }
 
-function nestOps(ops: RequestOp[]): RequestOp[] {
-  if (ops.length <= LEVEL_MAX) return ops;
-  if (ops.length > LEVEL_MAX * LEVEL_MAX) throw new AppError('invalid', 'too many keys in one transaction');
-  const levels: RequestOp[] = [];
-  for (let from = 0; from < ops.length; from += LEVEL_MAX) {
-    levels.push({ requestTxn: { compare: [], success: ops.slice(from, from + LEVEL_MAX) } });
+function nested(ops: RequestOp[], compares: number): RequestOp[] {
+  if (Math.max(ops.length, compares) <= DEPTH_MAX) return ops;
+  let size = DEPTH_MAX - 1;
+  while (size > 0 && Math.max(compares, Math.ceil(ops.length / size)) + size > DEPTH_MAX) size--;
+  if (size === 0) throw new AppError('invalid', 'too many comparisons or keys in one transaction');
+  const groups: RequestOp[] = [];
+  for (let from = 0; from < ops.length; from += size) {
+    groups.push({ requestTxn: { compare: [], success: ops.slice(from, from + size) } });
   }
-  return levels;
-}
-
-/** etcd decides all levels before it changes anything, so a level that fails inside changes nothing outside. */
-function nestCompares(compares: WireCompare[], ops: RequestOp[]): TxnRequest {
-  if (compares.length <= LEVEL_MAX) return { compare: compares, success: ops };
-  const inner = nestCompares(compares.slice(LEVEL_MAX), ops);
-  return { compare: compares.slice(0, LEVEL_MAX), success: [{ requestTxn: inner }] };
+  return groups;
 }

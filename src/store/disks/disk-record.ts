@@ -101,7 +101,7 @@ export function judgeDisks(found: readonly FoundDisk[]): SetVerdict {
   return { kind: 'open', parts, record, missing: [...ids].filter((id) => !present.includes(id)) };
 }
 
-function partIn(members: ReadonlySet<string>, { record, hasStore }: FoundDisk): DiskPart {
+function partIn(members: ReadonlySet<string>, { record }: FoundDisk): DiskPart {
   if (record === undefined) return 'joining';
   if (members.has(record.id)) return 'member';
   // Generation 0: it was prepared, perhaps with an empty store, and the record that takes it in was written nowhere.

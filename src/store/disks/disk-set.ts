@@ -9,15 +9,16 @@
 import type { Clock } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
-import { Signal } from '../../base/signal.js';
 import { DiskError } from '../disk.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from '../object-store.js';
+import type { Store } from '../store.js';
 import { Locator } from './locator.js';
+import { diskLost } from './losses.js';
 import type { Member } from './member.js';
 import { Mover } from './mover.js';
 import type { RootOf } from './placement.js';
 import { type RebalancePace, Rebalancer } from './rebalancer.js';
-import { SetRecord } from './set-record.js';
+import { Roster } from './roster.js';
 import { sumStats } from './set-stats.js';
 
 export interface DiskSetParts {
@@ -30,53 +31,36 @@ export interface DiskSetParts {
   readonly pace: RebalancePace;
 }
 
-/** Files of a lost disk stay open for so long: what is in flight must not meet another file under its descriptor. */
-const LINGER_MS = 30_000;
-
 export class DiskSet implements ObjectStore {
   readonly failed: Promise<Error>;
-  readonly record: SetRecord;
+  readonly roster: Roster;
   readonly rebalancer: Rebalancer;
-  readonly mover: Mover;
-  private list: readonly Member[];
-  /** The one disk of a set that is whole: then everything goes straight to its store. */
-  private single: Member | undefined;
+  private readonly mover: Mover;
   private readonly locator: Locator;
-  private readonly listeners: ((reason: Error) => void)[] = [];
   private uncommitted: () => readonly bigint[] = () => [];
-  private resolveFailed: (error: Error) => void = () => {};
-  /** Present while what is not found may lie on a lost disk; fires when that is over. */
-  private blind: Signal<void> | undefined;
-  private losses = 0;
-  private admitted = 0;
-  private recorded = 0;
   private closing: Promise<void> | undefined;
 
-  constructor(private readonly parts: DiskSetParts) {
-    const { clock, log, rootOf, generation, incomplete } = parts;
-    this.list = parts.members;
-    this.failed = new Promise((resolve) => {
-      this.resolveFailed = resolve;
-    });
-    const onTrouble = (member: Member, error: Error) => this.drop(member, error);
-    const members = () => this.list;
-    this.locator = new Locator(members, rootOf, (member, oid) => this.ask(member, () => member.store.has(oid)));
-    this.record = new SetRecord({ log, members, generation, incomplete, onTrouble });
-    const recorded = () => this.record.save();
-    this.mover = new Mover({ clock, log, locator: this.locator, onTrouble, recorded });
-    this.rebalancer = new Rebalancer({ clock, log, members, locator: this.locator, mover: this.mover, pace: parts.pace });
-    for (const member of this.list) this.attach(member);
-    this.changed();
+  constructor(parts: DiskSetParts) {
+    const { clock, log, rootOf, pace } = parts;
+    this.roster = new Roster({ ...parts, onGone: (member) => this.locator?.forgetMember(member) });
+    this.failed = this.roster.failed;
+    const ask = (member: Member, oid: bigint) => this.ask(member, () => member.store.has(oid));
+    const locator = new Locator(() => this.roster.serving, rootOf, ask);
+    this.locator = locator;
+    const onTrouble = (member: Member, error: Error) => this.roster.drop(member, error);
+    this.mover = new Mover({ clock, log, locator, onTrouble, recorded: () => this.roster.record.save() });
+    const members = () => this.roster.list;
+    this.rebalancer = new Rebalancer({ clock, log, members, locator, mover: this.mover, pace });
   }
 
   get members(): readonly Member[] {
-    return this.list;
+    return this.roster.list;
   }
 
   // Reading -----------------------------------------------------------------------------------------------------
 
   read(oid: bigint, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
-    const member = this.single ?? this.locator.find(oid);
+    const member = this.roster.single ?? this.locator.find(oid);
     if (member === undefined) throw this.notFound(oid);
     try {
       const bytes = member.store.read(oid, offset, length);
@@ -106,7 +90,7 @@ export class DiskSet implements ObjectStore {
   }
 
   async verify(oid: bigint, options?: { readonly fromDevice?: boolean }): Promise<number[]> {
-    const member = this.single ?? this.locator.find(oid);
+    const member = this.roster.single ?? this.locator.find(oid);
     if (member === undefined) throw this.notFound(oid);
     try {
       return await member.store.verify(oid, options);
@@ -115,54 +99,77 @@ export class DiskSet implements ObjectStore {
     }
   }
 
+  /** Each at least once, also while objects move: then some twice. Throws 'again' when a disk is lost meanwhile. */
   async *objects(): AsyncIterable<bigint> {
-    for (const member of this.list) yield* member.store.objects();
+    const { count } = this.roster.losses;
+    const moves = this.mover.watch();
+    try {
+      do {
+        moves.overflow = false;
+        for (const member of this.roster.list) yield* this.objectsOf(member);
+      } while (moves.overflow);
+      for (const oid of moves.take()) if (this.has(oid)) yield oid;
+    } finally {
+      this.mover.unwatch(moves);
+    }
+    if (count !== this.roster.losses.count) throw diskLost();
   }
 
   // Changing ----------------------------------------------------------------------------------------------------
 
   write(request: StoreWrite): Promise<void> {
-    if (this.single !== undefined) return this.single.store.write(request);
+    const { direct } = this;
+    if (direct !== undefined) return direct.write(request);
     const { oid, objectBytes } = request;
-    return this.change(oid, objectBytes, (member) => member.store.write(request, this.sourceOf(request, member)));
+    return this.change(oid, objectBytes, (member) =>
+      member.store.write(request, this.sourceOf(request, member)),
+    );
   }
 
   zero(request: StoreZero): Promise<void> {
-    if (this.single !== undefined) return this.single.store.zero(request);
+    const { direct } = this;
+    if (direct !== undefined) return direct.zero(request);
     const { oid, objectBytes } = request;
-    return this.change(oid, objectBytes, (member) => member.store.zero(request, this.sourceOf(request, member)));
+    return this.change(oid, objectBytes, (member) =>
+      member.store.zero(request, this.sourceOf(request, member)),
+    );
   }
 
   remove(oid: bigint, epoch: number, sync: boolean): Promise<void> {
-    if (this.single !== undefined) return this.single.store.remove(oid, epoch, sync);
-    return this.change(oid, 0, (member) => {
+    const { direct } = this;
+    if (direct !== undefined) return direct.remove(oid, epoch, sync);
+    const run = (member: Member) => {
       this.locator.forget(oid);
       return member.store.remove(oid, epoch, sync);
-    });
+    };
+    return this.change(oid, 0, run, true);
   }
 
   touch(oid: bigint, epoch: number): Promise<void> {
-    if (this.single !== undefined) return this.single.store.touch(oid, epoch);
+    const { direct } = this;
+    if (direct !== undefined) return direct.touch(oid, epoch);
     return this.change(oid, 0, (member) => member.store.touch(oid, epoch));
   }
 
   adopt(oid: bigint, blocks: readonly number[]): Promise<void> {
-    if (this.single !== undefined) return this.single.store.adopt(oid, blocks);
+    const { direct } = this;
+    if (direct !== undefined) return direct.adopt(oid, blocks);
     return this.change(oid, 0, (member) => member.store.adopt(oid, blocks));
   }
 
   /** While a loss is not known to the cluster nobody gets a promise; afterwards it is about the disks that are left. */
   async flush(): Promise<void> {
     for (;;) {
-      const { losses } = this;
-      if (this.list.length === 0) throw new AppError('again', 'the last disk is lost');
+      const { count } = this.roster.losses;
+      const isSame = () => count === this.roster.losses.count && !this.roster.losses.blind;
+      if (this.roster.list.length === 0) throw diskLost();
       try {
-        await Promise.all(this.list.map((member) => member.store.flush()));
-        if (losses === this.losses && this.blind === undefined) return;
+        await Promise.all(this.roster.list.map((member) => member.store.flush()));
+        if (isSame()) return;
       } catch (error) {
-        if (losses === this.losses && this.blind === undefined) throw error;
+        if (isSame()) throw error;
       }
-      await this.blind?.promise;
+      await this.roster.losses.over();
       if (this.closing !== undefined) throw new AppError('shutdown', 'the store is closed');
     }
   }
@@ -170,101 +177,68 @@ export class DiskSet implements ObjectStore {
   // Epochs and suspects -----------------------------------------------------------------------------------------
 
   async touchedSince(epoch: number): Promise<bigint[]> {
-    if (this.blind !== undefined) throw this.lost();
-    if (this.single !== undefined) return this.single.store.touchedSince(epoch);
+    if (this.roster.losses.blind) throw diskLost();
+    if (this.roster.single !== undefined) return this.roster.single.store.touchedSince(epoch);
     const oids = new Set<bigint>();
-    for (const { store } of this.list) for (const oid of await store.touchedSince(epoch)) oids.add(oid);
+    for (const { store } of this.roster.list)
+      for (const oid of await store.touchedSince(epoch)) oids.add(oid);
     return [...oids];
   }
 
   async forgetTouchedBefore(epoch: number): Promise<void> {
-    await Promise.all(this.list.map(({ store }) => store.forgetTouchedBefore(epoch)));
+    await Promise.all(this.roster.list.map(({ store }) => store.forgetTouchedBefore(epoch)));
   }
 
   setUncommittedSource(source: () => readonly bigint[]): void {
     this.uncommitted = source;
-    for (const { store } of this.list) store.setUncommittedSource(source);
+    for (const { store } of this.roster.list) store.setUncommittedSource(source);
   }
 
   suspects(): ReadonlySet<bigint> {
-    return new Set(this.list.flatMap(({ store }) => [...store.suspects()]));
+    return new Set(this.roster.list.flatMap(({ store }) => [...store.suspects()]));
   }
 
   async clearSuspects(oids: readonly bigint[]): Promise<void> {
-    await Promise.all(this.list.map(({ store }) => store.clearSuspects(oids)));
+    await Promise.all(this.roster.list.map(({ store }) => store.clearSuspects(oids)));
   }
 
   get lossy(): boolean {
-    return this.list.some(({ store }) => store.lossy);
+    return this.roster.list.some(({ store }) => store.lossy);
   }
 
   async clearLossy(): Promise<void> {
-    await Promise.all(this.list.map(({ store }) => store.clearLossy()));
+    await Promise.all(this.roster.list.map(({ store }) => store.clearLossy()));
   }
 
-  readonly stats = (): StoreStats => sumStats(this.list);
+  readonly stats = (): StoreStats => sumStats(this.roster.list);
 
   // Losses ------------------------------------------------------------------------------------------------------
 
   get incomplete(): boolean {
-    return this.record.incomplete;
+    return this.roster.record.incomplete;
   }
 
   onIncomplete(listener: (reason: Error) => void): void {
-    this.listeners.push(listener);
+    this.roster.onLoss(listener);
   }
 
   admitIncomplete(): void {
-    this.admitted = this.losses;
-    this.see();
+    this.roster.losses.admit();
   }
 
   async clearIncomplete(): Promise<void> {
-    if (this.blind !== undefined || !this.record.incomplete || this.closing !== undefined) return;
-    this.record.incomplete = false;
-    await this.record.save();
+    if (this.roster.losses.blind || !this.roster.record.incomplete || this.closing !== undefined) return;
+    this.roster.record.incomplete = false;
+    await this.roster.record.save();
   }
 
-  /** The disk is none of the set any more, whatever it still says. */
-  drop(member: Member, error: Error): void {
-    if (!member.live || this.closing !== undefined) return;
-    this.parts.log.error({ disk: member.name, err: error.message }, 'a disk is lost: going on without it');
-    this.detach(member);
-    member.store.abandon(error);
-    this.parts.clock.after(LINGER_MS, () => void member.store.close().catch(() => {}));
-    if (this.list.length === 0) {
-      this.resolveFailed(error);
-      return;
-    }
-    const loss = ++this.losses;
-    this.record.incomplete = true;
-    this.blind ??= new Signal();
-    this.changed();
-    this.record.save().then(
-      () => {
-        this.recorded = Math.max(this.recorded, loss);
-        this.see();
-      },
-      (failure) => this.parts.log.error({ err: AppError.from(failure).message }, 'a loss is not on record'),
-    );
-    for (const listener of this.listeners) listener(error);
-  }
-
-  // Disks that come and go --------------------------------------------------------------------------------------
-
-  /** From the next operation on the disk is one of the set. Its record must be durable. */
+  /** Takes in a disk that belongs to the set: see Roster. */
   include(member: Member): void {
-    this.list = [...this.list, member];
-    this.attach(member);
+    // What went straight to the only disk so far is not there yet, and must not be made on the new one too.
+    if (this.roster.single !== undefined) this.beginUnderWay(this.roster.single);
     member.store.setUncommittedSource(this.uncommitted);
-    this.changed();
+    this.roster.include(member);
     this.rebalancer.wake();
-  }
-
-  /** Takes out a disk that has no objects any more. */
-  exclude(member: Member): void {
-    this.detach(member);
-    this.changed();
   }
 
   close(): Promise<void> {
@@ -273,45 +247,37 @@ export class DiskSet implements ObjectStore {
   }
 
   private async shutDown(): Promise<void> {
-    this.blind?.fire();
-    for (const member of this.list) member.stopWatching();
+    this.roster.close();
     await this.rebalancer.stop();
-    const closed = await Promise.allSettled(this.list.map(({ store }) => store.close()));
+    const closed = await Promise.allSettled(this.roster.list.map(({ store }) => store.close()));
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
 
-  private attach(member: Member): void {
-    const { clock } = this.parts;
-    member.watch(clock, (error) => this.drop(member, error));
-    void member.store.failed.then((error) => this.drop(member, error));
-  }
-
-  private detach(member: Member): void {
-    member.live = false;
-    member.stopWatching();
-    this.list = this.list.filter((other) => other !== member);
-    this.locator.forgetMember(member);
-  }
-
-  private changed(): void {
-    this.single = this.list.length === 1 && this.blind === undefined ? this.list[0] : undefined;
-  }
-
-  private see(): void {
-    if (this.blind === undefined || this.admitted < this.losses || this.recorded < this.losses) return;
-    const { blind } = this;
-    this.blind = undefined;
-    this.changed();
-    blind.fire();
+  private beginUnderWay(only: Member): void {
+    for (const oid of only.store.underWay()) {
+      this.locator.begin(oid, only);
+      const end = () => this.locator.end(oid);
+      only.store.barrier(oid).then(end, end);
+    }
   }
 
   // One operation -----------------------------------------------------------------------------------------------
 
-  private change(oid: bigint, objectBytes: number, run: (member: Member) => Promise<void>): Promise<void> {
+  /** The store to which changes go as they come. */
+  private get direct(): Store | undefined {
+    return this.mover.busy ? undefined : this.roster.single?.store;
+  }
+
+  private change(
+    oid: bigint,
+    objectBytes: number,
+    run: (member: Member) => Promise<void>,
+    removes = false,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = () => {
         try {
-          this.changeNow(oid, objectBytes, run).then(resolve, reject);
+          this.changeNow(oid, objectBytes, run, removes).then(resolve, reject);
         } catch (error) {
           reject(error);
         }
@@ -320,12 +286,18 @@ export class DiskSet implements ObjectStore {
     });
   }
 
-  private changeNow(oid: bigint, objectBytes: number, run: (member: Member) => Promise<void>): Promise<void> {
+  private changeNow(
+    oid: bigint,
+    objectBytes: number,
+    run: (member: Member) => Promise<void>,
+    removes: boolean,
+  ): Promise<void> {
+    // Until the last of several changes that make and destroy an object is done, they all go to one disk.
+    const isBeginning = this.locator.isBeginning(oid);
     const found = this.locator.find(oid);
-    if (found !== undefined) return run(found);
-    if (this.blind !== undefined || this.list.length === 0) throw this.lost();
-    this.checkPresence();
-    const member = this.locator.homeOfNew(oid, objectBytes);
+    if (found !== undefined && !isBeginning && !removes) return run(found);
+    if (found === undefined) this.checkMissing();
+    const member = found ?? this.locator.homeOfNew(oid, objectBytes);
     this.locator.begin(oid, member);
     return run(member).finally(() => this.locator.end(oid));
   }
@@ -341,10 +313,18 @@ export class DiskSet implements ObjectStore {
 
   /** What the object's disk says of it; undefined only when it is certain that no disk has it. */
   private look<T>(oid: bigint, ask: (member: Member) => T | undefined): T | undefined {
-    const member = this.single ?? this.locator.find(oid);
+    const member = this.roster.single ?? this.locator.find(oid);
     const found = member === undefined ? undefined : this.ask(member, () => ask(member));
     if (found === undefined) this.checkMissing();
     return found;
+  }
+
+  private async *objectsOf(member: Member): AsyncIterable<bigint> {
+    try {
+      yield* member.store.objects();
+    } catch (error) {
+      throw member.live ? error : diskLost();
+    }
   }
 
   private ask<T>(member: Member, question: () => T): T {
@@ -352,8 +332,8 @@ export class DiskSet implements ObjectStore {
       return question();
     } catch (error) {
       if (!(error instanceof DiskError) || error.code === 'too-many-files') throw error;
-      this.drop(member, error);
-      throw this.lost();
+      this.roster.drop(member, error);
+      throw diskLost();
     }
   }
 
@@ -368,26 +348,22 @@ export class DiskSet implements ObjectStore {
 
   /** Throws unless what is not found does not exist. */
   private checkMissing(): void {
-    if (this.blind !== undefined || this.list.length === 0) throw this.lost();
+    if (this.roster.losses.blind || this.roster.list.length === 0) throw diskLost();
     this.checkPresence();
   }
 
   /** A directory may be deleted under our feet: what is not there says nothing then. */
   private checkPresence(): void {
-    for (const member of this.list) this.ask(member, () => member.checkPresence());
+    for (const member of this.roster.list) this.ask(member, () => member.checkPresence());
   }
 
   private explain(member: Member, oid: bigint, error: unknown): unknown {
-    if (!member.live) return this.lost();
+    if (!member.live) return diskLost();
     if (AppError.isCode(error, 'no-object')) return this.notFound(oid);
     if (member.store.stopped) {
-      this.drop(member, member.store.stopped);
-      return this.lost();
+      this.roster.drop(member, member.store.stopped);
+      return diskLost();
     }
     return error;
-  }
-
-  private lost(): AppError {
-    return new AppError('again', 'a disk of this node was lost');
   }
 }

@@ -19,6 +19,8 @@ export class Member implements Weighted {
   live = true;
   /** Being emptied: nothing new goes there. */
   leaving: boolean;
+  /** Has no objects any more, and waits to be taken out. */
+  empty = false;
   private timer: Timer | undefined;
   private probedMs = Number.NEGATIVE_INFINITY;
 

@@ -17,9 +17,31 @@ export interface MoverOptions {
   readonly recorded: () => Promise<void>;
 }
 
+/** Moved objects that one listing remembers; beyond it, it begins anew. */
+const MAX_WATCHED = 16_384;
+
+/** What moved while somebody listed the objects of one disk after the other, and might have been missed. */
+export class MoveWatch {
+  overflow = false;
+  private oids = new Set<bigint>();
+
+  note(oid: bigint): void {
+    if (this.oids.size < MAX_WATCHED) this.oids.add(oid);
+    else {
+      this.overflow = true;
+      this.oids.clear();
+    }
+  }
+
+  *take(): Iterable<bigint> {
+    for (const oid of this.oids) yield oid;
+  }
+}
+
 export class Mover {
   /** Objects on the move, and the changes that wait for the end of it, in order. Reads do not wait. */
   private readonly moves = new Map<bigint, (() => void)[]>();
+  private readonly watches = new Set<MoveWatch>();
   moved = 0;
   movedBytes = 0;
 
@@ -31,6 +53,20 @@ export class Mover {
     const waiting = this.moves.get(oid);
     waiting?.push(run);
     return waiting !== undefined;
+  }
+
+  get busy(): boolean {
+    return this.moves.size > 0;
+  }
+
+  watch(): MoveWatch {
+    const watch = new MoveWatch();
+    this.watches.add(watch);
+    return watch;
+  }
+
+  unwatch(watch: MoveWatch): void {
+    this.watches.delete(watch);
   }
 
   /** False when it did not move: gone, damaged, no room, a disk lost. */
@@ -65,6 +101,7 @@ export class Mover {
     const bytes = copy.file.allocatedBytes();
     showCopy(to.store.context, copy);
     locator.note(oid, to);
+    for (const watch of this.watches) watch.note(oid);
     await this.takeFrom(oid, from, copy.epoch);
     try {
       await nameCopy(to.store.context, copy);
@@ -84,7 +121,7 @@ export class Mover {
       try {
         await from.store.remove(oid, epoch, true);
         return;
-      } catch (error) {
+      } catch {
         // What else than its end can keep a store from removing something passes by itself.
         if (from.store.stopped) onTrouble(from, from.store.stopped);
         else if (from.live) await sleep(clock, REMOVE_RETRY_MS);

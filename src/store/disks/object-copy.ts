@@ -95,7 +95,10 @@ function discard(disk: Disk, path: string): void {
 }
 
 /** What becomes of an unfinished move when the node starts. Pure and total: see the test. */
-export function judgeCopy(found: { readonly onOtherDisk: boolean; readonly onSameDisk: boolean }): 'drop' | 'adopt' {
+export function judgeCopy(found: {
+  readonly onOtherDisk: boolean;
+  readonly onSameDisk: boolean;
+}): 'drop' | 'adopt' {
   return found.onOtherDisk || found.onSameDisk ? 'drop' : 'adopt';
 }
 

@@ -3,7 +3,7 @@
  * each start. One object at a time, with pauses, so that clients hardly notice. It reads the folders as it goes: no
  * list of objects is kept (I-11).
  */
-import { type Clock, sleep } from '../../base/clock.js';
+import type { Clock } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
 import type { Locator } from './locator.js';
@@ -89,7 +89,8 @@ export class Rebalancer {
       } catch (error) {
         log.warn({ err: AppError.from(error).message }, 'objects could not be brought to their disks');
       }
-      if (mover.moved > before) log.info({ objects: mover.moved - before }, 'objects were brought to their disks');
+      if (mover.moved > before)
+        log.info({ objects: mover.moved - before }, 'objects were brought to their disks');
     }
   }
 
@@ -124,11 +125,13 @@ export class Rebalancer {
 
   private async pause(delayMs: number): Promise<void> {
     if (this.stopped) return;
-    await Promise.race([
-      sleep(this.options.clock, delayMs),
-      new Promise<void>((resolve) => {
-        this.wakeUp = resolve;
-      }),
-    ]);
+    await new Promise<void>((resolve) => {
+      const timer = this.options.clock.after(delayMs, resolve);
+      this.wakeUp = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.wakeUp = undefined;
   }
 }

@@ -24,16 +24,16 @@ export class SetRecord {
 
   /**
    * Durable when it resolves, on every disk that can be written, with what the set was when it began or later. One save
-   * after the other. Rejects when no disk took it.
+   * after the other. Rejects when no disk took it. `coming`: disks that are about to join.
    */
-  save(): Promise<void> {
-    const saved = this.saving.catch(() => {}).then(() => this.write());
+  save(coming: readonly Member[] = []): Promise<void> {
+    const saved = this.saving.catch(() => {}).then(() => this.write(coming));
     this.saving = saved;
     return saved;
   }
 
-  private async write(): Promise<void> {
-    const members = [...this.options.members()];
+  private async write(coming: readonly Member[]): Promise<void> {
+    const members = [...this.options.members(), ...coming];
     // One disk that never had another needs no record: it is a store like any other.
     if (this.generation === 0 && members.length < 2) return;
     const generation = ++this.generation;
@@ -54,7 +54,8 @@ export class SetRecord {
 
   /** The highest generation counts, so a disk that is full may keep an old one. */
   private note(member: Member, error: AppError): void {
-    const full = (error.cause as { code?: string } | undefined)?.code === 'no-space' || error.code === 'no-space';
+    const full =
+      (error.cause as { code?: string } | undefined)?.code === 'no-space' || error.code === 'no-space';
     const text = 'the record of the disks could not be written';
     this.options.log.warn({ disk: member.name, err: error.message }, text);
     if (!full) this.options.onTrouble(member, error);

@@ -1,3 +1,4 @@
+import { DiskError } from '../disk.js';
 import type { StoreStats } from '../object-store.js';
 import type { Member } from './member.js';
 
@@ -13,8 +14,9 @@ export function sumStats(members: readonly Member[]): StoreStats {
   };
   const devices = new Set<number>();
   for (const { disk, store } of members) {
-    const stats = store.stats();
-    const { device } = disk.space();
+    const found = read(() => ({ stats: store.stats(), device: disk.space().device }));
+    if (found === undefined) continue;
+    const { stats, device } = found;
     if (device === undefined || !devices.has(device)) {
       sum.totalBytes += stats.totalBytes;
       sum.freeBytes += stats.freeBytes;
@@ -26,4 +28,14 @@ export function sumStats(members: readonly Member[]): StoreStats {
     sum.checksumErrors += stats.checksumErrors;
   }
   return sum;
+}
+
+/** Undefined when the disk is just going away: figures are no reason to fail. */
+function read<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof DiskError) return undefined;
+    throw error;
+  }
 }

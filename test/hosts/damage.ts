@@ -1,0 +1,85 @@
+/** Damage to what lies on the disk of a sheep that runs: bits that flip, directories that go. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Fault } from './faults.js';
+import type { Room } from './room.js';
+import type { HostSheep } from './sheep.js';
+
+const BLOCK_BYTES = 4096;
+const FLIPS = 5;
+const STILL = 'still';
+const STILL_BYTES = 4 * 1024 * 1024;
+
+/** The file with the data of an object in a sheep's store. */
+function objectFile(sheep: HostSheep, oid: string): string {
+  const store = join(sheep.dir, 'store');
+  const found = readdirSync(store, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith(oid));
+  if (found === undefined) throw new Error(`sheep ${sheep.index} has no object ${oid}`);
+  return join(store, found);
+}
+
+/** Flips one bit in each of some blocks, in the middle of what is written. */
+function flip(path: string): void {
+  const file = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  for (let block = 0; block < FLIPS; block++) {
+    const at = block * 7 * BLOCK_BYTES + 1000;
+    readSync(file, byte, 0, 1, at);
+    writeSync(file, Buffer.from([byte[0]! ^ 0x10]), 0, 1, at);
+  }
+  closeSync(file);
+}
+
+/**
+ * A volume that nobody writes to any more, one of its replicas damaged. While the fault lasts it is read through every
+ * sheep: it must be what was written, and the damage must have been seen (I-7).
+ */
+export function bitsFlipped(holdMs: number): Fault {
+  return {
+    name: `${FLIPS} bits flipped in a replica`,
+    async begin(room) {
+      const wanted = randomBytes(STILL_BYTES);
+      await room.call('vdi.create', { name: STILL, sizeBytes: STILL_BYTES });
+      const client = await room.sheep[0]!.openVolume(STILL);
+      await client.write(0, wanted);
+      await client.flush();
+      client.close();
+      const before = await checksumErrors(room);
+      const { oid, holders } = await room.call('vdi.object', { name: STILL, index: 0 });
+      flip(objectFile(room.sheep.find((one) => one.host.address === holders.at(-1)!.host)!, oid));
+      for (const sheep of room.sheep) {
+        const reader = await sheep.openVolume(STILL);
+        const found = await reader.read(0, STILL_BYTES);
+        reader.close();
+        if (!found.equals(wanted)) throw new Error(`flipped bits were read through sheep ${sheep.index}`);
+      }
+      const seen = (await checksumErrors(room)) - before;
+      if (seen < FLIPS) throw new Error(`of ${FLIPS} blocks with flipped bits ${seen} were noticed`);
+    },
+    holdMs,
+  };
+}
+
+/** Sum of the blocks that did not match their checksums, over all sheep since they started. */
+async function checksumErrors(room: Room): Promise<number> {
+  let sum = 0;
+  for (const sheep of room.sheep) {
+    sum += (await sheep.counters()).sheepfold_store_checksum_errors_total ?? 0;
+  }
+  return sum;
+}
+
+/** `rm -rf` of everything a sheep has, while it runs; its machine comes back with an empty disk. */
+export function storeDeleted(host: number, holdMs: number): Fault {
+  return {
+    name: `directory of sheep ${host} deleted`,
+    begin: (room) => rmSync(room.sheep[host]!.dir, { recursive: true, force: true }),
+    holdMs,
+    async end(room) {
+      const sheep = room.sheep[host]!;
+      if (sheep.running) throw new Error(`sheep ${host} runs on without its directory`);
+      await room.startSheep();
+    },
+  };
+}
