@@ -48,6 +48,7 @@ export class CatchUp {
     if (this.doneFor !== self.upSince) {
       this.done = new Set();
       this.doneFor = self.upSince;
+      this.node.strict = false;
       this.movedBytes = 0;
     }
     // Incomplete without an absence: it missed nothing since it came up.
@@ -64,6 +65,7 @@ export class CatchUp {
         await forEachLimit(missed, PARALLEL, (oid) => this.makeRight(context, oid));
         if (context !== node.context) return;
         if (this.mover.isWhole(context) && context.view.everySetServed(node.options.copiesInUse())) {
+          await this.comparison.complete(context);
           await node.store.flush();
           if (context !== node.context) return;
           node.options.log.info({ objects: missed.length, since }, 'caught up');

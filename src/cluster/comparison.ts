@@ -26,7 +26,28 @@ export class Comparison {
     const primary = serving[0];
     if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
     if (primary === node.selfId) return this.primary.reconcile(address, node.selfId);
-    const answer = await node.ask(context, primary, addressed(PeerType.reconcile, address));
-    return answer.length;
+    // What is refused from here on is in the set again.
+    const wasRefused = node.refused.delete(oid);
+    try {
+      return (await node.ask(context, primary, addressed(PeerType.reconcile, address))).length;
+    } catch (error) {
+      if (wasRefused) node.refused.add(oid);
+      throw error;
+    }
+  }
+
+  /**
+   * Before this node says that it has everything: what it had no room for is made right, and from then on such a change
+   * fails. Throws 'no-space' while there is none.
+   */
+  async complete(context: EpochContext): Promise<void> {
+    const { node } = this;
+    node.strict = true;
+    try {
+      for (const oid of [...node.refused]) await this.run(context, oid);
+    } catch (error) {
+      node.strict = false;
+      throw error;
+    }
   }
 }

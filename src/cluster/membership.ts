@@ -148,15 +148,19 @@ export class Membership {
     return this.declare({ moved: move });
   }
 
+  /** Throws 'again' when it could not be said. */
   private async declare(fields: Partial<Pick<Registration, 'caughtUp' | 'moved'>>): Promise<void> {
     const { registration } = this;
-    if (registration === undefined) return;
+    if (registration === undefined) throw new AppError('again', 'this node is not registered');
     const said = { ...registration, ...fields };
     if (said.caughtUp === registration.caughtUp && said.moved === registration.moved) return;
     // Only the registration of this very incarnation may say so.
     const same: Compare[] = [{ key: this.key, value: JSON.stringify(registration) }];
     const done = await this.putRegistration(said, same);
-    if (done && this.registration === registration) this.registration = said;
+    // It is being registered anew, which says nothing yet.
+    if (!done || this.registration !== registration)
+      throw new AppError('again', 'the registration has changed');
+    this.registration = said;
   }
 
   /**

@@ -76,6 +76,7 @@ export class Mover {
   private begin(key: string): void {
     if (this.key === key) return;
     this.key = key;
+    this.node.strict = false;
     this.cursor = 0n;
     this.done = 0;
     this.movedBytes = 0;
@@ -107,6 +108,7 @@ export class Mover {
     // Somebody who knows more of some objects may not have been there to list them.
     if (!view.everySetServed(node.options.copiesInUse()))
       throw new AppError('again', 'some holders are awaited');
+    await this.comparison.complete(context);
     await node.store.flush();
     if (context !== node.context) throw new EpochEnded();
     if (this.completeFor !== this.key) {

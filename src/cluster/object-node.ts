@@ -81,6 +81,13 @@ export class ObjectNode {
   readonly unsettled: Unsettled;
   /** Objects this node is changing as a primary, with the bytes of each change. */
   readonly inFlight = new Map<bigint, Set<ByteRange>>();
+  /**
+   * Objects of which this node, while it catches up or takes over, had no room for a change. It is not read and does
+   * not count, so the change was acknowledged without it; it must be given them before it says that it has everything.
+   */
+  readonly refused = new Set<bigint>();
+  /** It is about to say so: from now on a change that it has no room for fails. */
+  strict = false;
   private applying = 0;
   private idle: Signal | undefined;
   private readonly waiters = new Set<() => void>();

@@ -1,43 +1,192 @@
-import type { Clock } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
+import type { Foreground } from './foreground.js';
+import { EpochEnded } from './object-node.js';
+import { PaceController, type PaceLimits } from './pace-controller.js';
+import { type Lane, type Turn, TurnLane } from './pace-lane.js';
 
-/** How often a paused recovery looks whether it may go on. */
-const PAUSED_LOOK_MS = 100;
-/** Objects compared at the same time. */
-const PARALLEL_MAX = 4;
+/** How often a paused recovery looks whether it may go on, and the rate is adapted. */
+const LOOK_MS = 50;
+/** So many operations of clients are enough to judge by; with fewer it is waited for so long. */
+const OPERATIONS_MIN = 10;
+const SAMPLE_MIN_MS = 100;
+const SAMPLE_MAX_MS = 500;
+/** Without work for so long, what is known about the load is out of date. */
+const IDLE_MS = 2000;
+/** Objects being compared and copied at the same time: for this node, and by it for others. */
+const TAKING_MAX = 8;
+const GIVING_MAX = 8;
+/** What comparing an object costs beside the bytes it moves: its blocks are read and verified. */
+export const COMPARE_COST_BYTES = 128 * 1024;
+/** So much work begins at once after a time without any. */
+const BURST_MS = 20;
+/** Weight of the newest object in what the next one is expected to cost. */
+const NEWEST = 0.1;
 
 export interface PaceOptions {
   readonly clock: Clock;
   /** Somebody has paused recovery in the whole cluster. */
   readonly paused: () => boolean;
+  readonly foreground: Foreground;
+  readonly limits?: PaceLimits;
 }
 
-/** When the next object of a recovery may be compared and copied, so that foreground work does not suffer (D-7). */
+/**
+ * When the next object of a recovery may be compared and copied, so that foreground work does not suffer (D-7): what
+ * this node takes over, and what it gives to others. Both come out of one account, for they use the same disks and
+ * processor; but each has places of its own, because two nodes that give to each other must not wait for each other.
+ */
 export class RecoveryPace {
-  private running = 0;
-  private readonly waiting: (() => void)[] = [];
+  private readonly controller: PaceController;
+  private readonly taking = new TurnLane(TAKING_MAX);
+  private readonly giving = new TurnLane(GIVING_MAX);
+  /** What has been begun beyond what the rate allows, at the time of the last look. */
+  private debtBytes = 0;
+  private expectedBytes = COMPARE_COST_BYTES;
+  private spentBytes = 0;
+  private lookedMs = 0;
+  private sampledMs = 0;
+  private timer: Timer | undefined;
+  private watching = false;
 
-  constructor(private readonly options: PaceOptions) {}
+  constructor(private readonly options: PaceOptions) {
+    this.controller = new PaceController(options.limits);
+  }
 
   get paused(): boolean {
     return this.options.paused();
   }
 
-  /** Runs the work on one object when its turn has come. `work` resolves with the number of bytes it moved. */
-  async run(work: () => Promise<number>): Promise<number> {
-    while (this.paused) await this.pause();
-    if (this.running >= PARALLEL_MAX) await new Promise<void>((resolve) => this.waiting.push(resolve));
-    this.running++;
+  /** Bytes a second that may be spent at present; Infinity: no limit. For people. */
+  get rateBytesPerS(): number {
+    return this.controller.rateBytesPerS;
+  }
+
+  /**
+   * Runs the work on one object that this node takes over when its turn has come. `work` resolves with the number of
+   * bytes it moved. `first`: before all that wait. Rejects with EpochEnded when the epoch ends before.
+   */
+  run(work: (turn: Turn) => Promise<number>, first = false): Promise<number> {
+    return this.take(this.taking, work, first);
+  }
+
+  /** The same for an object that another node takes over from this one. */
+  give(work: (turn: Turn) => Promise<number>, first = false): Promise<number> {
+    return this.take(this.giving, work, first);
+  }
+
+  /** Who waits for a turn waits for an epoch that is over. */
+  endEpoch(): void {
+    for (const lane of [this.taking, this.giving]) lane.rejectAll(new EpochEnded());
+  }
+
+  private async take(lane: Lane, work: (turn: Turn) => Promise<number>, first: boolean): Promise<number> {
+    this.begin();
+    if (!this.mayGoOn() || lane.isFull || lane.waits) await this.turnOf(lane, first);
+    else lane.running++;
+    let chargedBytes = this.expectedBytes;
+    this.charge(chargedBytes);
+    let seenBytes = COMPARE_COST_BYTES;
+    const step = async (bytes: number) => {
+      seenBytes += bytes;
+      if (seenBytes > chargedBytes) {
+        this.charge(seenBytes - chargedBytes);
+        chargedBytes = seenBytes;
+        while (!this.mayGoOn()) await this.look();
+      } else while (this.paused) await this.look();
+    };
     try {
-      return await work();
+      const moved = await work({ step });
+      const costBytes = COMPARE_COST_BYTES + moved;
+      this.expectedBytes += NEWEST * (costBytes - this.expectedBytes);
+      this.charge(costBytes - chargedBytes);
+      return moved;
     } finally {
-      this.running--;
-      this.waiting.shift()?.();
+      lane.running--;
+      this.pump();
     }
   }
 
-  private pause(): Promise<void> {
+  private turnOf(lane: Lane, first: boolean): Promise<void> {
+    const turn = lane.wait(first);
+    this.pump();
+    return turn;
+  }
+
+  private look(): Promise<void> {
     return new Promise((resolve) => {
-      this.options.clock.after(PAUSED_LOOK_MS, resolve);
+      this.options.clock.after(LOOK_MS, resolve);
     });
+  }
+
+  private get busy(): boolean {
+    return [this.taking, this.giving].some((lane) => lane.running > 0 || lane.waits);
+  }
+
+  private mayGoOn(): boolean {
+    if (this.paused) return false;
+    this.payDebt();
+    return this.debtBytes <= 0;
+  }
+
+  private charge(bytes: number): void {
+    this.payDebt();
+    this.debtBytes += bytes;
+    this.spentBytes += Math.max(0, bytes);
+  }
+
+  private payDebt(): void {
+    const nowMs = this.options.clock.nowMs();
+    const rate = this.controller.rateBytesPerS;
+    if (rate === Number.POSITIVE_INFINITY) this.debtBytes = 0;
+    else {
+      const paid = (rate * (nowMs - this.lookedMs)) / 1000;
+      this.debtBytes = Math.max(-(rate * BURST_MS) / 1000, this.debtBytes - paid);
+    }
+    this.lookedMs = nowMs;
+  }
+
+  /** Lets in whoever's turn has come, by turns from both lanes. */
+  private pump(): void {
+    for (let went = true; went && this.mayGoOn(); ) {
+      went = this.giving.next();
+      if (this.mayGoOn()) went = this.taking.next() || went;
+    }
+  }
+
+  // The clock ---------------------------------------------------------------------------------------------------
+
+  private begin(): void {
+    if (this.timer !== undefined) return;
+    const nowMs = this.options.clock.nowMs();
+    if (nowMs - this.lookedMs > IDLE_MS) this.controller.reset();
+    this.lookedMs = nowMs;
+    this.sampledMs = nowMs;
+    if (!this.watching) this.options.foreground.watch();
+    this.watching = true;
+    this.timer = this.options.clock.after(LOOK_MS, () => this.tick());
+  }
+
+  private tick(): void {
+    this.timer = undefined;
+    if (!this.busy) {
+      // Nobody's operations are timed for nothing.
+      this.options.foreground.unwatch();
+      this.watching = false;
+      return;
+    }
+    this.timer = this.options.clock.after(LOOK_MS, () => this.tick());
+    this.sample();
+    this.pump();
+  }
+
+  private sample(): void {
+    const { clock, foreground } = this.options;
+    const nowMs = clock.nowMs();
+    const elapsedMs = nowMs - this.sampledMs;
+    if (elapsedMs < (foreground.operations >= OPERATIONS_MIN ? SAMPLE_MIN_MS : SAMPLE_MAX_MS)) return;
+    this.payDebt();
+    this.controller.step({ ...foreground.take(), elapsedMs, bytes: this.spentBytes });
+    this.spentBytes = 0;
+    this.sampledMs = nowMs;
   }
 }

@@ -1,5 +1,6 @@
 import { AppError } from '../base/errors.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import type { ObjectAddress } from './address.js';
 import { answerCheck } from './checker.js';
 import type { Origin } from './links.js';
 import { addressOf, applyTo, decodeMutation, rangeOf } from './mutation.js';
@@ -63,9 +64,23 @@ export class Replica {
     if (message.sequence === 0) this.node.unsettled.add(address.oid);
     else this.node.unsettled.begin(origin.nodeId, message.sequence, address.oid, range.start, range.end);
     return this.node.applyWork(async () => {
-      await applyTo(this.node.store, address, mutation, message.epoch);
+      try {
+        await applyTo(this.node.store, address, mutation, message.epoch);
+      } catch (error) {
+        if (!this.mayLack(address, error)) throw error;
+        this.node.refused.add(address.oid);
+        // Who makes replicas equal must know; a client's change goes on without this one.
+        if (message.sequence === 0) throw error;
+      }
       return emptyMessage(message.type + 1);
     });
+  }
+
+  /** A node that does not count yet keeps nobody from writing because its own disk is full (I-8). */
+  private mayLack(address: ObjectAddress, error: unknown): boolean {
+    const { node } = this;
+    if (node.strict || !AppError.isCode(error, 'no-space')) return false;
+    return node.context!.view.locate(address).targets.includes(node.selfId);
   }
 
   private async read(message: PeerMessage): Promise<PeerMessage> {

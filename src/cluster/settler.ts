@@ -114,7 +114,15 @@ export class Settler {
       if (bad.length > 0) await this.repair(context, address, bad);
     }
     const others = node.others(placement);
-    await Promise.all(others.map((id) => this.equalise(context, address, id, 0)));
+    const { targets } = placement;
+    await Promise.all(
+      others.map((id) =>
+        this.equalise(context, address, id, 0).catch((error) => {
+          // It remembers what it has no room for; nobody else has to wait for that.
+          if (!targets.includes(id) || !AppError.isCode(error, 'no-space')) throw error;
+        }),
+      ),
+    );
     // Nodes that are away must find this object among those touched since.
     await node.applyWork(() => node.store.touch(oid, context.view.epoch));
     await Promise.all(

@@ -265,11 +265,19 @@ export interface ControlMethods {
   /**
    * Compares all replicas of every object of a version. repair: what differs is made right. existence: only whether
    * they are there. At most 10,000 findings are listed; `findings` counts all. `unchecked`: objects of which a copy is
-   * on a sheep that is not up or still catching up. Progress in objects.
+   * on a sheep that is not up or still catching up. inherited: false leaves out what the version it was made from has
+   * at the same place. `headers`: 1 when the header in the inode was not what the records say. Progress in objects.
    */
   'vdi.check': [
-    VdiRef & { mode: 'compare' | 'repair' | 'existence' },
-    { objects: number; findings: number; unchecked: number; found: CheckFinding[] },
+    VdiRef & { mode: 'compare' | 'repair' | 'existence'; inherited?: boolean },
+    {
+      objects: number;
+      findings: number;
+      repaired: number;
+      unchecked: number;
+      headers: number;
+      found: CheckFinding[];
+    },
   ];
   /** Where an object lay in each epoch, newest first; by its index (-1: the inode), or by its id alone. */
   'vdi.track': [

@@ -1,8 +1,8 @@
 /**
- * A file whose only use is its room: when a store has to be opened on a disk without a single free block, it is
- * removed, so that superblock, suspects and notes can be written. It comes back when there is room again.
+ * A file whose only use is its room: when the disk has not a single free block (others use it too), it is removed, so
+ * that superblock, suspects and notes can be written. It comes back when there is room again.
  */
-import type { Disk } from './disk.js';
+import { type Disk, DiskError } from './disk.js';
 import type { StoreLimits } from './limits.js';
 
 export const BALLAST_PATH = 'ballast';
@@ -13,6 +13,17 @@ export function dropBallast(disk: Disk): boolean {
   if (!disk.exists(BALLAST_PATH)) return false;
   disk.unlink(BALLAST_PATH);
   return true;
+}
+
+/** Does what must not fail for want of room: a second time, with the room of the ballast, if need be. */
+export function withBallast<T>(disk: Disk, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const full = error instanceof DiskError && error.code === 'no-space';
+    if (!full || !dropBallast(disk)) throw error;
+    return work();
+  }
 }
 
 /** Makes the ballast when it is missing and room is plentiful. */

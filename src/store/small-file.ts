@@ -1,5 +1,6 @@
 /** Small files that are replaced as a whole: written beside, synced, renamed. A crash leaves the old or the new. */
 import { crc32 } from '../base/bytes.js';
+import { withBallast } from './ballast.js';
 import { type Disk, DiskError } from './disk.js';
 
 /** Bytes of the whole file; undefined when it is missing. */
@@ -21,10 +22,12 @@ export function readSmall(disk: Disk, path: string): Buffer | undefined {
 /** Durable when it resolves. */
 export async function replaceSmall(disk: Disk, path: string, bytes: Uint8Array): Promise<void> {
   const beside = `${path}.new`;
-  const file = disk.open(beside, { create: true });
+  const file = withBallast(disk, () => disk.open(beside, { create: true }));
   try {
-    file.truncate(0);
-    file.write([bytes], 0);
+    withBallast(disk, () => {
+      file.truncate(0);
+      file.write([bytes], 0);
+    });
     await file.sync();
   } finally {
     file.close();

@@ -3,7 +3,8 @@ import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Disk } from './disk.js';
 
-const MAX_AGE_MS = 1000;
+/** Others use the disk too. */
+const MAX_AGE_MS = 200;
 const MIN_RESERVE_BYTES = 64 << 20;
 
 export class Space {

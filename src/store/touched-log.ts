@@ -4,6 +4,7 @@
  * checkpoint; until then the journal's records stand for them. A torn entry does not verify and is skipped.
  */
 import { alignDown, crc32 } from '../base/bytes.js';
+import { withBallast } from './ballast.js';
 import type { Disk, DiskFile } from './disk.js';
 import { readSmall } from './small-file.js';
 
@@ -30,7 +31,7 @@ export class TouchedLog {
     if (open.recent.has(oid)) return;
     if (open.recent.size >= MAX_RECENT) open.recent.clear();
     open.recent.add(oid);
-    open.file.write([encodeTouched(oid, epoch)], open.end);
+    withBallast(this.disk, () => open.file.write([encodeTouched(oid, epoch)], open.end));
     open.end += ENTRY_BYTES;
   }
 
@@ -111,7 +112,7 @@ export class TouchedLog {
     const path = touchedPath(epoch);
     const recent = new Set<bigint>();
     if (this.disk.exists(path)) this.readInto(epoch, recent);
-    const file = this.disk.open(path, { create: true });
+    const file = withBallast(this.disk, () => this.disk.open(path, { create: true }));
     // A torn last entry is overwritten.
     const opened: EpochFile = { file, end: alignDown(file.size(), ENTRY_BYTES), recent, syncs: 0 };
     this.files.set(epoch, opened);

@@ -38,6 +38,22 @@ export async function readIndex(
   return new Uint32Array(bytes.buffer);
 }
 
+/** The index of any version piece by piece, all of the same size but the last; memory stays flat. */
+export async function* readIndexPieces(
+  client: ObjectClient,
+  session: Session,
+  record: VdiRecord,
+): AsyncGenerator<{ first: number; entries: Uint32Array }, undefined> {
+  const bytesTotal = objectCount(record) * 4;
+  const address = inodeAddress(record);
+  for (let at = 0; at < bytesTotal; at += READ_BYTES_MAX) {
+    const length = Math.min(READ_BYTES_MAX, bytesTotal - at);
+    const bytes = new Uint8Array(await client.read(session, address, INODE_INDEX_OFFSET + at, length));
+    yield { first: at / 4, entries: new Uint32Array(bytes.buffer) };
+  }
+  return undefined;
+}
+
 /** One entry of the index as it is stored: the vid that owns the object, 0 for a hole. */
 export async function readIndexEntry(
   client: ObjectClient,

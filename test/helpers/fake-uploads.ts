@@ -79,7 +79,8 @@ export class FakeUploads {
     'vdi.check': ({ mode: _, ...ref }: ControlParams<'vdi.check'>) => {
       this.cluster.find(ref);
       const { found, unchecked } = this;
-      return { objects: 9, findings: found.length, unchecked, found };
+      const repaired = found.filter(({ outcome }) => outcome === 'repaired').length;
+      return { objects: 9, findings: found.length, repaired, unchecked, headers: 0, found };
     },
     'vdi.track': (params: ControlParams<'vdi.track'>) => ({
       oid: 'oid' in params ? params.oid : params.index < 0 ? '80ed203300000000' : '00ed202b00000000',

@@ -12,12 +12,14 @@ import { fetchVdis } from './vdi-list.js';
 /** Commands that change how a running cluster keeps its data: recover, reweight, alter-copy. */
 export function clusterManageCommands(parent: Command, runner: Runner): void {
   recoverCommands(parent, runner);
-  addLeaf(parent, runner, {
+  addLeaf<CheckAllOptions>(parent, runner, {
     usage: 'check',
     summary: 'compare the replicas of all volumes and snapshots, and repair what differs',
-    details:
-      "As 'dog vdi check' for each of them. Exit code 1: something is wrong that could not be repaired.",
-    examples: ['dog cluster check'],
+    details: `As 'dog vdi check' for each of them; what versions share is looked at once. The cluster does the same
+by itself in the background ('dog cluster scrub').
+Exit code 1: something is wrong that could not be repaired (or was not to be, with -n).`,
+    examples: ['dog cluster check', 'dog cluster check -n'],
+    options: [['-n, --no-repair', 'only report']],
     run: checkAll,
   });
   addLeaf(parent, runner, {
@@ -83,14 +85,19 @@ compares only what was written meanwhile.`,
   });
 }
 
-async function checkAll(context: Context): Promise<void> {
+interface CheckAllOptions {
+  repair?: boolean;
+}
+
+async function checkAll(context: Context, _operands: string[], { repair }: CheckAllOptions): Promise<void> {
   await fetchCluster(context);
+  const options = { all: true, ...(repair === false && { repair }) };
   const answers: { name: string; snapId: number; tag: string; findings: number; wrong: number }[] = [];
   for (const { name, snapId, tag, snapshot } of await fetchVdis(context)) {
     const title = snapshot ? `snapshot ${name} (id: ${snapId}, tag: "${tag}")` : `vdi ${name}`;
-    if (!context.json) await context.printLine(`fix ${title}`);
+    if (!context.json) await context.printLine(`${repair === false ? 'check' : 'fix'} ${title}`);
     try {
-      const answer = await checkVdi(context, snapshot ? { name, snapId } : { name });
+      const answer = await checkVdi(context, snapshot ? { name, snapId } : { name }, options);
       answers.push({ name, snapId, tag, findings: answer.findings, wrong: wrongAfter(answer) });
     } catch (error) {
       // A volume that was deleted since the list was made has nothing to check.

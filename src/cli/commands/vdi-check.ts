@@ -13,6 +13,8 @@ interface CheckOptions {
   snapshot?: string;
   exist?: boolean;
   repair?: boolean;
+  /** All versions are checked: what two of them share, once. */
+  all?: boolean;
 }
 
 /** Compares the replicas of a volume, and makes them right. */
@@ -41,7 +43,7 @@ async function check(context: Context, [name]: string[], options: CheckOptions):
 
 /** Objects that were found wrong and still are. */
 export function wrongAfter(answer: Answer): number {
-  return answer.findings - answer.found.filter((finding) => finding.outcome === 'repaired').length;
+  return answer.findings - answer.repaired;
 }
 
 /** Checks one volume or snapshot and, unless JSON is wanted, prints what was found. */
@@ -51,7 +53,11 @@ export async function checkVdi(context: Context, ref: VdiRef, options: CheckOpti
   await openObjects(context, ref, 'no inode objects');
   const progress = await openProgress(context, `checking ${name}`);
   const answer = await context
-    .call('vdi.check', { ...ref, mode }, { onProgress: (p) => progress.update(p) })
+    .call(
+      'vdi.check',
+      { ...ref, mode, ...(options.all && { inherited: false }) },
+      { onProgress: (p) => progress.update(p) },
+    )
     .catch((error: unknown) => {
       throw refusal(`Failed to check VDI ${name}`, error);
     })
@@ -60,6 +66,9 @@ export async function checkVdi(context: Context, ref: VdiRef, options: CheckOpti
   if (mode === 'existence') await printMissing(context, name, answer);
   else await printFindings(context, name, answer, mode === 'repair');
   tellUnchecked(context, answer);
+  if (answer.headers > 0) {
+    context.note(`the inode of ${name} ${mode === 'repair' ? 'was' : 'is'} not up to date with its record`);
+  }
   return answer;
 }
 

@@ -84,7 +84,7 @@ export class Follower {
   /** Another store, or an older state of this one, is no continuation: a watch on it would be silent for long. */
   private async check(): Promise<void> {
     const { members, space } = this.options;
-    const request = { key: Buffer.from(space.moving) };
+    const request = { key: Buffer.from(space.all) };
     const { header } = await members.repeatable<RangeResponse>('range', request);
     if (header.clusterId === this.clusterId && Number(header.revision) >= this.revision) return;
     const seen = `cluster ${header.clusterId} at revision ${header.revision}`;

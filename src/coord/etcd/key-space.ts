@@ -17,18 +17,16 @@ const LISTINGS_MAX = 5;
  * | ------------------------------ | ------------------------------------------------------------------ |
  * | `/sheepfold/NAME/keys/KEY`     | what the coordinator's users put under KEY                         |
  * | `/sheepfold/NAME/leases/ID`    | the process that holds the lease ID (hexadecimal); goes with it    |
- * | `/sheepfold/NAME/moving`       | there while a cluster is being moved here: keys are not all there  |
  */
 export interface KeySpace {
   readonly all: string;
   readonly keys: string;
   readonly leases: string;
-  readonly moving: string;
 }
 
 export function keySpaceOf({ cluster }: Pick<EtcdAddress, 'cluster'>): KeySpace {
   const all = `/sheepfold/${cluster}/`;
-  return { all, keys: `${all}keys/`, leases: `${all}leases/`, moving: `${all}moving` };
+  return { all, keys: `${all}keys/`, leases: `${all}leases/` };
 }
 
 /** A key as the users know it. */

@@ -4,7 +4,7 @@
  */
 import { AppError } from '../../../src/base/errors.js';
 import { SeededRandom } from '../../../src/base/random.js';
-import type { Store } from '../../../src/store/store.js';
+import type { ObjectStore } from '../../../src/store/object-store.js';
 
 export const BLOCK = 4096;
 export const BLOCKS = 8;
@@ -48,7 +48,7 @@ export class Workload {
       });
   }
 
-  async run(store: Store, rounds: number): Promise<void> {
+  async run(store: ObjectStore, rounds: number): Promise<void> {
     store.setUncommittedSource(() => [...this.inFlight.keys()]);
     for (let round = 0; round < rounds; round++) {
       const waits: Promise<void>[] = [];
@@ -65,13 +65,13 @@ export class Workload {
     }
   }
 
-  private async flush(store: Store): Promise<void> {
+  private async flush(store: ObjectStore): Promise<void> {
     const acked = [...this.objects.values()].map((object) => [object, object.acked] as const);
     await store.flush();
     for (const [object, count] of acked) object.durable = Math.max(object.durable, count);
   }
 
-  private one(store: Store): Promise<void> {
+  private one(store: ObjectStore): Promise<void> {
     const random = this.random;
     const free = OIDS.filter((each) => !this.parents.has(each));
     const oid = random.pick(free);
@@ -147,7 +147,7 @@ export class Workload {
   }
 
   /** Compares the store with what is allowed; returns complaints. */
-  async check(store: Store, powerCut: boolean): Promise<string[]> {
+  async check(store: ObjectStore, powerCut: boolean): Promise<string[]> {
     const complaints: string[] = [];
     for (const [oid, object] of this.objects) {
       const from = powerCut ? object.durable : object.acked;
@@ -164,7 +164,7 @@ export class Workload {
   }
 
   private async checkObject(
-    store: Store,
+    store: ObjectStore,
     oid: bigint,
     powerCut: boolean,
     suspect: boolean,
@@ -196,7 +196,7 @@ export class Workload {
   }
 }
 
-async function sameAs(store: Store, oid: bigint, state: State): Promise<boolean> {
+async function sameAs(store: ObjectStore, oid: bigint, state: State): Promise<boolean> {
   if (!store.has(oid)) return state === undefined;
   if (!state) return false;
   try {
