@@ -2,13 +2,16 @@ import { Command, CommanderError } from 'commander';
 import { clusterCommands } from './commands/cluster.js';
 import { localClusterCommands } from './commands/cluster-local.js';
 import { clusterManageCommands } from './commands/cluster-manage.js';
+import { clusterRecoverCommands } from './commands/cluster-recover.js';
 import { clusterScrubCommands } from './commands/cluster-scrub.js';
 import { clusterSnapshotCommands } from './commands/cluster-snapshot.js';
 import { completionCommands } from './commands/completion.js';
 import { imageCommands } from './commands/image.js';
 import { nodeCommands } from './commands/node.js';
+import { acceptLossCommands, nodeLostCommands } from './commands/node-lost.js';
 import { nodeManageCommands } from './commands/node-manage.js';
 import { nodeMdCommands } from './commands/node-md.js';
+import { nodeMemberCommands } from './commands/node-members.js';
 import { nodeRecoveryCommands } from './commands/node-recovery.js';
 import { clusterUpgradeCommands, nodeUpgradeCommands } from './commands/node-upgrade.js';
 import { relayCommands } from './commands/relay.js';
@@ -67,6 +70,8 @@ export function buildProgram(runner: Runner): Command {
   localClusterCommands(cluster, runner);
   clusterCommands(cluster, runner);
   clusterManageCommands(cluster, runner);
+  clusterRecoverCommands(cluster, runner);
+  acceptLossCommands(cluster, runner);
   clusterScrubCommands(cluster, runner);
   clusterUpgradeCommands(cluster, runner);
   clusterSnapshotCommands(cluster, runner);
@@ -75,6 +80,8 @@ export function buildProgram(runner: Runner): Command {
   nodeRecoveryCommands(node, runner);
   nodeMdCommands(node, runner);
   nodeManageCommands(node, runner);
+  nodeMemberCommands(node, runner);
+  nodeLostCommands(node, runner);
   nodeUpgradeCommands(node, runner);
   const vdi = program
     .command('vdi')

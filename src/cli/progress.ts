@@ -27,7 +27,9 @@ export async function openProgress(context: Context, title: string): Promise<Pro
       const text =
         unit === 'bytes' ? `${formatSize(done)} of ${formatSize(total)}` : `${done}/${total} ${unit}`;
       if (!started) bar.start(total, done, { text });
-      else bar.update(done, { text });
+      // Some learn on the way how much there is to do.
+      bar.setTotal(total);
+      bar.update(done, { text });
       started = true;
     },
     stop() {

@@ -99,7 +99,7 @@ export class CatchUp {
   }
 
   private async makeRight(context: EpochContext, oid: bigint): Promise<void> {
-    this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid));
+    this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
     this.done.add(oid);
     this.remaining--;
   }

@@ -1,7 +1,9 @@
 import { AppError } from '../base/errors.js';
 import { RequestCounters, type RequestKind } from '../base/request-counters.js';
 import type { Transport } from '../net/transport.js';
+import { isInode } from '../wire/oid.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import type { ObjectAddress } from './address.js';
 import { CatchUp } from './catch-up.js';
 import { Checker } from './checker.js';
 import { Comparison } from './comparison.js';
@@ -10,7 +12,7 @@ import { Mover } from './mover.js';
 import { addressOf, decodeMutation } from './mutation.js';
 import { encodeRuns, ObjectClient } from './object-client.js';
 import { ObjectLists } from './object-lists.js';
-import { ObjectNode, type ObjectNodeOptions } from './object-node.js';
+import { EpochEnded, ObjectNode, type ObjectNodeOptions } from './object-node.js';
 import { OwnSettling } from './own-settling.js';
 import { RecoveryPace } from './pace.js';
 import { Primary } from './primary.js';
@@ -52,6 +54,7 @@ export class ClusterNode {
   activeRequests = 0;
   readonly mover: Mover;
   readonly strays: Strays;
+  readonly pace: RecoveryPace;
   private readonly replica: Replica;
   private readonly lists: ObjectLists;
   private readonly ownSettling: OwnSettling;
@@ -68,7 +71,9 @@ export class ClusterNode {
     this.ownSettling = new OwnSettling(this.objects, this.primary.settler);
     this.strays = new Strays(this.objects);
     const comparison = new Comparison(this.objects, this.primary);
-    const pace = new RecoveryPace({ clock, paused: options.recoveryPaused ?? (() => false) });
+    const { foreground } = this.objects;
+    const pace = new RecoveryPace({ clock, foreground, paused: options.recoveryPaused ?? (() => false) });
+    this.pace = pace;
     this.mover = new Mover(this.objects, comparison, this.lists, pace);
     this.catchUp = new CatchUp(this.objects, comparison, this.mover, pace);
     this.links = new Links(
@@ -90,6 +95,7 @@ export class ClusterNode {
 
   stop(): void {
     this.objects.stop();
+    this.pace.stop();
     this.links.close();
   }
 
@@ -102,6 +108,7 @@ export class ClusterNode {
     for (const node of view.nodes.values())
       this.links.keepOnly(node.id, node.up ? node.incarnation : undefined);
     this.objects.enter(view);
+    this.pace.endEpoch();
     const context = this.objects.context!;
     if (!view.self?.up) return;
     void this.ownSettling.run(context);
@@ -150,6 +157,17 @@ export class ClusterNode {
     }
   }
 
+  /** The node that asks has a pace of its own; this one's is for all who ask together. */
+  private async reconcile(address: ObjectAddress, asker: string): Promise<number> {
+    const first = isInode(address.oid);
+    try {
+      return await this.pace.give((turn) => this.primary.reconcile(address, asker, turn), first);
+    } catch (error) {
+      if (error instanceof EpochEnded) throw new AppError('old-epoch', 'the epoch of this request is over');
+      throw error;
+    }
+  }
+
   private async serveGateway(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
     const answer = emptyMessage(message.type + 1);
     switch (message.type) {
@@ -161,7 +179,7 @@ export class ClusterNode {
       case PeerType.status:
         return encodeRuns(await this.primary.status(addressOf(message), origin));
       case PeerType.reconcile:
-        answer.length = await this.primary.reconcile(addressOf(message), origin.nodeId);
+        answer.length = await this.reconcile(addressOf(message), origin.nodeId);
         return answer;
       case PeerType.check: {
         const check = await this.checker.check(addressOf(message), message.length);

@@ -1,8 +1,13 @@
 import { AppError } from '../base/errors.js';
 import { PeerType } from '../wire/peer-message.js';
+import { type ObjectAddress, objectBytesOf } from './address.js';
 import { addressed } from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
 import type { Primary } from './primary.js';
+import { reserve, roomBytes } from './recovery-space.js';
+
+/** Larger objects are mostly holes. */
+const EXPECTED_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Has one object of this node made what its primary says it is, for nodes that catch up or take objects over. */
 export class Comparison {
@@ -26,6 +31,7 @@ export class Comparison {
     const primary = serving[0];
     if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
     if (primary === node.selfId) return this.primary.reconcile(address, node.selfId);
+    await this.makeSureItFits(context, primary, address);
     // What is refused from here on is in the set again.
     const wasRefused = node.refused.delete(oid);
     try {
@@ -34,6 +40,19 @@ export class Comparison {
       if (wasRefused) node.refused.add(oid);
       throw error;
     }
+  }
+
+  /** Recovery stops while there still is room for what clients write (I-8); what was removed meanwhile needs none. */
+  private async makeSureItFits(
+    context: EpochContext,
+    primary: string,
+    address: ObjectAddress,
+  ): Promise<void> {
+    const { store } = this.node;
+    const bytes = Math.min(objectBytesOf(address), EXPECTED_BYTES_MAX);
+    if (store.has(address.oid) || roomBytes(store) >= bytes) return;
+    const { length } = await this.node.ask(context, primary, addressed(PeerType.status, address));
+    if (length > 0) reserve(store, bytes);
   }
 
   /**

@@ -7,23 +7,12 @@ import type { Change } from './changes.js';
 import { type EpochRecord, formatEpoch, type Registration } from './epoch.js';
 import { EpochRecords } from './epoch-records.js';
 import { Mirror } from './mirror.js';
-import { firstEpoch, nextEpoch } from './next-epoch.js';
-import {
-  compareFor,
-  EPOCH_PREFIX,
-  epochKey,
-  NODE_PREFIX,
-  onlyStatements,
-  operationsFor,
-  RAN_PREFIX,
-  ranKey,
-  sameContent,
-} from './proposal.js';
+import { firstEpoch } from './next-epoch.js';
+import { EPOCH_PREFIX, epochKey, NODE_PREFIX, RAN_PREFIX } from './proposal.js';
+import { Proposer, type Proposing } from './proposer.js';
 import { ClusterView } from './view.js';
 
 const REGISTER_RETRY_MS = 50;
-/** What a node says of its own progress is in no hurry: several may say so, and need one epoch only. */
-const STATEMENT_DELAY_MS = 100;
 
 export interface MembershipOptions {
   readonly coordinator: Coordinator;
@@ -41,16 +30,16 @@ export interface MembershipOptions {
  * when registrations and record differ. A node is declared down only when its registration, and so its lease, is
  * gone: never on a mere suspicion (I-3).
  */
-export class Membership {
+export class Membership implements Proposing {
   view: ClusterView | undefined;
   readonly registrations = new Map<string, Registration>();
   private readonly nodesMirror: Mirror;
   private readonly epochMirror: Mirror;
   private readonly ranMirror: Mirror;
   private readonly records: EpochRecords;
+  private readonly proposer: Proposer;
   private lease: Lease | undefined;
   private registration: Registration | undefined;
-  private proposing = false;
   private stopped = false;
   private frozen = false;
   /** An epoch has taken note of what this start of the node had lost; a later registration has lost nothing more. */
@@ -60,10 +49,14 @@ export class Membership {
   private listeners: ((view: ClusterView) => void)[] = [];
 
   constructor(private readonly options: MembershipOptions) {
-    this.nodesMirror = new Mirror(options.coordinator, NODE_PREFIX, () => this.refresh());
+    this.nodesMirror = new Mirror(options.coordinator, NODE_PREFIX, (keys) => {
+      for (const key of keys) this.readRegistration(key);
+      this.refresh();
+    });
     this.epochMirror = new Mirror(options.coordinator, EPOCH_PREFIX, () => this.refresh());
     this.records = new EpochRecords(this.epochMirror);
     this.ranMirror = new Mirror(options.coordinator, RAN_PREFIX, () => {});
+    this.proposer = new Proposer(this, options, this.epochMirror, this.ranMirror);
   }
 
   /** Called with every new view, in order. */
@@ -75,6 +68,7 @@ export class Membership {
   async start(): Promise<void> {
     await this.registerUntilDone();
     await this.nodesMirror.start();
+    for (const key of this.nodesMirror.entries.keys()) this.readRegistration(key);
     await this.ranMirror.start();
     await this.epochMirror.start();
     this.refresh();
@@ -94,6 +88,10 @@ export class Membership {
     await this.lease?.revoke().catch(() => {
       // The lease ends by itself when it is not renewed.
     });
+  }
+
+  get selfId(): string {
+    return this.options.self.id;
   }
 
   /** The id of the present start of this node. */
@@ -163,52 +161,26 @@ export class Membership {
     this.registration = said;
   }
 
-  /**
-   * Everybody who is up in this epoch has entered it: says so, so that it counts in the history. Resolves once it is
-   * said, before which nobody may act in the epoch; false when the epoch is over.
-   */
-  async declareRan(view: ClusterView): Promise<boolean> {
-    const { coordinator, clock, log } = this.options;
-    const key = ranKey(view.epoch);
-    while (this.view === view && !this.stopped) {
-      if (this.ranMirror.entries.has(key)) return true;
-      try {
-        const compares: Compare[] = [
-          { key: epochKey(view.epoch), exists: true },
-          { key: epochKey(view.epoch + 1), exists: false },
-        ];
-        const { ok } = await coordinator.txn(compares, [{ type: 'put', key, value: '' }]);
-        if (ok) return this.view === view;
-      } catch (error) {
-        log.debug(
-          { err: AppError.from(error).message },
-          'an epoch is not yet known to be entered, trying again',
-        );
-      }
-      await sleep(clock, REGISTER_RETRY_MS);
-    }
-    return false;
+  /** See Proposer. */
+  declareRan(view: ClusterView): Promise<boolean> {
+    return this.proposer.declareRan(view);
   }
 
-  /**
-   * Makes an epoch with this change, whatever else happens meanwhile. Resolves with the epoch that has it, once this
-   * node has seen it; undefined when there was nothing to change.
-   */
-  async change(change: Change): Promise<number | undefined> {
-    const { clock } = this.options;
-    for (;;) {
-      const record = this.view?.history.current;
-      if (record === undefined) throw new AppError('wait-for-format', 'Waiting for cluster to be formatted');
-      if (this.stopped) throw new AppError('shutdown', 'this sheep stops');
-      const next = this.nextOf(record, change);
-      if (next === undefined || sameContent(next, this.nextOf(record))) return undefined;
-      const epoch = await this.commit(record, next);
-      if (epoch !== undefined) {
-        while ((this.view?.epoch ?? 0) < epoch && !this.stopped) await sleep(clock, REGISTER_RETRY_MS);
-        return epoch;
-      }
-      await sleep(clock, REGISTER_RETRY_MS);
-    }
+  change(change: Change): Promise<number | undefined> {
+    return this.proposer.change(change);
+  }
+
+  whatIf(change: Change): EpochRecord | undefined {
+    return this.proposer.whatIf(change);
+  }
+
+  get isStopped(): boolean {
+    return this.stopped;
+  }
+
+  /** It takes part in making epochs. */
+  get mayPropose(): boolean {
+    return !this.stopped && !this.frozen && this.registrations.has(this.options.self.id);
   }
 
   /** Writes the first epoch of a new format: all registered nodes are members. Throws 'again' before this one is. */
@@ -314,13 +286,14 @@ export class Membership {
 
   private refresh(): void {
     if (this.stopped) return;
-    this.registrations.clear();
-    for (const text of this.nodesMirror.entries.values()) {
-      const registration = JSON.parse(text) as Registration;
-      this.registrations.set(registration.id, registration);
-    }
     this.adoptEpochs();
-    void this.propose();
+    void this.proposer.propose();
+  }
+
+  private readRegistration(key: string): void {
+    const text = this.nodesMirror.entries.get(key);
+    if (text === undefined) this.registrations.delete(key.slice(NODE_PREFIX.length));
+    else this.registrations.set(key.slice(NODE_PREFIX.length), JSON.parse(text) as Registration);
   }
 
   private adoptEpochs(): void {
@@ -335,55 +308,5 @@ export class Membership {
     previous?.ended.fire();
     this.options.log.info({ epoch: last.epoch }, formatEpoch(last));
     for (const listener of this.listeners) listener(this.view);
-  }
-
-  private async propose(): Promise<void> {
-    const record = this.view?.history.current;
-    if (record === undefined || this.proposing || this.stopped || this.frozen) return;
-    if (!this.registrations.has(this.options.self.id)) return;
-    let next = this.nextOf(record);
-    if (next === undefined) return;
-    this.proposing = true;
-    if (onlyStatements(record, next)) {
-      await sleep(this.options.clock, STATEMENT_DELAY_MS);
-      next = this.view?.history.current === record ? this.nextOf(record) : undefined;
-    }
-    try {
-      if (next !== undefined) await this.commit(record, next);
-    } catch (error) {
-      this.options.log.warn({ err: AppError.from(error).message }, 'proposing an epoch failed');
-      await sleep(this.options.clock, REGISTER_RETRY_MS);
-    }
-    this.proposing = false;
-    // Lost races and lost answers alike are settled by what the watch shows next.
-    if (this.view?.history.current !== record) void this.propose();
-    else this.options.clock.after(REGISTER_RETRY_MS, () => void this.propose());
-  }
-
-  private nextOf(record: EpochRecord, change?: Change): EpochRecord | undefined {
-    const ran = this.ranMirror.entries.has(ranKey(record.epoch));
-    const step = { wallMs: this.options.clock.wallMs(), ran, ...(change !== undefined && { change }) };
-    return nextEpoch(record, this.registrations, step);
-  }
-
-  /** Resolves with the number of the epoch; undefined when something it was made from has changed. */
-  private async commit(record: EpochRecord, next: EpochRecord): Promise<number | undefined> {
-    const compares = [...compareFor(record, next), ...this.stillSaid(record, next)];
-    const known = [...this.epochMirror.entries.keys()].map((key) => Number(key.slice(EPOCH_PREFIX.length)));
-    const { ok } = await this.options.coordinator.txn(compares, operationsFor(next, known));
-    return ok ? next.epoch : undefined;
-  }
-
-  /**
-   * What is said of nodes that come up or have caught up is what their registrations say now: this node sees epochs
-   * and registrations by two watches, and one may lag behind the other.
-   */
-  private stillSaid(record: EpochRecord, next: EpochRecord): Compare[] {
-    const former = new Map(record.nodes.map((n) => [n.id, n]));
-    const changed = next.nodes.filter((n) => {
-      const old = former.get(n.id);
-      return n.up && (n.caughtUp || !old?.up || n.incarnation !== old.incarnation || n.moved !== old.moved);
-    });
-    return changed.map((n) => ({ key: `${NODE_PREFIX}${n.id}`, value: this.registrationText(n.id) ?? '' }));
   }
 }

@@ -1,15 +1,22 @@
 import { AppError } from '../base/errors.js';
 import { forEachLimit } from '../base/signal.js';
-import { emptyMessage, PeerType } from '../wire/peer-message.js';
+import { isInode } from '../wire/oid.js';
 import type { Comparison } from './comparison.js';
-import { compareOids, LISTED_PAGE_ENTRIES, type ObjectLists } from './object-lists.js';
+import { MoveList } from './mover-list.js';
+import type { ObjectLists } from './object-lists.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
-import { decodeOids } from './oid-list.js';
 import type { RecoveryPace } from './pace.js';
+import { reserve } from './recovery-space.js';
 
 const RETRY_MS = 50;
+/** Waiting for somebody who is away, for room, or for somebody to decide about what cannot be read. */
+const WAIT_MS = 1000;
 /** Objects under way at once; how many really run is the pace's affair. */
 const PARALLEL = 16;
+/** Objects that could not be taken over now and are tried again at the end; with more of them the walk waits. */
+const LATER_MAX = 4096;
+/** Objects of a page that are looked for in the store, to estimate how many of all are here already. */
+const LOOKED_FOR = 64;
 
 /** What a node has been given so far; for people. */
 export interface MoveProgress {
@@ -18,22 +25,36 @@ export interface MoveProgress {
   readonly remaining: number;
   readonly movedBytes: number;
   /** Why nothing happens, if so. */
-  readonly waiting?: 'paused' | 'no-space' | 'holders';
+  readonly waiting?: 'paused' | 'no-space' | 'holders' | 'unreadable';
+  /** With 'no-space': about so much more room is needed; with 'unreadable': objects with blocks that nobody can read. */
+  readonly reason?: string;
 }
 
 /**
  * Takes over what this node is to hold (D-4, D-5): all that the target of a move places on it, and all that it should
  * have and may not have any more since it lost a disk. Every write reaches it meanwhile, so what has been compared
  * stays right; when all has been, it says so. A new epoch interrupts the walk, and it goes on where it was.
+ *
+ * An object with a block that no replica can read holds up the end, and only that: all others are taken over, but this
+ * node does not say that it has everything. A hole in the place of the block would be read as zeros (I-7), and without
+ * the object what is left of it would go with its former holders. Whoever owns the volume has to decide: writing over
+ * the block, or deleting the volume, ends the wait.
  */
 export class Mover {
   private key = '';
   private cursor = 0n;
+  /** Everybody who could know of an object was there whenever lists were asked for since the walk began. */
+  private sure = true;
+  /** Before the cursor, but not compared. */
+  private readonly later = new Set<bigint>();
   private completeFor = '';
   private done = 0;
   private remaining = 0;
   private movedBytes = 0;
   private waiting: MoveProgress['waiting'];
+  private reason = '';
+  /** The last one of an object that has to wait. */
+  private failure: unknown;
 
   constructor(
     private readonly node: ObjectNode,
@@ -44,8 +65,8 @@ export class Mover {
 
   get progress(): MoveProgress {
     const waiting = this.remaining > 0 && this.pace.paused ? 'paused' : this.waiting;
-    const { done, remaining, movedBytes } = this;
-    return { done, remaining, movedBytes, ...(waiting !== undefined && { waiting }) };
+    const { done, remaining, movedBytes, reason } = this;
+    return { done, remaining, movedBytes, ...(waiting !== undefined && { waiting, reason }) };
   }
 
   /** It has been given all that it may have lost before it came up in this epoch's view of it. */
@@ -59,6 +80,7 @@ export class Mover {
     const moves = record.move !== undefined && self?.moved !== record.move;
     if (self === undefined || (!moves && !self.incomplete)) {
       this.remaining = 0;
+      this.waiting = undefined;
       return;
     }
     this.begin(keyOf(context));
@@ -69,7 +91,7 @@ export class Mover {
         if (error instanceof EpochEnded) return;
         this.noteWaiting(error);
       }
-      await this.node.pauseInEpoch(context, RETRY_MS);
+      await this.node.pauseInEpoch(context, this.waiting === undefined ? RETRY_MS : WAIT_MS);
     }
   }
 
@@ -78,14 +100,29 @@ export class Mover {
     this.key = key;
     this.node.strict = false;
     this.cursor = 0n;
+    this.sure = true;
+    this.later.clear();
     this.done = 0;
     this.movedBytes = 0;
+    this.waiting = undefined;
   }
 
   private noteWaiting(error: unknown): void {
     const { code, message } = AppError.from(error);
-    this.waiting = code === 'no-space' ? 'no-space' : code === 'again' ? 'holders' : undefined;
-    this.node.options.log.warn({ err: message }, 'taking objects over was interrupted, going on');
+    const former = this.waiting;
+    this.waiting =
+      code === 'no-space'
+        ? 'no-space'
+        : code === 'again'
+          ? 'holders'
+          : isUnreadable(error)
+            ? 'unreadable'
+            : undefined;
+    const isNews = this.waiting !== former || this.reason !== message;
+    this.reason = message;
+    const { log } = this.node.options;
+    if (isNews) log.warn({ err: message }, 'taking objects over was interrupted, going on');
+    else log.debug({ err: message }, 'taking objects over still waits');
   }
 
   /** True: everything has been compared, and that was said. */
@@ -93,18 +130,7 @@ export class Mover {
     const { node } = this;
     const { view } = context;
     await Promise.race([context.peered.promise, view.ended.promise]);
-    while (this.completeFor !== this.key) {
-      if (context !== node.context) throw new EpochEnded();
-      const page = await this.nextPage(context);
-      if (page.length === 0) break;
-      await forEachLimit(page, PARALLEL, async (oid) => {
-        this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid));
-        this.done++;
-        this.remaining = Math.max(0, this.remaining - 1);
-      });
-      this.waiting = undefined;
-      this.cursor = page[page.length - 1]!;
-    }
+    if (this.completeFor !== this.key) await this.takeAll(context);
     // Somebody who knows more of some objects may not have been there to list them.
     if (!view.everySetServed(node.options.copiesInUse()))
       throw new AppError('again', 'some holders are awaited');
@@ -125,38 +151,69 @@ export class Mover {
     return true;
   }
 
-  /** The next objects of all lists together, in their order: those up to where every list is known. */
-  private async nextPage(context: EpochContext): Promise<bigint[]> {
+  /** Resolves when all that anybody knows of has been compared. */
+  private async takeAll(context: EpochContext): Promise<void> {
     const { node } = this;
-    const own = await this.lists.of(context, node.selfId);
-    const pages = [ownPage(own, this.cursor)];
-    for (const id of context.view.peers) pages.push(await this.pageOf(context, id));
-    // A list goes on behind its page: what others have behind that must wait.
-    const ends = pages.filter((p) => p.left > p.oids.length).map((p) => p.oids[p.oids.length - 1]!);
-    const end = ends.length === 0 ? undefined : ends.reduce((a, b) => (compareOids(a, b) < 0 ? a : b));
-    const merged = [...new Set(pages.flatMap((p) => p.oids))].sort(compareOids);
-    // Most objects are in the lists of several.
-    this.remaining = Math.max(merged.length, ...pages.map((p) => p.left));
-    return end === undefined ? merged : merged.filter((oid) => compareOids(oid, end) <= 0);
+    if (!context.view.everySetServed(node.options.copiesInUse())) this.sure = false;
+    else if (!this.sure) {
+      // Who was away then may know of objects that the walk has passed: it has to pass there again.
+      this.sure = true;
+      this.cursor = 0n;
+    }
+    const list = await MoveList.open(node, this.lists, context, this.cursor);
+    for (;;) {
+      const page = await list.next();
+      if (context !== node.context) throw new EpochEnded();
+      this.remaining = list.remaining + page.length + this.later.size;
+      if (page.length === 0) break;
+      this.makeSureItFits(page, list);
+      await this.take(context, page);
+      // A walk for another target may have begun at the beginning: its cursor is none of this one's business.
+      if (context !== node.context) throw new EpochEnded();
+      this.waiting = undefined;
+      this.cursor = page[page.length - 1]!;
+      if (this.later.size > LATER_MAX) break;
+    }
+    await this.takeLater(context);
   }
 
-  private async pageOf(context: EpochContext, nodeId: string): Promise<Page> {
-    const message = emptyMessage(PeerType.listed);
-    message.oid = this.cursor;
-    const answer = await this.node.ask(context, nodeId, message);
-    return { oids: decodeOids(answer.payload), left: answer.length };
+  /** Room is there before anything is copied (I-8). What is here already, from an earlier try, needs none. */
+  private makeSureItFits(page: readonly bigint[], list: MoveList): void {
+    const { store } = this.node;
+    const step = Math.max(1, Math.floor(page.length / LOOKED_FOR));
+    const looked = page.filter((_, i) => i % step === 0);
+    const missing = looked.filter((oid) => !store.has(oid)).length / looked.length;
+    reserve(store, missing * (page.length + list.remainingObjects) * list.bytesPerObject);
+  }
+
+  private async take(context: EpochContext, page: Iterable<bigint>): Promise<void> {
+    await forEachLimit(page, PARALLEL, async (oid) => {
+      try {
+        this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+        this.later.delete(oid);
+        this.done++;
+        this.remaining = Math.max(0, this.remaining - 1);
+      } catch (error) {
+        if (!AppError.isCode(error, 'again') && !isUnreadable(error)) throw error;
+        this.later.add(oid);
+        this.failure = error;
+      }
+    });
+  }
+
+  private async takeLater(context: EpochContext): Promise<void> {
+    if (this.later.size === 0) return;
+    await this.take(context, [...this.later]);
+    if (context !== this.node.context) throw new EpochEnded();
+    if (this.later.size === 0) return;
+    const { code, message } = AppError.from(this.failure);
+    throw new AppError(code, `${this.later.size} objects have to wait: ${message}`, { cause: this.failure });
   }
 }
 
-interface Page {
-  readonly oids: readonly bigint[];
-  /** Entries of the list from the beginning of the page on. */
-  readonly left: number;
-}
-
-function ownPage(list: readonly bigint[], cursor: bigint): Page {
-  const rest = cursor === 0n ? list : list.filter((oid) => compareOids(oid, cursor) > 0);
-  return { oids: rest.slice(0, LISTED_PAGE_ENTRIES), left: rest.length };
+/** No replica has a right copy of some block. */
+function isUnreadable(error: unknown): boolean {
+  return AppError.isCode(error, 'io', 'checksum');
 }
 
 /** What a walk is for: a move, and a loss of this start of the node. */

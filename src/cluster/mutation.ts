@@ -135,6 +135,17 @@ export function decodeMutation(
   };
 }
 
+/** `sums`: of the whole object. */
+export function encodeSpoiled(blocks: readonly number[], sums: Uint32Array): Uint8Array {
+  return new Uint8Array(Uint32Array.from(blocks.flatMap((block) => [block, sums[block]!])).buffer);
+}
+
+export function decodeSpoiled(payload: Uint8Array): { blocks: number[]; sums: number[] } {
+  if (payload.length % 8 !== 0) throw new AppError('invalid', 'a list of spoiled blocks is cut short');
+  const table = new Uint32Array(new Uint8Array(payload).buffer);
+  return { blocks: [...table.filter((_, i) => i % 2 === 0)], sums: [...table.filter((_, i) => i % 2 === 1)] };
+}
+
 export function addressed(type: PeerType, address: ObjectAddress): PeerMessage {
   const message = emptyMessage(type);
   message.oid = address.oid;

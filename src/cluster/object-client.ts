@@ -157,8 +157,11 @@ export class ObjectClient {
     offset: number,
     length: number,
   ): Promise<Uint8Array | undefined> {
+    const { foreground } = this.node;
+    const beginMs = foreground.begin();
     try {
       const bytes = await data;
+      foreground.end(beginMs);
       return this.mayReadNear(context, address, offset, length) ? bytes : undefined;
     } catch {
       return undefined;
@@ -200,7 +203,10 @@ export class ObjectClient {
           if (primary === node.selfId) return await local();
           const message = remote();
           message.epoch = context.view.epoch;
-          return await node.links.request(primary, message);
+          const beginMs = node.foreground.begin();
+          const answer = await node.links.request(primary, message);
+          node.foreground.end(beginMs);
+          return answer;
         } catch (error) {
           if (!isTransient(error)) throw error;
         }

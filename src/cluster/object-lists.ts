@@ -8,10 +8,18 @@ export const LISTED_PAGE_ENTRIES = 1024;
 /** Objects looked at in one go: placing them costs time that others wait for. */
 const SCAN_STEP = 256;
 
+interface List {
+  readonly oids: bigint[];
+  /** Each object counted as one divided by those who list it too: the shares of all lists make the number of objects. */
+  share: number;
+}
+
 interface Lists {
   /** What they were made for: moves and losses, not who happens to be up. */
   readonly key: string;
-  readonly byNode: Map<string, bigint[]>;
+  readonly byNode: Map<string, List>;
+  /** Room that an object takes here on the average. */
+  readonly bytesPerObject: number;
 }
 
 /**
@@ -26,19 +34,29 @@ export class ObjectLists {
 
   constructor(private readonly node: ObjectNode) {}
 
-  /** For a peer: what follows `oid` in its list. Answer: `length` entries are left from there on, a page of them. */
+  /**
+   * For a peer: what follows `oid` in its list. Answer: `length` entries are left from there on, a page of them. Of
+   * these `sequence` objects and `offset` bytes are this list's share, when all who list an object share it: estimates.
+   */
   async answer(message: PeerMessage, asker: string): Promise<PeerMessage> {
-    const context = this.node.context!;
-    const list = await this.of(context, asker);
-    const from = firstAfter(list, message.oid);
+    const { byNode, bytesPerObject } = await this.listsFor(this.node.context!);
+    const { oids, share } = byNode.get(asker) ?? { oids: [], share: 0 };
+    const from = firstAfter(oids, message.oid);
     const answer = emptyMessage(PeerType.listed + 1);
-    answer.length = list.length - from;
-    answer.payload = encodeOids(list.slice(from, from + LISTED_PAGE_ENTRIES));
+    answer.length = oids.length - from;
+    const objects = oids.length === 0 ? 0 : (share * answer.length) / oids.length;
+    answer.sequence = Math.ceil(objects);
+    answer.offset = Math.round(objects * bytesPerObject);
+    answer.payload = encodeOids(oids.slice(from, from + LISTED_PAGE_ENTRIES));
     return answer;
   }
 
   /** In the order of `compareOids`. */
   async of(context: EpochContext, nodeId: string): Promise<readonly bigint[]> {
+    return (await this.listsFor(context)).byNode.get(nodeId)?.oids ?? [];
+  }
+
+  private async listsFor(context: EpochContext): Promise<Lists> {
     // What an earlier epoch still writes must not be overlooked.
     await context.drained.promise;
     const key = keyOf(context);
@@ -49,12 +67,12 @@ export class ObjectLists {
         if (this.key === key) this.lists = undefined;
       });
     }
-    return (await this.lists).byNode.get(nodeId) ?? [];
+    return this.lists;
   }
 
   private async scan(context: EpochContext, key: string): Promise<Lists> {
     const { node } = this;
-    const byNode = new Map<string, bigint[]>();
+    const byNode = new Map<string, List>();
     let seen = 0;
     for await (const oid of node.store.objects()) {
       if (++seen % SCAN_STEP === 0) await node.pause(1);
@@ -63,14 +81,17 @@ export class ObjectLists {
       const placement = address && context.view.locate(address);
       for (const id of placement?.holders ?? [node.selfId]) {
         if (placement?.placed.includes(id) && !context.view.nodes.get(id)?.incomplete) continue;
-        const list = byNode.get(id);
-        if (list === undefined) byNode.set(id, [oid]);
-        else list.push(oid);
+        const list = byNode.get(id) ?? { oids: [], share: 0 };
+        list.oids.push(oid);
+        // Only who is up is asked.
+        list.share += 1 / Math.max(1, placement?.serving.length ?? 1);
+        byNode.set(id, list);
       }
     }
-    for (const list of byNode.values()) list.sort(compareOids);
+    for (const { oids } of byNode.values()) oids.sort(compareOids);
     node.options.log.debug({ key, seen }, 'the store was looked through for objects to give away');
-    return { key, byNode };
+    const bytesPerObject = seen === 0 ? 0 : node.store.stats().usedBytes / seen;
+    return { key, byNode, bytesPerObject };
   }
 }
 
@@ -87,7 +108,7 @@ export function compareOids(a: bigint, b: bigint): number {
 }
 
 /** Position of the first entry after `cursor`; 0n is before all. */
-function firstAfter(list: readonly bigint[], cursor: bigint): number {
+export function firstAfter(list: readonly bigint[], cursor: bigint): number {
   if (cursor === 0n) return 0;
   let low = 0;
   let high = list.length;

@@ -6,6 +6,7 @@ import { Signal } from '../base/signal.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import type { ObjectAddress } from './address.js';
+import { Foreground } from './foreground.js';
 import type { Links, Origin } from './links.js';
 import type { Membership } from './membership.js';
 import { decodeOids } from './oid-list.js';
@@ -78,6 +79,8 @@ export class ObjectNode {
   context: EpochContext | undefined;
   links!: Links;
   readonly locks = new RangeLocks<bigint>();
+  /** How long clients' operations take; recovery goes by it. */
+  readonly foreground: Foreground;
   readonly unsettled: Unsettled;
   /** Objects this node is changing as a primary, with the bytes of each change. */
   readonly inFlight = new Map<bigint, Set<ByteRange>>();
@@ -96,6 +99,7 @@ export class ObjectNode {
 
   constructor(readonly options: ObjectNodeOptions) {
     this.unsettled = new Unsettled(options.store.suspects());
+    this.foreground = new Foreground(options.clock);
     options.store.setUncommittedSource(() => [...this.unsettled.all(), ...this.inFlight.keys()]);
   }
 

@@ -7,18 +7,11 @@ export interface Turn {
 }
 
 interface Waiter {
-  readonly enter: () => void;
+  readonly enter: (chargedBytes: number) => void;
   readonly reject: (error: Error) => void;
 }
 
-export interface Lane {
-  running: number;
-  readonly isFull: boolean;
-  readonly waits: boolean;
-  wait(first: boolean): Promise<void>;
-}
-
-export class TurnLane implements Lane {
+export class Lane {
   running = 0;
   private readonly first: Waiter[] = [];
   private readonly others: Waiter[] = [];
@@ -33,20 +26,20 @@ export class TurnLane implements Lane {
     return this.first.length > 0 || this.others.length > 0;
   }
 
-  /** Resolves with a place taken. */
-  wait(first: boolean): Promise<void> {
+  /** Resolves with a place taken, and what it was charged for. */
+  wait(first: boolean): Promise<number> {
     return new Promise((resolve, reject) => {
       (first ? this.first : this.others).push({ enter: resolve, reject });
     });
   }
 
   /** Lets one in who waits, if there is a place. */
-  next(): boolean {
+  next(chargedBytes: number): boolean {
     if (this.isFull) return false;
     const waiter = this.first.shift() ?? this.others.shift();
     if (waiter === undefined) return false;
     this.running++;
-    waiter.enter();
+    waiter.enter(chargedBytes);
     return true;
   }
 

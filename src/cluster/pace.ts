@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../base/clock.js';
 import type { Foreground } from './foreground.js';
 import { EpochEnded } from './object-node.js';
 import { PaceController, type PaceLimits } from './pace-controller.js';
-import { type Lane, type Turn, TurnLane } from './pace-lane.js';
+import { Lane, type Turn } from './pace-lane.js';
 
 /** How often a paused recovery looks whether it may go on, and the rate is adapted. */
 const LOOK_MS = 50;
@@ -10,6 +10,8 @@ const LOOK_MS = 50;
 const OPERATIONS_MIN = 10;
 const SAMPLE_MIN_MS = 100;
 const SAMPLE_MAX_MS = 500;
+/** At the beginning it is soon known whether there are clients at all. */
+const FIRST_LOOK_MS = 150;
 /** Without work for so long, what is known about the load is out of date. */
 const IDLE_MS = 2000;
 /** Objects being compared and copied at the same time: for this node, and by it for others. */
@@ -17,8 +19,8 @@ const TAKING_MAX = 8;
 const GIVING_MAX = 8;
 /** What comparing an object costs beside the bytes it moves: its blocks are read and verified. */
 export const COMPARE_COST_BYTES = 128 * 1024;
-/** So much work begins at once after a time without any. */
-const BURST_MS = 20;
+/** What was not spent for so long is not spent later. */
+const BURST_MS = 50;
 /** Weight of the newest object in what the next one is expected to cost. */
 const NEWEST = 0.1;
 
@@ -37,8 +39,8 @@ export interface PaceOptions {
  */
 export class RecoveryPace {
   private readonly controller: PaceController;
-  private readonly taking = new TurnLane(TAKING_MAX);
-  private readonly giving = new TurnLane(GIVING_MAX);
+  private readonly taking = new Lane(TAKING_MAX);
+  private readonly giving = new Lane(GIVING_MAX);
   /** What has been begun beyond what the rate allows, at the time of the last look. */
   private debtBytes = 0;
   private expectedBytes = COMPARE_COST_BYTES;
@@ -46,7 +48,12 @@ export class RecoveryPace {
   private lookedMs = 0;
   private sampledMs = 0;
   private timer: Timer | undefined;
+  private wake: Timer | undefined;
   private watching = false;
+  /** Nothing has been seen of the load yet. */
+  private fresh = true;
+  private epochs = 0;
+  private stopped = false;
 
   constructor(private readonly options: PaceOptions) {
     this.controller = new PaceController(options.limits);
@@ -74,31 +81,30 @@ export class RecoveryPace {
     return this.take(this.giving, work, first);
   }
 
-  /** Who waits for a turn waits for an epoch that is over. */
+  /** Who waits for a turn waits in an epoch that is over. */
   endEpoch(): void {
+    this.epochs++;
     for (const lane of [this.taking, this.giving]) lane.rejectAll(new EpochEnded());
   }
 
+  stop(): void {
+    this.endEpoch();
+    this.timer?.cancel();
+    this.wake?.cancel();
+    this.stopped = true;
+  }
+
   private async take(lane: Lane, work: (turn: Turn) => Promise<number>, first: boolean): Promise<number> {
+    if (this.stopped) throw new EpochEnded();
     this.begin();
-    if (!this.mayGoOn() || lane.isFull || lane.waits) await this.turnOf(lane, first);
-    else lane.running++;
-    let chargedBytes = this.expectedBytes;
-    this.charge(chargedBytes);
-    let seenBytes = COMPARE_COST_BYTES;
-    const step = async (bytes: number) => {
-      seenBytes += bytes;
-      if (seenBytes > chargedBytes) {
-        this.charge(seenBytes - chargedBytes);
-        chargedBytes = seenBytes;
-        while (!this.mayGoOn()) await this.look();
-      } else while (this.paused) await this.look();
-    };
+    const turn = lane.wait(first);
+    this.pump();
+    const account = new Account(await turn, this.epochs);
     try {
-      const moved = await work({ step });
+      const moved = await work({ step: (bytes) => this.step(account, bytes) });
       const costBytes = COMPARE_COST_BYTES + moved;
       this.expectedBytes += NEWEST * (costBytes - this.expectedBytes);
-      this.charge(costBytes - chargedBytes);
+      this.charge(costBytes - account.chargedBytes);
       return moved;
     } finally {
       lane.running--;
@@ -106,10 +112,16 @@ export class RecoveryPace {
     }
   }
 
-  private turnOf(lane: Lane, first: boolean): Promise<void> {
-    const turn = lane.wait(first);
-    this.pump();
-    return turn;
+  private async step(account: Account, bytes: number): Promise<void> {
+    account.seenBytes += bytes;
+    const more = account.seenBytes - account.chargedBytes;
+    if (more > 0) {
+      this.charge(more);
+      account.chargedBytes = account.seenBytes;
+    }
+    // Nothing is left to wait for when the epoch is over: what goes on then finds out by itself.
+    const mayGoOn = () => account.epoch !== this.epochs || (more > 0 ? this.mayGoOn() : !this.paused);
+    while (!mayGoOn()) await this.look();
   }
 
   private look(): Promise<void> {
@@ -147,10 +159,29 @@ export class RecoveryPace {
 
   /** Lets in whoever's turn has come, by turns from both lanes. */
   private pump(): void {
-    for (let went = true; went && this.mayGoOn(); ) {
-      went = this.giving.next();
-      if (this.mayGoOn()) went = this.taking.next() || went;
+    for (let went = true; went; ) {
+      went = this.letIn(this.giving);
+      went = this.letIn(this.taking) || went;
     }
+    this.wakeSoon();
+  }
+
+  /** The looks are too far apart to let in one after the other. */
+  private wakeSoon(): void {
+    const waitMs = (this.debtBytes * 1000) / this.controller.rateBytesPerS;
+    if (this.wake !== undefined || this.paused || !(waitMs > 0 && waitMs < LOOK_MS)) return;
+    if (!this.taking.waits && !this.giving.waits) return;
+    this.wake = this.options.clock.after(Math.max(1, waitMs), () => {
+      this.wake = undefined;
+      this.pump();
+    });
+  }
+
+  private letIn(lane: Lane): boolean {
+    const { expectedBytes } = this;
+    if (!lane.waits || !this.mayGoOn() || !lane.next(expectedBytes)) return false;
+    this.charge(expectedBytes);
+    return true;
   }
 
   // The clock ---------------------------------------------------------------------------------------------------
@@ -158,7 +189,10 @@ export class RecoveryPace {
   private begin(): void {
     if (this.timer !== undefined) return;
     const nowMs = this.options.clock.nowMs();
-    if (nowMs - this.lookedMs > IDLE_MS) this.controller.reset();
+    if (nowMs - this.lookedMs > IDLE_MS) {
+      this.controller.reset();
+      this.fresh = true;
+    }
     this.lookedMs = nowMs;
     this.sampledMs = nowMs;
     if (!this.watching) this.options.foreground.watch();
@@ -183,10 +217,22 @@ export class RecoveryPace {
     const { clock, foreground } = this.options;
     const nowMs = clock.nowMs();
     const elapsedMs = nowMs - this.sampledMs;
-    if (elapsedMs < (foreground.operations >= OPERATIONS_MIN ? SAMPLE_MIN_MS : SAMPLE_MAX_MS)) return;
+    const few = foreground.operations === 0 && this.fresh ? FIRST_LOOK_MS : SAMPLE_MAX_MS;
+    if (elapsedMs < (foreground.operations >= OPERATIONS_MIN ? SAMPLE_MIN_MS : few)) return;
+    this.fresh = false;
     this.payDebt();
     this.controller.step({ ...foreground.take(), elapsedMs, bytes: this.spentBytes });
     this.spentBytes = 0;
     this.sampledMs = nowMs;
   }
+}
+
+/** What one piece of work has been charged for so far. */
+class Account {
+  seenBytes = COMPARE_COST_BYTES;
+
+  constructor(
+    public chargedBytes: number,
+    readonly epoch: number,
+  ) {}
 }

@@ -8,6 +8,7 @@ import { type ObjectAddress, objectBytesOf } from './address.js';
 import type { Origin } from './links.js';
 import { applyTo, encodeMutation, type Mutation, rangeOf } from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
+import type { Turn } from './pace-lane.js';
 import { Settler } from './settler.js';
 import type { Placement } from './view.js';
 
@@ -53,8 +54,11 @@ export class Primary {
     });
   }
 
-  /** Gives a node that catches up, or takes objects over, what this one has. Resolves with the bytes moved. */
-  async reconcile(address: ObjectAddress, asker: string): Promise<number> {
+  /**
+   * Gives a node that catches up, or takes objects over, what this one has, at the pace of `turn`. Resolves with the
+   * bytes moved.
+   */
+  async reconcile(address: ObjectAddress, asker: string, turn?: Turn): Promise<number> {
     const { node, settler } = this;
     for (;;) {
       const context = this.contextFor(address);
@@ -69,9 +73,32 @@ export class Primary {
       } else if (node.unsettled.hasObject(address.oid)) {
         if (await settler.settle(context, address)) return 0;
       } else {
-        const moved = await settler.give(context, address, asker);
+        const moved = await this.giveRepaired(context, address, asker, turn);
         if (moved !== undefined) return moved;
       }
+    }
+  }
+
+  /** What does not verify here is taken from another replica first; 'io' when none has it right (I-7). */
+  private async giveRepaired(
+    context: EpochContext,
+    address: ObjectAddress,
+    asker: string,
+    turn: Turn | undefined,
+  ): Promise<number | undefined> {
+    const { node, settler } = this;
+    try {
+      return await settler.give(context, address, asker, turn);
+    } catch (error) {
+      const blocks = AppError.isCode(error, 'checksum') ? badBlocksOf(error as AppError) : [];
+      if (blocks.length === 0) throw error;
+      const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, true);
+      try {
+        if (context === node.context) await settler.repair(context, address, blocks);
+      } finally {
+        release();
+      }
+      return undefined;
     }
   }
 
@@ -123,6 +150,7 @@ export class Primary {
         await this.settler.settle(context, { ...address, oid: unsettled });
         continue;
       }
+      const beginMs = node.foreground.begin();
       const taken = node.lock(
         oid,
         alignDown(range.start, BLOCK_SIZE),
@@ -134,7 +162,9 @@ export class Primary {
         if (context !== node.context || node.stopped) continue;
         if ([oid, ...sources].some((o) => node.unsettled.hasObject(o)) && !readable()) continue;
         this.checkOrigin(context, origin);
-        return await work(context, placement);
+        const result = await work(context, placement);
+        node.foreground.end(beginMs);
+        return result;
       } catch (error) {
         if (error instanceof NeedsSettling) node.unsettled.add(oid);
         else if (!(error instanceof EpochEnded)) throw error;
@@ -233,7 +263,9 @@ export class Primary {
       await applyTo(node.store, address, mutation, context.view.epoch);
     } catch (error) {
       if (!AppError.isCode(error, 'checksum')) throw error;
-      await this.settler.repair(context, address, badBlocksOf(error));
+      // Of a copy the parent may be the one that has them.
+      const oid = error.cause instanceof BadBlocksError ? error.cause.oid : address.oid;
+      await this.settler.repair(context, { ...address, oid }, badBlocksOf(error));
       await applyTo(node.store, address, mutation, context.view.epoch);
     }
   }

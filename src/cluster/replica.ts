@@ -3,7 +3,7 @@ import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.j
 import type { ObjectAddress } from './address.js';
 import { answerCheck } from './checker.js';
 import type { Origin } from './links.js';
-import { addressOf, applyTo, decodeMutation, rangeOf } from './mutation.js';
+import { addressOf, applyTo, decodeMutation, decodeSpoiled, rangeOf } from './mutation.js';
 import type { ObjectLists } from './object-lists.js';
 import type { ObjectNode } from './object-node.js';
 import { encodeOids } from './oid-list.js';
@@ -42,6 +42,8 @@ export class Replica {
         return this.checksums(message);
       case PeerType.replicaCheck:
         return answerCheck(this.node, message);
+      case PeerType.replicaSpoil:
+        return this.spoil(message);
       case PeerType.replicaSettled:
         return this.settled(message, origin);
       case PeerType.flush:
@@ -81,6 +83,17 @@ export class Replica {
     const { node } = this;
     if (node.strict || !AppError.isCode(error, 'no-space')) return false;
     return node.context!.view.locate(address).targets.includes(node.selfId);
+  }
+
+  /** Part of making replicas equal: what nobody has must not pass for holes or for something old here. */
+  private spoil(message: PeerMessage): Promise<PeerMessage> {
+    const { node } = this;
+    node.unsettled.add(message.oid);
+    const { blocks, sums } = decodeSpoiled(message.payload);
+    return node.applyWork(async () => {
+      await node.store.spoil(message.oid, blocks, sums, message.epoch);
+      return emptyMessage(PeerType.replicaSpoil + 1);
+    });
   }
 
   private async read(message: PeerMessage): Promise<PeerMessage> {

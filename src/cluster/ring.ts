@@ -41,24 +41,18 @@ export interface Ring {
 }
 
 export function buildRing(nodes: readonly RingNode[]): Ring {
-  const size = nodes.reduce((sum, node) => sum + node.vnodes, 0);
-  const points = nodes.map(pointsOf);
-  const order: { hash: Hash64; owner: number }[] = [];
-  // Equal hashes of two nodes are ordered by the nodes' identity: never by their place in the array.
-  const byIdentity = nodes.map((_, i) => i).sort((a, b) => compareNodes(nodes[a]!, nodes[b]!));
-  for (const owner of byIdentity) for (const hash of points[owner]!) order.push({ hash, owner });
-  order.sort((a, b) => a.hash.hi - b.hash.hi || a.hash.lo - b.hash.lo);
+  const { hi, lo, owner } = sortedPoints(nodes);
   const holders = nodes.filter((node) => node.vnodes > 0);
   const zonesByRound = countZonesByRound(holders);
   return {
     nodes,
-    size,
+    size: hi.length,
     holderCount: holders.length,
     zoneCount: zonesByRound[0] ?? 0,
     zonesByRound,
-    hi: Uint32Array.from(order, (point) => point.hash.hi),
-    lo: Uint32Array.from(order, (point) => point.hash.lo),
-    owner: Uint32Array.from(order, (point) => point.owner),
+    hi,
+    lo,
+    owner,
     walks: [],
   };
 }
@@ -144,11 +138,73 @@ function countZonesByRound(holders: readonly RingNode[]): number[] {
   return zones;
 }
 
-function pointsOf(node: RingNode): Hash64[] {
-  const points: Hash64[] = [];
-  let hash = sdHash(identityBytes(node));
-  for (let k = 0; k < node.vnodes; k++) points.push((hash = sdHashNext(hash)));
-  return points;
+/**
+ * All points in order of their hashes. Sorted by numbers of 64 bits, upper half of the hash and place in the list: a
+ * large cluster has a million of them. The few with equal upper halves are put right afterwards.
+ */
+function sortedPoints(nodes: readonly RingNode[]): Pick<Ring, 'hi' | 'lo' | 'owner'> {
+  const size = nodes.reduce((sum, node) => sum + node.vnodes, 0);
+  const found = { hi: new Uint32Array(size), lo: new Uint32Array(size), owner: new Uint32Array(size) };
+  const keys = new BigUint64Array(size);
+  const halves = new Uint32Array(keys.buffer);
+  let at = 0;
+  // Equal hashes of two nodes are ordered by the nodes' identity: never by their place in the array.
+  const byIdentity = nodes.map((_, i) => i).sort((a, b) => compareNodes(nodes[a]!, nodes[b]!));
+  for (const owner of byIdentity) {
+    let hash = sdHash(identityBytes(nodes[owner]!));
+    for (let k = 0; k < nodes[owner]!.vnodes; k++, at++) {
+      hash = sdHashNext(hash);
+      found.hi[at] = hash.hi;
+      found.lo[at] = hash.lo;
+      found.owner[at] = owner;
+      // Little-endian, as everywhere this runs: the lower half comes first.
+      halves[2 * at] = at;
+      halves[2 * at + 1] = hash.hi;
+    }
+  }
+  keys.sort();
+  const order = Uint32Array.from({ length: size }, (_, i) => halves[2 * i]!);
+  orderTies(order, found);
+  return {
+    hi: order.map((i) => found.hi[i]!),
+    lo: order.map((i) => found.lo[i]!),
+    owner: order.map((i) => found.owner[i]!),
+  };
+}
+
+function orderTies(order: Uint32Array, { hi, lo }: Pick<Ring, 'hi' | 'lo'>): void {
+  for (let from = 0; from < order.length; ) {
+    let to = from + 1;
+    while (to < order.length && hi[order[to]!] === hi[order[from]!]) to++;
+    if (to > from + 1) order.subarray(from, to).sort((a, b) => lo[a]! - lo[b]! || a - b);
+    from = to;
+  }
+}
+
+/**
+ * Positions from which a walk for `copies` may reach one of these nodes: all, where zones are fewer than copies, for
+ * then walks are long. Ascending.
+ */
+export function positionsReaching(
+  ring: Ring,
+  wanted: (node: RingNode) => boolean,
+  copies: number,
+): Iterable<number> {
+  const isWanted = ring.nodes.map(wanted);
+  if (!isWanted.includes(true)) return [];
+  if (ring.zoneCount < copies) return Array(ring.size).keys();
+  const found = new Set<number>();
+  for (let point = 0; point < ring.size; point++) {
+    if (!isWanted[ring.owner[point]!]) continue;
+    // Backwards, until the zones in between are as many as there are copies: then the walk ends before it comes here.
+    const zones = new Set<number>();
+    for (let back = 0; back < ring.size && zones.size < copies; back++) {
+      const start = (point - back + ring.size) % ring.size;
+      found.add(start);
+      zones.add(ring.nodes[ring.owner[(start - 1 + ring.size) % ring.size]!]!.zone);
+    }
+  }
+  return [...found].sort((a, b) => a - b);
 }
 
 /** Address and port as the protocol's node id begins with. A host name (simulations) stands for its hash. */

@@ -19,7 +19,7 @@ import {
 } from './scrub-record.js';
 
 /** Counted as read where nothing was: one question to the primary. */
-const INQUIRY_BYTES = 64 * 1024;
+const INQUIRY_BYTES = 16 * 1024;
 const BUSY_LOOK_MS = 20;
 
 /** What this node has to do with an object that it stores. */
@@ -153,7 +153,7 @@ export class Scrubber {
         skipping = !from.has(formatOid(oid));
         continue;
       }
-      if (!(await this.mayGoOn())) return;
+      if (!this.mayGoOn()) return;
       const { bytes, tookMs } = await this.one(oid);
       await this.saveIfDue();
       await this.rest(bytes, tookMs);
@@ -168,10 +168,12 @@ export class Scrubber {
 
   private async one(oid: bigint): Promise<{ bytes: number; tookMs: number }> {
     const { clock, log } = this.options;
-    const startMs = clock.nowMs();
+    let startMs = clock.nowMs();
     let counts: Partial<ScrubCounts>;
     try {
-      counts = await this.lookAt(oid);
+      counts = await this.lookAt(oid, () => {
+        startMs = clock.nowMs();
+      });
     } catch (error) {
       // Nothing to repair from what is only elsewhere now.
       const moved = AppError.isCode(error, 'again', 'shutdown', 'no-object');
@@ -184,12 +186,17 @@ export class Scrubber {
     return { bytes, tookMs: clock.nowMs() - startMs };
   }
 
-  private async lookAt(oid: bigint): Promise<Partial<ScrubCounts>> {
+  /** `begins`: called when waiting for others is over. */
+  private async lookAt(oid: bigint, begins: () => void): Promise<Partial<ScrubCounts>> {
     const { target } = this.options;
     const { role, address } = await target.roleOf(oid);
     if (role === 'stray') return { strays: 1 };
     if (address === undefined || role === 'none') return {};
-    if (role === 'primary') return this.judge(oid, await target.check(address));
+    if (role === 'primary') {
+      await this.untilIdle();
+      begins();
+      return this.judge(oid, await target.check(address));
+    }
     const check = await target.restoreAtPrimary(address);
     return check === undefined ? {} : this.judge(oid, check);
   }
@@ -220,11 +227,15 @@ export class Scrubber {
     }
   }
 
-  /** Waits for a moment without requests, not for ever. False: the pass cannot go on now. */
-  private async mayGoOn(): Promise<boolean> {
-    const { target, limits, clock, setting } = this.options;
+  /** Waits for a moment without requests, not for ever. */
+  private async untilIdle(): Promise<void> {
+    const { target, limits, clock } = this.options;
     const endMs = clock.nowMs() + limits.patienceMs;
     while (target.busy() && clock.nowMs() < endMs && !this.stopped) await this.pause(BUSY_LOOK_MS);
+  }
+
+  private mayGoOn(): boolean {
+    const { target, setting } = this.options;
     if (this.stopped || !target.mayScrub()) return false;
     return nextStep(this.record, setting(), this.periodMs) === 'go-on';
   }

@@ -1,15 +1,22 @@
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
+import { BadBlocksError } from '../store/object-store.js';
 import { formatOid } from '../wire/oid.js';
 import { PeerType } from '../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from './address.js';
-import { addressed, encodeMutation, type Mutation, removeOf, writeOf, zeroOf } from './mutation.js';
+import {
+  addressed,
+  encodeMutation,
+  encodeSpoiled,
+  type Mutation,
+  removeOf,
+  writeOf,
+  zeroOf,
+} from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
+import type { Turn } from './pace-lane.js';
 import type { Placement } from './view.js';
 
-/** Bytes moved by one message while replicas are made equal. */
-const RUN_BYTES_MAX = 1024 * 1024;
-const RETRY_MS = 10;
 
 /**
  * Makes the replicas of one object equal, as its primary and under its lock: for objects that had writes in flight
@@ -77,19 +84,25 @@ export class Settler {
    * they changed meanwhile, under the lock. Resolves with the bytes moved; undefined: the epoch ended first, or the
    * object has to be settled.
    */
-  async give(context: EpochContext, address: ObjectAddress, nodeId: string): Promise<number | undefined> {
+  async give(
+    context: EpochContext,
+    address: ObjectAddress,
+    nodeId: string,
+    turn?: Turn,
+  ): Promise<number | undefined> {
     const { node } = this;
     try {
       let moved = 0;
       const inTwoSteps = context.view.locate(address).targets.includes(nodeId);
       if (inTwoSteps) {
-        moved += await this.equalise(context, address, nodeId, 0).catch(ifObjectWent);
+        const how = { unlocked: true, ...(turn && { turn }) };
+        moved += await this.equalise(context, address, nodeId, 0, how).catch(ifObjectWent);
       }
       const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, true);
       try {
         if (context !== node.context || node.unsettled.hasObject(address.oid)) return undefined;
-        moved += await this.equalise(context, address, nodeId, 0, inTwoSteps);
-        await this.ask(context, nodeId, () => addressed(PeerType.replicaSettled, address));
+        moved += await this.equalise(context, address, nodeId, 0, { trusting: inTwoSteps });
+        await askReplica(node, context, nodeId, () => addressed(PeerType.replicaSettled, address));
         return moved;
       } finally {
         release();
@@ -111,7 +124,7 @@ export class Settler {
     if (source !== undefined && source !== node.selfId) await this.pull(context, address, source);
     if (node.store.has(oid)) {
       const bad = await node.store.verify(oid);
-      if (bad.length > 0) await this.repair(context, address, bad);
+      if (bad.length > 0) await this.mend(context, address, bad);
     }
     const others = node.others(placement);
     const { targets } = placement;
@@ -126,7 +139,7 @@ export class Settler {
     // Nodes that are away must find this object among those touched since.
     await node.applyWork(() => node.store.touch(oid, context.view.epoch));
     await Promise.all(
-      others.map((id) => this.ask(context, id, () => addressed(PeerType.replicaSettled, address))),
+      others.map((id) => askReplica(node, context, id, () => addressed(PeerType.replicaSettled, address))),
     );
     if (context !== node.context) throw new EpochEnded();
     context.sources.delete(oid);
@@ -137,27 +150,37 @@ export class Settler {
   }
 
   /**
-   * Gives a replica what differs from this node's content. `sequence`: of the change this is part of, or 0. `trusting`:
-   * its blocks have just been verified or written. Resolves with the bytes moved.
+   * Gives a replica what differs from this node's content. `sequence`: of the change this is part of, or 0. Resolves
+   * with the bytes moved.
    */
   async equalise(
     context: EpochContext,
     address: ObjectAddress,
     nodeId: string,
     sequence: number,
-    trusting = false,
+    how: Equalising = {},
   ): Promise<number> {
-    const theirs = await this.checksumsOf(context, address, nodeId, trusting);
+    const { trusting, turn } = how;
+    const theirs = await fetchSums(this.node, context, address, nodeId, trusting);
     const mine = this.node.store.checksums(address.oid);
     const runs = differences(mine, theirs, objectBytesOf(address));
     if (runs.length > 0) this.noteMoved(context, address, nodeId, runs);
     for (const run of runs) {
-      const mutation = await this.mutationFor(address, run);
-      await this.ask(context, nodeId, () => {
-        const message = encodeMutation(PeerType.replicaWrite, address, mutation);
-        message.sequence = sequence;
-        return message;
-      });
+      if (run.kind === 'data') await turn?.step(run.length);
+      const { mutations, lost } = await this.mutationsFor(context, address, run, how);
+      for (const mutation of mutations) {
+        await askReplica(node, context, nodeId, () => {
+          const message = encodeMutation(PeerType.replicaWrite, address, mutation);
+          message.sequence = sequence;
+          return message;
+        });
+      }
+      if (lost.length > 0) {
+        const payload = encodeSpoiled(lost, mine!);
+        await askReplica(node, context, nodeId, () =>
+          Object.assign(addressed(PeerType.replicaSpoil, address), { payload }),
+        );
+      }
     }
     return runs.reduce((sum, run) => sum + (run.kind === 'data' ? run.length : 0), 0);
   }
@@ -167,7 +190,7 @@ export class Settler {
     const { store } = this.node;
     const epoch = context.view.epoch;
     const { oid } = address;
-    const theirs = await this.checksumsOf(context, address, nodeId);
+    const theirs = await fetchSums(this.node, context, address, nodeId);
     const mine = store.checksums(oid);
     const objectBytes = objectBytesOf(address);
     const common = { oid, objectBytes, epoch, sync: false };
@@ -175,8 +198,9 @@ export class Settler {
       await this.node.applyWork(async () => {
         if (run.kind === 'remove') await store.remove(oid, epoch, false);
         else if (run.kind === 'data') {
-          const data = await this.fetch(context, address, nodeId, run.offset, run.length);
-          await store.write({ ...common, mode: 'ensure', offset: run.offset, data });
+          for (const { offset, data } of await fetchGood(this.node, context, address, nodeId, run)) {
+            await store.write({ ...common, mode: 'ensure', offset, data });
+          }
         } else {
           const mode = run.kind === 'create' ? 'create' : 'ensure';
           await store.zero({ ...common, mode, offset: run.offset, length: run.length, allocate: false });
@@ -185,30 +209,43 @@ export class Settler {
     }
   }
 
-  /** Rewrites blocks of this node that do not verify with another replica's content (I-7). */
+  /** Rewrites blocks of this node that do not verify with another replica's content (I-7); 'io' when nobody has it. */
   async repair(context: EpochContext, address: ObjectAddress, blocks: readonly number[]): Promise<void> {
+    const [lost] = await this.mend(context, address, blocks);
+    if (lost !== undefined) {
+      throw new AppError('io', `block ${lost} of object ${formatOid(address.oid)} is bad on every replica`);
+    }
+  }
+
+  /** The same; resolves with the blocks of which no replica that is in sync has the content. */
+  private async mend(
+    context: EpochContext,
+    address: ObjectAddress,
+    blocks: readonly number[],
+  ): Promise<number[]> {
     const { node } = this;
+    const { oid } = address;
     const objectBytes = objectBytesOf(address);
     const sources = context.view.locate(address).serving.filter((id) => id !== node.selfId);
+    const lost: number[] = [];
     for (const block of blocks) {
       const offset = block * BLOCK_SIZE;
       const length = Math.min(BLOCK_SIZE, objectBytes - offset);
       const data = await this.firstGood(context, address, sources, offset, length);
       if (data !== undefined) {
-        const common = { oid: address.oid, objectBytes, epoch: context.view.epoch, sync: false };
+        const common = { oid, objectBytes, epoch: context.view.epoch, sync: false };
         await node.store.write({ ...common, mode: 'ensure', offset, data });
-      } else if (node.unsettled.hasObject(address.oid)) {
+      } else if (node.unsettled.hasObject(oid) && node.store.suspects().has(oid)) {
         // Half written when the power went, and on no replica better: never acknowledged as durable, so what is there
-        // is as right as anything.
-        await node.store.adopt(address.oid, [block]);
+        // is as right as anything. Without a power cut it is not: the disks have lost it, and reads must say so.
+        await node.store.adopt(oid, [block]);
       } else {
-        throw new AppError(
-          'io',
-          `block ${block} of object ${address.oid.toString(16)} is bad on every replica`,
-        );
+        lost.push(block);
+        continue;
       }
-      node.options.log.warn({ oid: address.oid.toString(16), block }, 'a bad block was repaired');
+      node.options.log.warn({ oid: formatOid(oid), block }, 'a bad block was repaired');
     }
+    return lost;
   }
 
   private async firstGood(
@@ -220,7 +257,7 @@ export class Settler {
   ): Promise<Uint8Array | undefined> {
     for (const id of nodeIds) {
       try {
-        return await this.fetch(context, address, id, offset, length);
+        return await fetchBytes(this.node, context, address, id, offset, length);
       } catch (error) {
         if (!AppError.isCode(error, 'checksum', 'no-object', 'io')) throw error;
       }
@@ -240,107 +277,56 @@ export class Settler {
     this.node.options.log.debug(fields, 'a replica is made equal');
   }
 
-  private async fetch(
+  /** What brings the run to another replica; `lost`: blocks that nobody has. */
+  private async mutationsFor(
     context: EpochContext,
     address: ObjectAddress,
-    nodeId: string,
-    offset: number,
-    length: number,
-  ): Promise<Uint8Array> {
-    const answer = await this.ask(context, nodeId, () => {
-      const message = addressed(PeerType.replicaRead, address);
-      message.offset = offset;
-      message.length = length;
-      return message;
-    });
-    return answer.payload;
-  }
-
-  private async checksumsOf(
-    context: EpochContext,
-    address: ObjectAddress,
-    nodeId: string,
-    trusting = false,
-  ): Promise<Uint32Array | undefined> {
-    const answer = await this.ask(context, nodeId, () =>
-      Object.assign(addressed(PeerType.replicaSums, address), { length: trusting ? 1 : 0 }),
-    );
-    if (answer.length === 0) return undefined;
-    const bytes = new Uint8Array(answer.payload);
-    return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  }
-
-  private async mutationFor(address: ObjectAddress, run: Difference): Promise<Mutation> {
+    run: Difference,
+    how: Equalising,
+  ): Promise<{ mutations: Mutation[]; lost: number[] }> {
     const { kind, offset, length } = run;
-    if (kind === 'remove') return removeOf(false);
-    if (kind === 'data') {
-      const data = await this.node.store.read(address.oid, offset, length);
-      return writeOf(offset, data, { mode: 'ensure', sync: false });
+    if (kind === 'remove') return { mutations: [removeOf(false)], lost: [] };
+    if (kind !== 'data') {
+      const mode = kind === 'create' ? 'create' : 'ensure';
+      return { mutations: [zeroOf(offset, length, { mode, sync: false, allocate: false })], lost: [] };
     }
-    const mode = kind === 'create' ? 'create' : 'ensure';
-    return zeroOf(offset, length, { mode, sync: false, allocate: false });
-  }
-
-  /** Asks until there is an answer or the epoch ends. */
-  private async ask(context: EpochContext, nodeId: string, build: () => ReturnType<typeof addressed>) {
-    const { node } = this;
+    const { store } = this.node;
+    const { oid } = address;
+    const left = new Set<number>();
+    const mended = new Set<number>();
     for (;;) {
-      if (context !== node.context || node.stopped) throw new EpochEnded();
       try {
-        return await node.ask(context, nodeId, build());
+        const pieces = without(run, left);
+        const data = await Promise.all(pieces.map((piece) => store.read(oid, piece.offset, piece.length)));
+        const options = { mode: 'ensure', sync: false } as const;
+        const mutations = pieces.map((piece, i) => writeOf(piece.offset, data[i]!, options));
+        return { mutations, lost: how.unlocked === true ? [] : [...left] };
       } catch (error) {
-        if (!AppError.isCode(error, 'network', 'again', 'old-epoch', 'new-epoch')) throw error;
-        await node.pauseInEpoch(context, RETRY_MS);
+        const cause = error instanceof AppError ? error.cause : undefined;
+        if (!AppError.isCode(error, 'checksum') || !(cause instanceof BadBlocksError)) throw error;
+        // Without the lock a newer write could be overwritten: such blocks are left for when it is held. What was mended
+        // and is bad again is beyond help.
+        const fresh = cause.blocks.filter((block) => how.unlocked !== true && !mended.has(block));
+        for (const block of cause.blocks) if (!fresh.includes(block)) left.add(block);
+        for (const block of fresh) mended.add(block);
+        for (const block of await this.mend(context, address, fresh)) left.add(block);
       }
     }
   }
+
+}
+
+interface Equalising {
+  /** The other's blocks have just been verified or written. */
+  readonly trusting?: boolean;
+  /** The pace, when nobody waits for it. */
+  readonly turn?: Turn;
+  /** Clients may change the object meanwhile. */
+  readonly unlocked?: boolean;
 }
 
 /** An object that is removed or made anew while it is copied is copied again under the lock. */
 function ifObjectWent(error: unknown): number {
   if (AppError.isCode(error, 'no-object')) return 0;
   throw error;
-}
-
-interface Difference {
-  /** create: make it, all holes; remove: it must not exist; hole and data: a range. */
-  readonly kind: 'create' | 'remove' | 'hole' | 'data';
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** What turns an object with checksums `has` into one with checksums `want`, in order. Pure. */
-export function differences(
-  want: Uint32Array | undefined,
-  has: Uint32Array | undefined,
-  objectBytes: number,
-): Difference[] {
-  if (want === undefined) return has === undefined ? [] : [{ kind: 'remove', offset: 0, length: 0 }];
-  const result: Difference[] = [];
-  // A file that was cut short is no object of its size any more: it is made anew.
-  if (has?.length !== want.length) {
-    has = undefined;
-    result.push({ kind: 'create', offset: 0, length: objectBytes });
-  }
-  for (let block = 0; block < want.length; ) {
-    if (want[block] === (has?.[block] ?? 0)) {
-      block++;
-      continue;
-    }
-    const first = block;
-    const hole = want[block] === 0;
-    const limit = first + (hole ? want.length : RUN_BYTES_MAX / BLOCK_SIZE);
-    while (
-      block < want.length &&
-      block < limit &&
-      (want[block] === 0) === hole &&
-      want[block] !== (has?.[block] ?? 0)
-    ) {
-      block++;
-    }
-    const offset = first * BLOCK_SIZE;
-    const length = Math.min(block * BLOCK_SIZE, objectBytes) - offset;
-    result.push({ kind: hole ? 'hole' : 'data', offset, length });
-  }
-  return result;
 }

@@ -1,10 +1,11 @@
 import { Signal } from '../base/signal.js';
-import { sdHashOid } from '../wire/hash.js';
+import { type Hash64, sdHashOid } from '../wire/hash.js';
 import { placementOid } from '../wire/oid.js';
 import type { ObjectAddress } from './address.js';
 import { type AuthorityHistory, nodesOf, type Standing } from './authority.js';
-import { type EpochNode, type EpochRecord, type Place, targetOf } from './epoch.js';
-import { COPIES_MAX, placementAt, placementIds, pointOf, type Ring, sharedRing } from './ring.js';
+import type { EpochNode, EpochRecord } from './epoch.js';
+import { committedRing, targetRing } from './placement-rings.js';
+import { COPIES_MAX, placementIds, pointOf, positionsReaching, type Ring } from './ring.js';
 
 export type Placement = Standing;
 
@@ -48,8 +49,8 @@ export class ClusterView {
     this.epoch = record.epoch;
     this.nodes = nodesOf(record);
     this.peers = record.nodes.filter((n) => n.up && n.id !== selfId).map((n) => n.id);
-    this.ring = ringOf(record, (node) => node.placed);
-    this.targets = history.moves.map((move) => ringOf(move, targetOf));
+    this.ring = committedRing(record);
+    this.targets = history.moves.map(targetRing);
   }
 
   get self(): EpochNode | undefined {
@@ -105,6 +106,20 @@ export class ClusterView {
 
   /** Sets of holders of whom nobody is up who has the newest content: their objects wait. */
   *unservedSets(copiesInUse?: Iterable<number>): Iterable<Placement> {
+    for (const shape of this.shapesInUse(copiesInUse)) {
+      for (const set of this.sets(shape)) if (set.serving.length === 0) yield set;
+    }
+  }
+
+  /** Sets of holders that the rings can make with one of these nodes in it. */
+  setsWith(nodes: ReadonlySet<string>, copiesInUse?: Iterable<number>): ReadonlySet<Placement> {
+    const found = new Set<Placement>();
+    for (const shape of this.shapesInUse(copiesInUse))
+      for (const set of this.sets(shape, nodes)) found.add(set);
+    return found;
+  }
+
+  private shapesInUse(copiesInUse?: Iterable<number>): Iterable<Shape> {
     const copiesMax = Math.min(COPIES_MAX, this.ring.holderCount);
     const all = Array.from({ length: copiesMax }, (_, i) => i + 1);
     const shapes = new Map<string, Shape>();
@@ -116,33 +131,25 @@ export class ClusterView {
       const shape = this.shapeOf({ root: Number.parseInt(root, 16), copies: 1 });
       shapes.set(shape.key, shape);
     }
-    for (const shape of shapes.values()) {
-      for (const set of this.sets(shape)) if (set.serving.length === 0) yield set;
-    }
+    return shapes.values();
   }
 
-  /** Every set of holders that the rings can make with a node in it that is not, or was not, as it should be. */
-  private *sets(shape: Shape): Iterable<Placement> {
-    const { disturbed } = this.history;
-    if (disturbed.size === 0) return;
-    const concerns = (ring: Ring, holders: readonly number[]) =>
-      holders.some((i) => disturbed.has(ring.nodes[i]!.id));
-    // Between two points of all rings together nothing changes, and the upper one stands for all in between.
-    for (const ring of [this.ring, ...this.targets]) {
-      for (let point = 0; point < ring.size; point++) {
-        const hi = ring.hi[point]!;
-        const lo = ring.lo[point]!;
-        const placed = placementAt(this.ring, pointOf(this.ring, hi, lo), shape.copies);
-        // Before the first node had room for objects there were none.
-        if (placed.length === 0) continue;
-        const targets = this.targets.map((target, i) =>
-          placementAt(target, pointOf(target, hi, lo), shape.targets[i]!),
-        );
-        if (!concerns(this.ring, placed) && !targets.some((t, i) => concerns(this.targets[i]!, t))) continue;
-        yield this.standing(
-          idsOf(this.ring, placed),
-          targets.map((t, i) => idsOf(this.targets[i]!, t)),
-        );
+  /** Those with one of these nodes in it; without them: with a node that is not, or was not, as it should be. */
+  private *sets(shape: Shape, nodes = this.history.disturbed): Iterable<Placement> {
+    if (nodes.size === 0) return;
+    const rings = [this.ring, ...this.targets];
+    for (const [i, ring] of rings.entries()) {
+      const copies = i === 0 ? shape.copies : shape.targets[i - 1]!;
+      for (const point of positionsReaching(ring, (node) => nodes.has(node.id), copies)) {
+        // Objects with one set on this ring may have several on the others: those whose points lie in between.
+        for (const hash of boundariesBefore(ring, point, rings)) {
+          const placed = placementIds(this.ring, hash, shape.copies);
+          // Before the first node had room for objects there were none.
+          if (placed.length === 0) continue;
+          const targets = this.targets.map((target, t) => placementIds(target, hash, shape.targets[t]!));
+          if (![placed, ...targets].some((ids) => ids.some((id) => nodes.has(id)))) continue;
+          yield this.standing(placed, targets);
+        }
       }
     }
   }
@@ -175,14 +182,18 @@ function plainShape(copies: number): Shape {
   return (plainShapes[copies] ??= { copies, targets: [], key: String(copies) });
 }
 
-function idsOf(ring: Ring, indexes: readonly number[]): string[] {
-  return indexes.map((index) => ring.nodes[index]!.id);
-}
-
-function ringOf(record: EpochRecord, placeOf: (node: EpochNode) => Place | undefined): Ring {
-  const nodes = record.nodes.flatMap((node) => {
-    const place = placeOf(node);
-    return place === undefined ? [] : [{ id: node.id, host: node.host, port: node.port, ...place }];
-  });
-  return sharedRing(nodes);
+/** Upper ends of the ranges of hashes that this point of the ring stands for, cut by the points of all rings. */
+function* boundariesBefore(ring: Ring, point: number, rings: readonly Ring[]): Iterable<Hash64> {
+  const to = { hi: ring.hi[point]!, lo: ring.lo[point]! };
+  yield to;
+  const former = (point - 1 + ring.size) % ring.size;
+  const from = { hi: ring.hi[former]!, lo: ring.lo[former]! };
+  for (const other of rings) {
+    if (other === ring || other.size === 0) continue;
+    const end = pointOf(other, to.hi, to.lo);
+    for (let at = pointOf(other, from.hi, from.lo), n = 0; at !== end && n < other.size; n++) {
+      yield { hi: other.hi[at]!, lo: other.lo[at]! };
+      at = (at + 1) % other.size;
+    }
+  }
 }

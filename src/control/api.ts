@@ -1,4 +1,5 @@
 import type { LogLevel } from '../base/log-level.js';
+import type { MemberMethods, NodeProgress } from './member-api.js';
 
 /**
  * The control interface that `dog` (and later pool-backend) speaks to any sheep: one call = a method, JSON
@@ -149,6 +150,20 @@ export interface NodeInfo {
   zone: number;
   up: boolean;
   in: boolean;
+  /** Why it is not `in`: somebody asked for it, or it was down for too long. */
+  outBy?: 'admin' | 'delay';
+  /** No object counts as lying on it: it has just joined, is out, or is a gateway. */
+  empty?: boolean;
+  /** Its absence is known: it is not given up. */
+  maintenance?: boolean;
+  /** It lost objects: a disk is gone. */
+  incomplete?: boolean;
+  /** It may lack writes; also while it is down. */
+  behind?: boolean;
+  /** Objects are being moved to it. */
+  moving?: boolean;
+  /** How far it is with what it lacks. */
+  progress?: NodeProgress;
   /** Catching up: takes writes, is not yet read from. */
   syncing: boolean;
   /** Objects that still have to be compared. */
@@ -169,6 +184,13 @@ export interface NodeDoors {
   nbdTls: 'off' | 'optional' | 'require';
 }
 
+export interface CoordinatorInfo {
+  driver: 'local' | 'etcd';
+  address: string;
+  /** The last move that this sheep did, as long as its process lives. */
+  move?: { id: string; state: 'running' | 'done' | 'failed'; error?: string };
+}
+
 export interface ClusterInfo {
   status: 'running' | 'wait-for-format' | 'wait-for-join' | 'shutdown';
   clusterId: string;
@@ -179,15 +201,19 @@ export interface ClusterInfo {
   /** A volume that a client of the sheepdog protocol has open is refused to others. */
   useLock?: boolean;
   epoch: number;
+  /** Nothing is copied to make up for absences and losses until somebody enables it again. */
+  recoveryPaused?: boolean;
   /** Newest first. */
   epochs: { epoch: number; wallMs: number; nodes: { host: string; port: number; vnodes: number }[] }[];
   /** Why I/O to some objects waits, in words; empty when all is well. */
   waiting: string[];
   nodes: NodeInfo[];
+  /** Absent when it is not known by the sheep that is asked. */
+  coordinator?: Pick<CoordinatorInfo, 'driver' | 'address'>;
 }
 
 /** Every method: [parameters, result]. A blob is noted beside. Long ones send progress. */
-export interface ControlMethods {
+export interface ControlMethods extends MemberMethods {
   'cluster.info': [Record<string, never>, ClusterInfo];
   /** 'exists' when formatted already and not forced. force destroys every volume. */
   'cluster.format': [
@@ -203,6 +229,13 @@ export interface ControlMethods {
   'cluster.scrub': [{ action?: 'start' | 'stop'; periodMs?: number }, ScrubStatus];
   /** Asks every sheep to stop cleanly. */
   'cluster.shutdown': [Record<string, never>, Record<string, never>];
+  /** Where the cluster's coordinator is; the password of an etcd address is left out unless `secrets` asks for it. */
+  'cluster.coordinator': [{ secrets?: boolean }, CoordinatorInfo];
+  /**
+   * Begins to move the cluster to another coordinator: a path, or an address of etcd. The sheep that is asked does it,
+   * and says by cluster.coordinator what became of it. Refused unless the caller is on the same machine.
+   */
+  'cluster.move-coordinator': [{ to: string }, { id: string }];
   'node.list': [Record<string, never>, NodeInfo[]];
   /** Of the sheep that is asked. */
   'node.doors': [Record<string, never>, NodeDoors];
@@ -222,8 +255,11 @@ export interface ControlMethods {
       disks: { index: number; path: string; totalBytes: number; usedBytes: number; freeBytes: number }[];
     },
   ];
-  /** Objects compared, of those the sheep that is asked has to compare before it has caught up. */
-  'node.recovery': [Record<string, never>, { recovering: boolean; done: number; total: number }];
+  /** How far the sheep that is asked is with what it lacks: objects compared, of about so many. */
+  'node.recovery': [
+    Record<string, never>,
+    { recovering: boolean; done: number; total: number } & Partial<NodeProgress>,
+  ];
   /** Sets the level of the log when one is given; by name (base/log-level.ts). */
   'node.loglevel': [{ level?: string }, { level: LogLevel }];
   'vdi.list': [{ name?: string }, VdiInfo[]];

@@ -2,7 +2,8 @@ import { AppError } from '../base/errors.js';
 import type { ObjectAddress } from '../cluster/address.js';
 import { CheckMode } from '../cluster/checker.js';
 import type { EpochRecord } from '../cluster/epoch.js';
-import { buildRing, placementIds } from '../cluster/ring.js';
+import { committedRing } from '../cluster/placement-rings.js';
+import { placementIds } from '../cluster/ring.js';
 import { addressIn } from '../volume/directory.js';
 import { objectCount, readIndexEntry } from '../volume/volume-index.js';
 import { sdHashOid } from '../wire/hash.js';
@@ -57,7 +58,7 @@ export class CheckCalls {
     const hash = sdHashOid(placementOid(address.oid, address.root));
     const epochs = this.options.epochs().map((record) => {
       const members = new Map(record.nodes.map((node) => [node.id, node]));
-      const ring = buildRing(record.nodes.filter((node) => node.in));
+      const ring = committedRing(record);
       const holders = placementIds(ring, hash, address.copies).map((id) => members.get(id)!);
       const up = holders.filter((node) => node.up).map(({ host, port }) => ({ host, port }));
       return { epoch: record.epoch, holders: up };

@@ -3,11 +3,13 @@ import { AppError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import { defaultMinCopies } from '../cluster/authority.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Registration } from '../cluster/epoch.js';
 import type { Membership } from '../cluster/membership.js';
+import type { RecoveryProgress } from '../cluster/recovery-meter.js';
+import type { ClusterSettings } from '../cluster/settings.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
 import type { StoreStats } from '../store/object-store.js';
 import type { ClusterInfo, NodeDoors, NodeInfo } from './api.js';
+import { nodeRows } from './node-rows.js';
 import * as check from './params.js';
 
 export const CONFIG_KEY = 'cluster/config';
@@ -40,6 +42,11 @@ export function minCopiesOf(config: ClusterConfig | undefined, copies: number): 
   return config.minCopies;
 }
 
+/** What a sheep publishes of itself. */
+export interface NodeFigures extends Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'> {
+  readonly recovery?: RecoveryProgress;
+}
+
 export interface ClusterCallsOptions {
   readonly coordinator: Coordinator;
   readonly clock: Clock;
@@ -50,7 +57,8 @@ export interface ClusterCallsOptions {
   readonly membership: () => Membership;
   readonly cluster: () => ClusterNode | undefined;
   /** Figures that each sheep publishes about its store, by node id. */
-  readonly storeStats: () => ReadonlyMap<string, Pick<StoreStats, 'totalBytes' | 'freeBytes' | 'usedBytes'>>;
+  readonly storeStats: () => ReadonlyMap<string, NodeFigures>;
+  readonly settings: () => ClusterSettings;
   readonly counters: () => Promise<Record<string, number>>;
   readonly doors: NodeDoors;
   readonly stopping: () => boolean;
@@ -108,6 +116,7 @@ export class ClusterCalls {
       blockSizeShift: present?.blockSizeShift ?? 0,
       ...(present?.useLock === true && { useLock: true }),
       epoch: view?.epoch ?? 0,
+      ...(this.options.settings().recoveryPaused && { recoveryPaused: true }),
       epochs: membership()
         .epochs()
         .map((record) => ({
@@ -125,36 +134,13 @@ export class ClusterCalls {
 
   nodes(): NodeInfo[] {
     const { membership, cluster, storeStats } = this.options;
-    const view = membership().view;
-    const registrations = membership().registrations;
-    const members = view === undefined ? [...registrations.values()] : [...view.nodes.values()];
-    const stats = storeStats();
-    const rows = members.map((member) => {
-      const registration: Registration | undefined = registrations.get(member.id);
-      const node = view?.nodes.get(member.id);
-      const store = stats.get(member.id);
-      const syncing = node?.behindSince !== undefined;
-      return {
-        index: 0,
-        id: member.id,
-        host: registration?.host ?? member.host,
-        port: registration?.port ?? member.port,
-        nbdPort: registration?.nbdPort ?? 0,
-        httpPort: registration?.httpPort ?? 0,
-        vnodes: member.vnodes,
-        zone: member.zone,
-        up: node?.up ?? registration !== undefined,
-        in: node?.in ?? false,
-        syncing: syncing && (node?.up ?? false),
-        syncingObjects: member.id === cluster()?.objects.selfId ? (cluster()?.catchUp.remaining ?? 0) : 0,
-        storeBytes: store?.totalBytes ?? 0,
-        usedBytes: store?.usedBytes ?? 0,
-        freeBytes: store?.freeBytes ?? 0,
-        pid: registration?.pid ?? 0,
-      };
+    const objects = cluster()?.objects;
+    return nodeRows({
+      record: membership().view?.record,
+      registrations: membership().registrations,
+      figures: storeStats(),
+      ...(objects && { own: { id: objects.selfId, syncingObjects: cluster()!.catchUp.remaining } }),
     });
-    rows.sort((a, b) => (a.host === b.host ? a.port - b.port : a.host < b.host ? -1 : 1));
-    return rows.map((row, index) => ({ ...row, index }));
   }
 
   private async format(fields: check.Fields): Promise<ClusterInfo> {

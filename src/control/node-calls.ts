@@ -2,9 +2,9 @@ import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { LogControl } from '../base/log.js';
 import { logLevels, parseLogLevel } from '../base/log-level.js';
-import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { StoreStats } from '../store/object-store.js';
 import type { ControlResult } from './api.js';
+import type { NodeProgress } from './member-api.js';
 import * as check from './params.js';
 
 /** What a sheep knows of itself beyond the cluster: absent where there is no process of its own (the simulator). */
@@ -17,7 +17,8 @@ export interface NodeHost {
 export interface NodeCallsOptions {
   readonly clock: Clock;
   readonly host: NodeHost | undefined;
-  readonly cluster: () => ClusterNode | undefined;
+  /** How far this sheep is with what it lacks; undefined: it lacks nothing. */
+  readonly recovery: () => NodeProgress | undefined;
   readonly formatId: () => string | undefined;
   readonly storeStats: () => StoreStats | undefined;
   /** Stops this sheep cleanly. */
@@ -57,12 +58,10 @@ export class NodeCalls {
   }
 
   private recovery(): ControlResult<'node.recovery'> {
-    const cluster = this.options.cluster();
-    const self = cluster?.objects.context?.view.self;
-    const behind = self?.up === true && self.behindSince !== undefined;
-    if (cluster === undefined || !behind) return { recovering: false, done: 0, total: 0 };
-    const { compared, remaining } = cluster.catchUp;
-    return { recovering: true, done: compared, total: compared + remaining };
+    const progress = this.options.recovery();
+    return progress === undefined
+      ? { recovering: false, done: 0, total: 0 }
+      : { recovering: true, ...progress };
   }
 
   private logLevel(fields: check.Fields): ControlResult<'node.loglevel'> {

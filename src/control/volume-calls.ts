@@ -11,10 +11,9 @@ import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
 import type { OwnedVolume, VolumeManager } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
-import { emptyMessage, PeerType } from '../wire/peer-message.js';
 import type { ControlCaller, ControlProgress, NodeInfo, VdiInfo } from './api.js';
+import { type CallResult, carryCall } from './carried.js';
 import { CheckCalls, type CheckCallsOptions } from './check-calls.js';
-import { decodePayload, encodePayloadHead } from './frame.js';
 import { LockCalls } from './lock-calls.js';
 import * as check from './params.js';
 import { StagedCalls } from './staged-calls.js';
@@ -35,16 +34,10 @@ export interface VolumeCallsOptions {
   readonly epochs: CheckCallsOptions['epochs'];
 }
 
-export interface CallResult {
-  readonly result: unknown;
-  readonly blob?: Uint8Array;
-}
-
 type OnProgress = (progress: ControlProgress) => void;
 
 const RETRY_MS = 20;
 const RETRY_DEADLINE_MS = 60_000;
-const JSON_BYTES_MAX = 1024 * 1024;
 
 /** The control calls about volumes. Those that change a volume are carried to its owner. */
 export class VolumeCalls {
@@ -359,22 +352,7 @@ export class VolumeCalls {
     }
   }
 
-  /** Another sheep does the call. */
-  private async carry(nodeId: string, method: string, params: unknown): Promise<CallResult> {
-    const message = emptyMessage(PeerType.control);
-    message.payload = encodePayloadHead({ method, params });
-    const answer = await this.options.cluster.links.request(nodeId, message);
-    const { json, blob } = decodePayload(Buffer.from(answer.payload), JSON_BYTES_MAX);
-    return { result: (json as { result: unknown }).result, blob };
-  }
-
-  /** A call that another sheep carried here. */
-  async serveCarried(payload: Uint8Array): Promise<Uint8Array> {
-    const { json, blob } = decodePayload(Buffer.from(payload), JSON_BYTES_MAX);
-    const { method, params } = json as { method: string; params: unknown };
-    const done = await this.call(method, params, blob, () => {});
-    if (done === undefined) throw new AppError('not-supported', `control method ${method}`);
-    const head = encodePayloadHead({ result: done.result ?? null });
-    return done.blob === undefined ? head : Buffer.concat([head, done.blob]);
+  private carry(nodeId: string, method: string, params: unknown): Promise<CallResult> {
+    return carryCall(this.options.cluster.links, nodeId, method, params);
   }
 }

@@ -10,7 +10,7 @@ import { dataOid, formatOid, inodeOid, vidOf, vmstateOid } from '../wire/oid.js'
 import type { CheckFinding, ControlProgress, ControlResult, NodeInfo } from './api.js';
 
 /** Objects compared at the same time. */
-const PARALLEL = 8;
+const PARALLEL = 4;
 /** Findings in one answer: a list that nobody reads must not fill the memory (I-11). */
 const FINDINGS_MAX = 10_000;
 const PROGRESS_MS = 100;

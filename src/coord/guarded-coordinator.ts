@@ -9,9 +9,15 @@ import type {
   Watch,
   WatchEvent,
 } from './coordinator.js';
+import { isEtcdAddress } from './etcd/address.js';
 import { type KnownStanding, parseStanding, readStanding, STANDING_KEY } from './standing.js';
 
 export type Driver = 'local' | 'etcd';
+
+/** `etcd` for addresses that begin with etcd:// or etcds://, `local` for paths. */
+export function driverOf(address: string): Driver {
+  return isEtcdAddress(address) ? 'etcd' : 'local';
+}
 
 /**
  * A coordinator as sheep use it: nothing can be written through it unless it is in force at that very moment. Each
@@ -24,7 +30,6 @@ export class GuardedCoordinator implements Coordinator {
 
   private constructor(
     private readonly inner: Coordinator,
-    readonly driver: Driver,
     /** Where it is: a path, or an etcd address. */
     readonly address: string,
     private known: KnownStanding,
@@ -41,14 +46,14 @@ export class GuardedCoordinator implements Coordinator {
   }
 
   /** `onLeaving`: called once when the cluster begins to move away: give up everything, and open again. */
-  static async over(
-    inner: Coordinator,
-    { driver, address }: { driver: Driver; address: string },
-    onLeaving: () => void,
-  ): Promise<GuardedCoordinator> {
+  static async over(inner: Coordinator, address: string, onLeaving: () => void): Promise<GuardedCoordinator> {
     const { revision } = await inner.list(STANDING_KEY);
     const known = await readStanding(inner);
-    return new GuardedCoordinator(inner, driver, address, known, revision, onLeaving);
+    return new GuardedCoordinator(inner, address, known, revision, onLeaving);
+  }
+
+  get driver(): Driver {
+    return driverOf(this.address);
   }
 
   get(key: string): Promise<KeyValue | undefined> {

@@ -7,7 +7,7 @@ import { changeStanding, MOVER_KEY, readStanding, STANDING_KEY, type Standing } 
 /** The lease of the mover: so long after its death the cluster goes on where it was. */
 const MOVER_TTL_MS = 5000;
 /** Sheep that do not give up their leases in this time end the move. */
-const EMPTY_LIMIT_MS = 60_000;
+const EMPTY_LIMIT_MS = 30_000;
 const LOOK_MS = 50;
 /** A transaction of the copy: within what every driver takes. */
 const BATCH_KEYS = 100;

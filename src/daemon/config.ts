@@ -1,6 +1,8 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { AppError } from '../base/errors.js';
 import type { LogLevel } from '../base/log-level.js';
+import { isEtcdAddress } from '../coord/etcd/address.js';
+import { normalAddress } from '../coord/open-coordinator.js';
 import { isOriginalCommandLine, type OriginalStart, parseOriginalArguments } from './original-options.js';
 
 /** What a sheep is started with. Ports are TCP; 0 asks the system for any, -1 leaves the door out. */
@@ -8,6 +10,7 @@ export interface SheepConfig {
   readonly dir: string;
   /** Where the store lies when it is not in `dir`. */
   readonly disk?: string;
+  /** A directory, or an address of etcd (coord/etcd/address.ts). */
   readonly coordinator: string;
   /** Address of the TCP doors, and the one told to others unless `advertise` names another. */
   readonly host: string;
@@ -27,7 +30,8 @@ export interface SheepConfig {
   readonly tlsKey?: string;
   readonly tlsClientCa?: string;
   readonly tlsPsk?: string;
-  readonly leaseTtlMs: number;
+  /** Depends on the coordinator without. */
+  readonly leaseTtlMs?: number;
   /** Set when the command line was one of the original's. */
   readonly original?: OriginalStart;
 }
@@ -44,7 +48,11 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
     )
     .requiredOption('--dir <path>', 'directory of this sheep: identity and store')
     .option('--disk <path>', 'directory of the store, on a disk of its own (default: that of --dir)')
-    .requiredOption('--coordinator <path>', 'directory that all sheep of this host share')
+    .requiredOption(
+      '--coordinator <where>',
+      'directory that all sheep of this host share, or etcd://HOST:PORT[,HOST:PORT...]/NAME[?ca=FILE&...]',
+      coordinatorAddress,
+    )
     .option('--host <address>', 'address of all TCP doors', '127.0.0.1')
     .option('--advertise <address>', 'address told to the others (default: that of --host)')
     .option('--port <port>', 'clients, dog and other sheep', port, 7000)
@@ -66,7 +74,11 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
     .option('--tls-key <file>', 'its private key, PEM')
     .option('--tls-client-ca <file>', 'clients must show a certificate of this authority, PEM')
     .option('--tls-psk <file>', 'pre-shared keys: lines of user:hexkey')
-    .option('--lease-ttl-ms <ms>', 'a silent sheep is excluded after this', integer(500, 600_000), 3000)
+    .option(
+      '--lease-ttl-ms <ms>',
+      'a silent sheep is excluded after this (default: 3000, with etcd 5000)',
+      integer(500, 600_000),
+    )
     // The caller says what was wrong, once.
     .configureOutput({ outputError: () => {} })
     .exitOverride()
@@ -88,6 +100,14 @@ function integer(min: number, max: number): (text: string) => number {
     }
     return value;
   };
+}
+
+function coordinatorAddress(text: string): string {
+  try {
+    return isEtcdAddress(text) ? normalAddress(text) : text;
+  } catch (error) {
+    throw new InvalidArgumentError(AppError.from(error).message);
+  }
 }
 
 function port(text: string): number {

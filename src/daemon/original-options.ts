@@ -136,7 +136,6 @@ function configOf(
     ...log.config,
     ...(options.pidfile !== undefined && { pidFile: resolve(options.pidfile) }),
     tlsMode: 'off',
-    leaseTtlMs: 3000,
     original: {
       background: options.foreground !== true,
       title: ['sheep', ...argv].join(' '),

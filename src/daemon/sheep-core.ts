@@ -10,6 +10,7 @@ import type { Registration } from '../cluster/epoch.js';
 import { Membership } from '../cluster/membership.js';
 import { Mirror } from '../cluster/mirror.js';
 import type { Mutants } from '../cluster/object-node.js';
+import { RecoveryMeter } from '../cluster/recovery-meter.js';
 import type { ScrubLimits } from '../cluster/scrub-pace.js';
 import { type ClusterSettings, parseSettings, SETTINGS_KEY } from '../cluster/settings.js';
 import type {
@@ -19,15 +20,15 @@ import type {
   ControlProgress,
   NodeDoors,
 } from '../control/api.js';
+import { serveCarried } from '../control/carried.js';
 import {
-  ClusterCalls,
   type ClusterConfig,
   CONFIG_KEY,
   DEFAULT_COPIES_KEY,
   minCopiesOf,
   SHUTDOWN_KEY,
 } from '../control/cluster-calls.js';
-import { NodeCalls, type NodeHost } from '../control/node-calls.js';
+import type { NodeHost } from '../control/node-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
 import type { ObjectStore } from '../store/object-store.js';
@@ -35,6 +36,7 @@ import type { BlockDevice, DeviceProvider } from '../volume/device.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { assembleInner, type Inner } from './inner.js';
 import { Scrubbing } from './scrubbing.js';
+import { SheepCalls } from './sheep-calls.js';
 import { StoreFigures } from './store-figures.js';
 import { StoreStanding } from './store-standing.js';
 
@@ -74,8 +76,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   readonly scrubbing: Scrubbing;
   private readonly settings: Mirror;
   private readonly figures: StoreFigures;
-  private readonly clusterCalls: ClusterCalls;
-  private readonly nodeCalls: NodeCalls;
+  private readonly calls: SheepCalls;
   private inner: Inner | undefined;
   private opening: Promise<void> | undefined;
   /**
@@ -118,32 +119,27 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       copiesInUse: () => this.inner?.cluster.objects.options.copiesInUse() ?? [],
     });
     this.settings = new Mirror(coordinator, 'cluster/', () => this.settingsChanged());
-    this.figures = new StoreFigures(coordinator, self.id, () => this.store);
-    this.clusterCalls = new ClusterCalls({
+    const meter = new RecoveryMeter(clock, () => this.inner?.cluster);
+    this.figures = new StoreFigures({
       coordinator,
       clock,
-      random,
-      config: () => this.inner?.config,
+      selfId: self.id,
+      store: () => this.store,
+      recovery: () => meter.read(),
+    });
+    this.calls = new SheepCalls(options, {
+      figures: this.figures,
+      inner: () => this.inner,
+      config: () => this.config,
+      settings: () => this.clusterSettings,
       defaultCopies: () => this.defaultCopies,
       membership: () => this.membership,
-      cluster: () => this.inner?.cluster,
-      storeStats: () => this.figures.all(),
-      counters: options.counters ?? (async () => ({})),
-      doors: options.doors ?? { nbdPort: self.nbdPort, nbdTls: 'off' },
       stopping: () => this.stopping,
     });
     this.scrubbing = new Scrubbing(options, {
       settingOf: (key) => this.settings.entries.get(key),
       healthy: () => this.healthy(),
-      nodes: () => this.clusterCalls.nodes(),
-    });
-    this.nodeCalls = new NodeCalls({
-      clock,
-      host: options.host,
-      cluster: () => this.inner?.cluster,
-      formatId: () => this.inner?.config.formatId,
-      storeStats: () => this.store?.stats(),
-      end: () => options.onEnd({ kind: 'shutdown', message: 'somebody asked this sheep to stop' }),
+      nodes: () => this.calls.nodes(),
     });
   }
 
@@ -211,7 +207,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
 
   /** What `cluster.info` answers. */
   describe(): ClusterInfo {
-    return this.clusterCalls.info();
+    return this.calls.cluster.info();
   }
 
   /** Every member is up and has caught up, and nothing waits to be settled here. */
@@ -243,8 +239,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     await this.opened();
     if (this.stopping) throw new AppError('shutdown', 'System is shutting down');
     const done =
-      (await this.clusterCalls.call(method, params)) ??
-      this.nodeCalls.call(method, params) ??
+      (await this.calls.call(method, params, onProgress)) ??
       (await this.scrubbing.calls.call(method, params)) ??
       (await this.ready().calls.call(method, params, blob, onProgress, caller));
     if (done === undefined) throw new AppError('not-supported', `control method ${method} is not known here`);
@@ -340,7 +335,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       volumeLog: options.log.child('volumes'),
       defaultCopies: () => this.defaultCopies,
       settings: () => this.clusterSettings,
-      nodes: () => this.clusterCalls.nodes(),
+      nodes: () => this.calls.nodes(),
       onOther: (message, origin) => this.serveOther(message, origin.nodeId),
     });
     membership.onView((view) => inner.manager.enter(view));
@@ -357,7 +352,11 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       return manager.serve(message, { nodeId: fromNodeId, incarnation: '', closed: false });
     }
     const answer = emptyMessage(PeerType.control + 1);
-    answer.payload = await calls.serveCarried(message.payload);
+    answer.payload = await serveCarried(
+      message.payload,
+      async (method, params, blob) =>
+        (await this.calls.carried(method, params)) ?? calls.call(method, params, blob, () => {}),
+    );
     return answer;
   }
 

@@ -1,12 +1,11 @@
-import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { sleep, systemClock } from '../base/clock.js';
 import type { LogControl, Logger } from '../base/log.js';
 import { systemRandom } from '../base/random.js';
 import type { ControlHandler } from '../control/api.js';
-import type { Coordinator } from '../coord/coordinator.js';
-import { openHostCoordinator } from '../coord/local/local-defaults.js';
+import type { GuardedCoordinator } from '../coord/guarded-coordinator.js';
+import { openCoordinatorAt } from '../coord/open-coordinator.js';
 import { listenNbd } from '../nbd/listen.js';
 import { createNbdServer, type NbdServer } from '../nbd/server.js';
 import type { NbdTlsOptions } from '../nbd/tls.js';
@@ -27,11 +26,17 @@ import { createSheepdogServer } from './sheepdog-door.js';
 const DRAIN_MS = 2000;
 const DRAIN_LOOK_MS = 2;
 
+/**
+ * A silent sheep is excluded after this. A lease must outlive the election of a new leader of etcd, one to two seconds
+ * with its usual settings, and the renewals that fail meanwhile.
+ */
+const LEASE_TTL_MS = { local: 3000, etcd: 5000 } as const;
+
 export interface PartsOptions {
   readonly config: SheepConfig;
   readonly nodeId: string;
   readonly logControl: LogControl;
-  readonly coordinator: Coordinator;
+  readonly coordinator: GuardedCoordinator;
   readonly tls: { tls: NbdTlsOptions } | undefined;
   readonly sockets: ListeningSockets;
   /** What answers control calls: the core, and what the process adds to it. */
@@ -52,9 +57,17 @@ export interface SheepParts {
   adopt(socket: Socket, unread: Buffer, silent: boolean): void;
 }
 
-export function openCoordinator(config: SheepConfig, log: Logger): Promise<Coordinator> {
-  mkdirSync(dirname(config.coordinator), { recursive: true });
-  return openHostCoordinator({ path: config.coordinator, log: log.child('coordinator'), create: true });
+/**
+ * The coordinator that is in force, waited for as long as `isWanted` says. `onLeaving`: the cluster begins to move to
+ * another one.
+ */
+export function openCoordinator(
+  config: SheepConfig,
+  log: Logger,
+  events: { onLeaving: () => void; isWanted: () => boolean },
+): Promise<GuardedCoordinator> {
+  const { coordinator: address } = config;
+  return openCoordinatorAt({ address, log: log.child('coordinator'), create: true, ...events });
 }
 
 /** Joins the real parts (disk, network, clock): the single place where that happens. */
@@ -72,7 +85,7 @@ export function assembleParts(options: PartsOptions): SheepParts {
     clock: systemClock,
     random: systemRandom,
     log,
-    leaseTtlMs: config.leaseTtlMs,
+    leaseTtlMs: config.leaseTtlMs ?? LEASE_TTL_MS[coordinator.driver],
     openStore: (formatId, former) =>
       openNodeStore({ dir: config.dir, disk }, nodeId, bootId, formatId, former, log),
     onEnd: options.onEnd,
@@ -103,7 +116,7 @@ export function assembleParts(options: PartsOptions): SheepParts {
     core,
     handler,
     vnodes: config.vnodes,
-    driverName: 'local',
+    driverName: coordinator.driver,
     clock: systemClock,
     log: log.child('sheepdog'),
     observer: (command, durationMs, bytes, error) => metrics?.requestDone(command, durationMs, bytes, error),

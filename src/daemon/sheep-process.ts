@@ -3,6 +3,7 @@ import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { type LogControl, type Logger, openLog } from '../base/log.js';
 import type { SheepConfig } from './config.js';
+import { CoordinatorCalls } from './coordinator-calls.js';
 import { attach, type Detached } from './handover-connections.js';
 import type { Adopt, Heir } from './handover-heir.js';
 import { ListeningSockets } from './handover-sockets.js';
@@ -45,9 +46,14 @@ class SheepProcess implements RunningSheep {
   private parts: SheepParts | undefined;
   private stopping: Promise<void> | undefined;
   private handingOver: Promise<void> | undefined;
+  /** While the cluster moves to another coordinator. */
+  private movingAlong: Promise<void> | undefined;
+  /** Parts whose coordinator is being left; they may not be in use yet. */
+  private readonly leaving = new WeakSet<SheepParts>();
   /** Nothing is this process's any more. */
   private handedOver = false;
   private readonly upgradeCall = new UpgradeCall(() => this.upgrade());
+  private readonly coordinatorCalls: CoordinatorCalls;
 
   constructor(private readonly config: SheepConfig) {
     const debugAreas = (process.env.SHEEPFOLD_DEBUG ?? '').split(',').filter((area) => area !== '');
@@ -57,6 +63,7 @@ class SheepProcess implements RunningSheep {
       ...(config.logLevel && { level: config.logLevel }),
     });
     this.nodeId = loadIdentity(config.dir).nodeId;
+    this.coordinatorCalls = new CoordinatorCalls(this.log.child('coordinator'));
     this.ended = new Promise((resolve) => {
       this.end = resolve;
     });
@@ -102,6 +109,7 @@ class SheepProcess implements RunningSheep {
     this.log.info({ reason }, 'stopping');
     // Half a handover has no owner: it is finished first, and what was asked for is asked of the successor.
     await this.handingOver;
+    await this.movingAlong;
     if (this.handedOver) return;
     await this.parts?.close();
     this.sockets.close();
@@ -111,14 +119,21 @@ class SheepProcess implements RunningSheep {
 
   private async assemble(): Promise<SheepParts> {
     const { config, log, logControl } = this;
+    const coordinator = await openCoordinator(config, log, {
+      onLeaving: () => {
+        this.leaving.add(parts);
+        this.moveAlong(parts);
+      },
+      isWanted: () => this.stopping === undefined,
+    });
     const parts: SheepParts = assembleParts({
       config,
       nodeId: this.nodeId,
       logControl,
-      coordinator: await openCoordinator(config, log),
+      coordinator,
       tls: tlsOptions(config),
       sockets: this.sockets,
-      handlerOf: (core) => this.upgradeCall.over(core),
+      handlerOf: (core) => this.upgradeCall.over(this.coordinatorCalls.over(core, coordinator)),
       onEnd: ({ kind, message }) => {
         // Of parts that were given up since, nothing counts.
         if (this.parts !== parts) return;
@@ -132,7 +147,14 @@ class SheepProcess implements RunningSheep {
   private async open(assembled?: SheepParts): Promise<SheepParts> {
     const parts = assembled ?? (await this.assemble());
     this.parts = parts;
-    await parts.start();
+    if (this.leaving.has(parts)) this.moveAlong(parts);
+    try {
+      await parts.start();
+    } catch (error) {
+      if (this.parts === parts) throw error;
+      // Given up on the way, as the cluster moves: that goes on by itself.
+      await this.movingAlong;
+    }
     if (this.config.pidFile) writeFileSync(this.config.pidFile, `${process.pid}\n`);
     return parts;
   }
@@ -147,6 +169,35 @@ class SheepProcess implements RunningSheep {
   }
 
   /**
+   * The cluster moves to another coordinator: everything is given up, so that nothing hangs on the old one, and opened
+   * again once it is known which one is in force. The sockets go on listening; clients of the sheepdog port wait.
+   */
+  private moveAlong(parts: SheepParts): void {
+    // Parts that are handed over, or were given up, are opened by somebody else.
+    if (this.parts !== parts || this.stopping !== undefined) return;
+    this.parts = undefined;
+    this.movingAlong = this.openElsewhere(parts).finally(() => {
+      this.movingAlong = undefined;
+    });
+  }
+
+  private async openElsewhere(parts: SheepParts): Promise<void> {
+    this.log.info({}, 'the cluster moves to another coordinator: this sheep pauses');
+    const connections: Detached[] = [];
+    try {
+      await sleep(systemClock, ANSWER_LEAVES_MS);
+      await parts.close(connections);
+      const next = await this.open();
+      for (const one of connections) next.adopt(attach(one), one.unread, one.silent);
+      this.log.info({}, 'this sheep goes on');
+    } catch (error) {
+      if (this.stopping !== undefined) return;
+      this.log.error({ err: AppError.from(error).message }, 'this sheep cannot go on');
+      this.end(1);
+    }
+  }
+
+  /**
    * Starts the program on disk as this sheep's next process and hands over to it. Resolves with its process id when
    * it is ready and the switch begins; rejects, with nothing changed, when it does not get that far.
    */
@@ -155,11 +206,13 @@ class SheepProcess implements RunningSheep {
     if (handles === undefined)
       throw new AppError('not-supported', 'sockets cannot be handed over on this system');
     if (this.stopping !== undefined) throw new AppError('shutdown', 'System is shutting down');
+    if (this.movingAlong !== undefined) throw movingError();
     const successor = Successor.start({ lock: this.lock, sockets: handles });
     this.log.info({ pid: successor.pid }, 'starting a new process of this sheep');
     try {
       await successor.ready();
       if (this.stopping !== undefined) throw new AppError('shutdown', 'System is shutting down');
+      if (this.movingAlong !== undefined) throw movingError();
     } catch (error) {
       this.log.error({ err: AppError.from(error).message }, 'the new process cannot take over');
       await successor.kill();
@@ -205,4 +258,8 @@ class SheepProcess implements RunningSheep {
       this.end(1);
     }
   }
+}
+
+function movingError(): AppError {
+  return new AppError('again', 'the cluster is moving to another coordinator');
 }

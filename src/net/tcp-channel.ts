@@ -34,6 +34,10 @@ export class TcpChannel implements Channel {
   private closeReason: Error | undefined;
   private announced = false;
   private lingering: Timer | undefined;
+  /** As of the last call of `moved`. */
+  private readBefore = 0;
+  private drainedBefore = 0;
+  private wasQueued = false;
 
   /** `firstChunk`: bytes that were read from the socket before it came here. No other listener may read it. */
   constructor(
@@ -77,6 +81,17 @@ export class TcpChannel implements Channel {
 
   get queuedBytes(): number {
     return this.batch.bytes + this.socket.writableLength;
+  }
+
+  moved(): boolean {
+    const { bytesRead, bytesWritten, writableLength } = this.socket;
+    const drained = bytesWritten - writableLength;
+    // What leaves an empty queue only goes into the kernel's buffers, which a dead peer does not keep from filling.
+    const moved = bytesRead !== this.readBefore || (this.wasQueued && drained !== this.drainedBefore);
+    this.readBefore = bytesRead;
+    this.drainedBefore = drained;
+    this.wasQueued = writableLength > 0;
+    return moved;
   }
 
   /** The payload must not change until it has left: large ones are not copied. */

@@ -16,6 +16,11 @@ export interface Channel {
   close(reason?: Error): void;
   /** Bytes queued and not yet taken by the operating system: the basis of back-pressure. */
   readonly queuedBytes: number;
+  /**
+   * Since the last call the other side has shown life below whole messages: bytes came in, or it took some of those
+   * that it was too slow to take. For large messages on slow networks; absent: unknown.
+   */
+  moved?(): boolean;
 }
 
 export interface Transport {

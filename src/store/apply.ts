@@ -65,7 +65,7 @@ function applyPart(context: StoreContext, object: StoredObject, part: Part): voi
   if (type !== recordTypes.direct) object.noteJournaled(firstBlock, blockCount);
   if (type === recordTypes.image || type === recordTypes.direct) {
     object.file.write(part.buffers, offset);
-  } else if (before > 0) {
+  } else if (before > 0 && type !== recordTypes.spoiled) {
     object.file.punch(offset, blockCount * BLOCK_SIZE);
   }
   if (type === recordTypes.zeros) object.file.allocate(offset, blockCount * BLOCK_SIZE);

@@ -11,7 +11,7 @@
  *     12 u32 bytes of the batch                                      72 20 bytes zero
  *     16 u64 generation                                              92 u32 CRC of bytes 0..91
  *
- *     record, 40 bytes, then one u32 checksum per block for image and direct
+ *     record, 40 bytes, then one u32 checksum per block for image, direct and spoiled
  *      0 u8 type                    8 u64 oid              32 u32 first block
  *      1 3 bytes zero              16 u64 object bytes     36 u32 blocks
  *      4 u32 epoch                 24 u64 instance
@@ -40,9 +40,16 @@ export const recordTypes = {
   remove: 6,
   /** Changed in this epoch, by other means (or not at all). */
   touch: 7,
+  /** The blocks have these checksums, and nobody has bytes that match them. */
+  spoiled: 8,
 } as const;
 
 export type RecordType = (typeof recordTypes)[keyof typeof recordTypes];
+
+/** The record carries a checksum for each block. */
+export function hasSums(type: RecordType): boolean {
+  return type === recordTypes.image || type === recordTypes.direct || type === recordTypes.spoiled;
+}
 
 export function nameOfRecord(type: number): string {
   return Object.entries(recordTypes).find(([, value]) => value === type)?.[0] ?? `record ${type}`;
@@ -56,7 +63,7 @@ export interface JournalRecord {
   readonly instance: number;
   readonly firstBlock: number;
   readonly blockCount: number;
-  /** For image and direct: one per block; empty otherwise. */
+  /** For types with sums: one per block; empty otherwise. */
   readonly checksums: Uint32Array;
 }
 
@@ -234,9 +241,9 @@ export function decodeRecords(
 function decodeRecord(bytes: Buffer, at: number, end: number): JournalRecord | undefined {
   if (at + RECORD_BYTES > end) return undefined;
   const type = bytes.readUInt32LE(at) as RecordType;
-  if (type < recordTypes.image || type > recordTypes.touch) return undefined;
+  if (type < recordTypes.image || type > recordTypes.spoiled) return undefined;
   const blockCount = bytes.readUInt32LE(at + 36);
-  const summed = type === recordTypes.image || type === recordTypes.direct ? blockCount : 0;
+  const summed = hasSums(type) ? blockCount : 0;
   if (at + RECORD_BYTES + 4 * summed > end) return undefined;
   const checksums = new Uint32Array(summed);
   for (let index = 0; index < summed; index++) {

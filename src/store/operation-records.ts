@@ -1,6 +1,12 @@
 /** What an operation looks like in the journal. */
 import { BLOCK_SIZE } from '../base/bytes.js';
-import { type BatchBuilder, type JournalRecord, RECORD_BYTES, recordTypes } from './journal-record.js';
+import {
+  type BatchBuilder,
+  hasSums,
+  type JournalRecord,
+  RECORD_BYTES,
+  recordTypes,
+} from './journal-record.js';
 import type { Operation } from './operation.js';
 
 const noSums = new Uint32Array(0);
@@ -23,8 +29,7 @@ export function recordOperation(builder: BatchBuilder, op: Operation): void {
   else if (op.parts.length === 0) builder.add(recordOf(op, recordTypes.touch, 0, 0, noSums));
   for (const part of op.parts) {
     const { type, firstBlock, blockCount } = part;
-    const summed = type === recordTypes.image || type === recordTypes.direct;
-    const checksums = summed ? part.checksums : noSums;
+    const checksums = hasSums(type) ? part.checksums : noSums;
     const images = type === recordTypes.image ? part.buffers : undefined;
     builder.add(recordOf(op, type, firstBlock, blockCount, checksums), images);
   }

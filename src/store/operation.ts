@@ -16,7 +16,7 @@ export interface Part {
 
 export interface Operation {
   /** 'barrier' changes nothing: it is over when whatever came before it for its object is applied. */
-  readonly kind: 'write' | 'zero' | 'remove' | 'touch' | 'adopt' | 'barrier';
+  readonly kind: 'write' | 'zero' | 'remove' | 'touch' | 'adopt' | 'spoil' | 'barrier';
   readonly oid: bigint;
   readonly objectBytes: number;
   readonly mode: WriteMode;
@@ -28,8 +28,10 @@ export interface Operation {
   readonly length: number;
   readonly data: Uint8Array | undefined;
   readonly allocate: boolean;
-  /** For adopt. */
+  /** For adopt and spoil. */
   readonly blocks: readonly number[];
+  /** For spoil: one for each of the blocks. */
+  readonly sums: readonly number[];
   readonly sync: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -66,6 +68,7 @@ export interface OperationRequest {
   readonly data?: Uint8Array | undefined;
   readonly allocate?: boolean;
   readonly blocks?: readonly number[];
+  readonly sums?: readonly number[];
   readonly sync?: boolean;
 }
 
@@ -88,6 +91,7 @@ export function newOperation(
     data: request.data,
     allocate: request.allocate ?? false,
     blocks: request.blocks ?? [],
+    sums: request.sums ?? [],
     sync: request.sync ?? false,
     resolve,
     reject,

@@ -91,6 +91,16 @@ export function planAdopt(op: Operation, object: StoredObject): Part[] {
   });
 }
 
+/** Blocks that get the checksum of a content which nobody has: they are read as bad until they are written. */
+export function planSpoil(op: Operation): Part[] {
+  const type = recordTypes.spoiled;
+  return op.blocks.map((firstBlock, i) => {
+    const sum = op.sums[i]!;
+    const checksums = Uint32Array.of(sum === HOLE ? BAD : sum);
+    return { type, firstBlock, blockCount: 1, checksums, buffers: noBuffers };
+  });
+}
+
 /** Blocks that are holes now and will not be. */
 export function growthBlocks(parts: readonly Part[], object: StoredObject | undefined): number {
   let blocks = 0;

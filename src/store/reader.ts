@@ -10,7 +10,8 @@ import { type StoredObject, slotBytes } from './object-file.js';
 import { BadBlocksError, type BlockRun } from './object-store.js';
 import { readBlocks, readBlocksNow, readCached } from './salvage.js';
 
-const VERIFY_BLOCKS = 64;
+/** Read and summed at a time: a scrub must not hold up everybody else. */
+const VERIFY_BLOCKS = 32;
 
 export function readObject(
   context: StoreContext,

@@ -21,7 +21,8 @@ type Version =
   | { readonly kind: 'image'; readonly sum: number; readonly file: DiskFile; readonly offset: number }
   | { readonly kind: 'direct'; readonly sum: number; readonly durable: boolean }
   | { readonly kind: 'hole' }
-  | { readonly kind: 'zeros' };
+  | { readonly kind: 'zeros' }
+  | { readonly kind: 'spoiled'; readonly sum: number };
 
 /** Versions kept per block; older ones are forgotten. */
 const MAX_VERSIONS = 8;
@@ -100,6 +101,8 @@ function planBatch(plans: Map<bigint, ObjectPlan>, batch: FoundBatch, flushed: n
         offset += BLOCK_SIZE;
       } else if (record.type === recordTypes.direct) {
         addVersion(plan, block, { kind: 'direct', sum, durable: batch.header.sequence <= flushed });
+      } else if (record.type === recordTypes.spoiled) {
+        addVersion(plan, block, { kind: 'spoiled', sum });
       } else if (record.type === recordTypes.hole || record.type === recordTypes.zeros) {
         addVersion(plan, block, { kind: record.type === recordTypes.hole ? 'hole' : 'zeros' });
       }
@@ -247,6 +250,8 @@ function restore(log: Logger, object: StoredObject, block: number, version: Vers
     } else if (version.kind === 'zeros') {
       object.table[block] = zeroChecksum(object.seed, block);
       object.file.write([new Uint8Array(BLOCK_SIZE)], offset);
+    } else if (version.kind === 'spoiled') {
+      object.table[block] = version.sum;
     } else {
       object.table[block] = HOLE;
     }

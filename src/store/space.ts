@@ -7,6 +7,11 @@ import type { Disk } from './disk.js';
 const MAX_AGE_MS = 200;
 const MIN_RESERVE_BYTES = 64 << 20;
 
+/** Bytes of a disk of this size that new data leaves free, unless told otherwise. */
+export function defaultReserveBytes(totalBytes: number): number {
+  return Math.max(MIN_RESERVE_BYTES, Math.floor(totalBytes / 100));
+}
+
 export class Space {
   readonly reserveBytes: number;
   private freeBytes = 0;
@@ -17,8 +22,7 @@ export class Space {
     private readonly clock: Clock,
     reserveBytes: number | undefined,
   ) {
-    this.reserveBytes =
-      reserveBytes ?? Math.max(MIN_RESERVE_BYTES, Math.floor(disk.space().totalBytes / 100));
+    this.reserveBytes = reserveBytes ?? defaultReserveBytes(disk.space().totalBytes);
   }
 
   /** Throws AppError 'no-space' when `bytes` more would eat into the reserve. */

@@ -208,6 +208,15 @@ export class Store implements ObjectStore {
     await Promise.all(slices);
   }
 
+  async spoil(oid: bigint, blocks: readonly number[], sums: readonly number[], epoch: number): Promise<void> {
+    const object = this.context.cache.get(oid);
+    if (!object) throw new AppError('no-object', `no object ${oid.toString(16)}`);
+    if (blocks.length !== sums.length || blocks.some((block) => block < 0 || block >= object.blocks)) {
+      throw new AppError('invalid', 'blocks to spoil are outside the object');
+    }
+    await this.submit({ kind: 'spoil', oid, objectBytes: object.objectBytes, epoch, blocks, sums });
+  }
+
   async flush(): Promise<void> {
     if (this.failure) throw this.failure;
     const { journal } = this.context;

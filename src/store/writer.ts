@@ -24,7 +24,7 @@ import type { StoredObject } from './object-file.js';
 import type { Operation, Verdict } from './operation.js';
 import { journalBytes, recordOperation } from './operation-records.js';
 import { isStructural, planChange } from './plan-change.js';
-import { isPartial, planAdopt } from './planner.js';
+import { isPartial, planAdopt, planSpoil } from './planner.js';
 
 export class Writer {
   uncommitted: () => readonly bigint[] = () => [];
@@ -195,6 +195,11 @@ export class Writer {
       case 'adopt':
         if (!object) throw new AppError('no-object', 'no such object');
         op.parts = planAdopt(op, object);
+        op.waits = object.activeGeneration !== journal.current.generation;
+        break;
+      case 'spoil':
+        if (!object) throw new AppError('no-object', 'no such object');
+        op.parts = planSpoil(op);
         op.waits = object.activeGeneration !== journal.current.generation;
         break;
       default:

@@ -33,6 +33,8 @@ export const PeerType = {
   replicaSettled: 0x3a,
   /** Like replicaSums, but blocks that do not verify are named instead of being given another checksum. */
   replicaCheck: 0x3e,
+  /** Blocks that no replica has right: payload pairs of u32, block and checksum of the content that is lost. */
+  replicaSpoil: 0x48,
   /** One way: everything this primary sent on this link up to `commit` is on all replicas. */
   commit: 0x3c,
   /** New epoch: each node asks each other for its unsettled objects. */

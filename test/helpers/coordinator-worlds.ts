@@ -251,10 +251,12 @@ export class EtcdWorld implements CoordinatorWorld {
     private readonly options: Partial<EtcdCoordinatorOptions> = {},
   ) {}
 
-  async open(name: string): Promise<EtcdCoordinator> {
+  /** `members`: those that this handle knows; all without. */
+  async open(name: string, { members }: { members?: number[] } = {}): Promise<EtcdCoordinator> {
     const handle = await EtcdCoordinator.open({
-      address: parseEtcdAddress(this.etcd.address(this.name)),
+      address: parseEtcdAddress(this.etcd.address(this.name, members)),
       clock: systemClock,
+      random: systemRandom,
       log: silentLogger,
       processes: this.processes.of(`host/${name}`),
       startLimitMs: 10_000,

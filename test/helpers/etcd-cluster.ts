@@ -58,9 +58,10 @@ export class EtcdCluster {
     return this.members.length;
   }
 
-  /** For `--coordinator`. */
-  address(name: string, options = ''): string {
-    return `etcd://${this.members.map((m) => `127.0.0.1:${m.clientPort}`).join(',')}/${name}${options}`;
+  /** For `--coordinator`, of all members or of some. */
+  address(name: string, some?: readonly number[]): string {
+    const members = this.members.filter((_, i) => some?.includes(i) ?? true);
+    return `etcd://${members.map((m) => `127.0.0.1:${m.clientPort}`).join(',')}/${name}`;
   }
 
   /** Starts a member that was killed, with the data it had. */
@@ -108,12 +109,12 @@ export class EtcdCluster {
     return stdout;
   }
 
-  /** Forgets all history before the present revision. */
-  async compact(): Promise<void> {
-    const status = JSON.parse(await this.ctl(['endpoint', 'status', '-w', 'json'], 0)) as [
+  /** Forgets all history before the present revision; by this member, as others may be frozen. */
+  async compact(index = 0): Promise<void> {
+    const status = JSON.parse(await this.ctl(['endpoint', 'status', '-w', 'json'], index)) as [
       { Status: { header: { revision: number } } },
     ];
-    await this.ctl(['compact', String(status[0].Status.header.revision)]);
+    await this.ctl(['compact', String(status[0].Status.header.revision)], index);
   }
 
   /** Index of the member that leads now. */

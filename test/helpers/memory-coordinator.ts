@@ -101,6 +101,36 @@ export class MemoryCoordinatorCluster {
     for (const id of [...this.leases.keys()]) this.expire(id);
   }
 
+  /** Each message takes up to so much longer. */
+  slowMs = 0;
+  /** Part of the answers to requests that get lost: what was asked has happened. */
+  answerLossChance = 0;
+  onAnswerLost: () => void = () => {};
+  private readonly watchLags = new Map<string, number>();
+
+  /** All handles of a name hear of changes so much later. */
+  setWatchLag(name: string, lagMs: number): void {
+    this.watchLags.set(name, lagMs);
+  }
+
+  watchLagMs(name: string): number {
+    return this.watchLags.get(name) ?? 0;
+  }
+
+  /** Answers as fast and as surely as ever. Cut wires stay cut: see partition. */
+  heal(): void {
+    this.slowMs = 0;
+    this.answerLossChance = 0;
+    this.watchLags.clear();
+  }
+
+  losesAnswer(): boolean {
+    const { answerLossChance } = this;
+    if (answerLossChance === 0 || this.options.random.below(1000) >= answerLossChance * 1000) return false;
+    this.onAnswerLost();
+    return true;
+  }
+
   /** Told of every change at the instant at which it happens, for checkers. */
   onChange: (change: Change) => void = () => {};
 
@@ -111,7 +141,8 @@ export class MemoryCoordinatorCluster {
 
   delayMs(): number {
     const { random, minDelayMs = 0, maxDelayMs = 5 } = this.options;
-    return minDelayMs + random.below(maxDelayMs - minDelayMs + 1);
+    const slowMs = this.slowMs === 0 ? 0 : random.below(this.slowMs);
+    return minDelayMs + slowMs + random.below(maxDelayMs - minDelayMs + 1);
   }
 
   /** Changes after a revision, for a new watch. */
@@ -321,6 +352,7 @@ export class MemoryCoordinator implements Coordinator {
       });
       this.send(() => {
         const outcome = attempt(effect);
+        if (this.cluster.losesAnswer()) return;
         this.later(() => {
           timeout.cancel();
           this.pending.delete(reject);

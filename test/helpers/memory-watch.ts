@@ -21,7 +21,8 @@ export class MemoryWatch {
     if (change.revision <= this.afterRevision) return;
     const events = change.events.filter((event) => keyOf(event).startsWith(this.prefix));
     if (events.length === 0) return;
-    const dueMs = this.client.clock.nowMs() + this.client.cluster.delayMs();
+    const { clock, cluster, name } = this.client;
+    const dueMs = clock.nowMs() + cluster.delayMs() + cluster.watchLagMs(name);
     this.queue.push({ events, dueMs });
     this.resume();
   }

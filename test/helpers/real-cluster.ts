@@ -90,6 +90,8 @@ export class RealSheep {
     readonly port: number,
     readonly nbdPort: number,
     readonly httpPort: number,
+    /** Of its log, output and pid file: not its own directory, which may be unusable on purpose. */
+    private readonly logFolder = dirname(coordinator),
   ) {}
 
   get logFile(): string {
@@ -102,9 +104,8 @@ export class RealSheep {
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
-  /** Beside the coordinator, as the sheep's own directory may be unusable on purpose. */
   private beside(kind: string): string {
-    return join(dirname(this.coordinator), `sheep-${this.port}-${this.nbdPort}.${kind}`);
+    return join(this.logFolder, `sheep-${this.port}-${this.nbdPort}.${kind}`);
   }
 
   get running(): boolean {
@@ -220,6 +221,8 @@ export interface RealClusterOptions {
   readonly dirOf?: (index: number, folder: string) => string;
   /** Ports of their sheepdog doors, where any free ones would not do. */
   readonly ports?: readonly number[];
+  /** Address of an etcd; the embedded coordinator without. */
+  readonly coordinator?: string;
 }
 
 export class RealCluster {
@@ -236,7 +239,8 @@ export class RealCluster {
       const dir = options.dirOf?.(index, folder) ?? join(folder, `sheep${index}`);
       const [port, nbdPort, httpPort] = ports.slice(index * 3) as [number, number, number];
       const ownPort = options.ports?.[index] ?? port;
-      return new RealSheep(index, dir, join(folder, 'coordinator'), ownPort, nbdPort, httpPort);
+      const coordinator = options.coordinator ?? join(folder, 'coordinator');
+      return new RealSheep(index, dir, coordinator, ownPort, nbdPort, httpPort, folder);
     });
     const cluster = new RealCluster(folder, sheep);
     try {
@@ -268,7 +272,7 @@ export class RealCluster {
       port,
       ...overrides,
     };
-    return new RealSheep(90, own.dir, own.coordinator, own.port, nbdPort, httpPort);
+    return new RealSheep(90, own.dir, own.coordinator, own.port, nbdPort, httpPort, this.folder);
   }
 
   /** A call through the first sheep that runs. */

@@ -14,9 +14,22 @@ export interface DiskSpeed {
   readMs: number;
 }
 
+/** What a disk can do wrong by itself. */
+export interface DiskDamage {
+  /** Flips a bit of something that is stored; what was hit, or undefined when there is nothing to hit. */
+  flipBit(where: 'block' | 'table' | 'journal', random: SeededRandom): string | undefined;
+  /** The next write of data is acknowledged and never happens, or happens elsewhere. */
+  spoilNextWrite(how: 'lose' | 'misdirect', random: SeededRandom, onSpoiled: () => void): void;
+  /** Syncs are acknowledged and do nothing. */
+  lieAboutSyncs(lies: boolean): void;
+  /** So much room is left, from now on; undefined: as much as ever. */
+  setFree(bytes: number | undefined): void;
+}
+
 /** A disk that can be crashed under its node. */
 export interface CrashableDisk {
   readonly disk: Disk;
+  readonly damage?: DiskDamage;
   /** kill -9 keeps what was written; a power cut keeps what was synced, and of the rest what chance leaves. */
   crash(options: { powerCut: boolean; random: SeededRandom }): void;
 }

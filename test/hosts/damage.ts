@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { compareReplicas } from './compare.js';
 import type { Fault } from './faults.js';
 import type { Room } from './room.js';
 import type { HostSheep } from './sheep.js';
@@ -19,12 +20,12 @@ function objectFile(sheep: HostSheep, oid: string): string {
   return join(store, found);
 }
 
-/** Flips one bit in each of some blocks, in the middle of what is written. */
-function flip(path: string): void {
+/** Flips one bit in each of these blocks. */
+function flip(path: string, blocks: readonly number[]): void {
   const file = openSync(path, 'r+');
   const byte = Buffer.alloc(1);
-  for (let block = 0; block < FLIPS; block++) {
-    const at = block * 7 * BLOCK_BYTES + 1000;
+  for (const block of blocks) {
+    const at = block * BLOCK_BYTES + 1000;
     readSync(file, byte, 0, 1, at);
     writeSync(file, Buffer.from([byte[0]! ^ 0x10]), 0, 1, at);
   }
@@ -32,12 +33,12 @@ function flip(path: string): void {
 }
 
 /**
- * A volume that nobody writes to any more, one of its replicas damaged. While the fault lasts it is read through every
- * sheep: it must be what was written, and the damage must have been seen (I-7).
+ * A volume that nobody writes to any more, with damage to every replica, to other blocks of each. It is read through
+ * every sheep and must be what was written; then it is checked, and must be right on all (I-7).
  */
-export function bitsFlipped(holdMs: number): Fault {
+export function bitsFlipped(): Fault {
   return {
-    name: `${FLIPS} bits flipped in a replica`,
+    name: `bits flipped in ${FLIPS} blocks of every replica`,
     async begin(room) {
       const wanted = randomBytes(STILL_BYTES);
       await room.call('vdi.create', { name: STILL, sizeBytes: STILL_BYTES });
@@ -47,17 +48,24 @@ export function bitsFlipped(holdMs: number): Fault {
       client.close();
       const before = await checksumErrors(room);
       const { oid, holders } = await room.call('vdi.object', { name: STILL, index: 0 });
-      flip(objectFile(room.sheep.find((one) => one.host.address === holders.at(-1)!.host)!, oid));
+      for (const [place, { host }] of holders.entries()) {
+        const sheep = room.sheep.find((one) => one.host.address === host)!;
+        const blocks = Array.from({ length: FLIPS }, (_, i) => 7 * (i * holders.length + place));
+        flip(objectFile(sheep, oid), blocks);
+      }
       for (const sheep of room.sheep) {
         const reader = await sheep.openVolume(STILL);
         const found = await reader.read(0, STILL_BYTES);
         reader.close();
         if (!found.equals(wanted)) throw new Error(`flipped bits were read through sheep ${sheep.index}`);
       }
+      await room.call('vdi.check', { name: STILL, mode: 'repair' });
       const seen = (await checksumErrors(room)) - before;
-      if (seen < FLIPS) throw new Error(`of ${FLIPS} blocks with flipped bits ${seen} were noticed`);
+      const flipped = FLIPS * holders.length;
+      if (seen < flipped) throw new Error(`of ${flipped} blocks with flipped bits ${seen} were noticed`);
     },
-    holdMs,
+    holdMs: 0,
+    end: (room) => compareReplicas(room, STILL),
   };
 }
 

@@ -46,7 +46,7 @@ hostTest(
         slowLink(4, LONG_MS),
         frozen(2, LONG_MS),
         frozen(3, LONG_MS),
-        bitsFlipped(0),
+        bitsFlipped(),
         allKilled(1000),
         allRebooted(1000),
         storeDeleted(1, LONG_MS),

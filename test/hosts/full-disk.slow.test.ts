@@ -90,7 +90,7 @@ async function runFull(
     const acknowledged = old.acknowledgedWrites;
     await sleep(systemClock, FULL_MS);
     process.stdout.write(
-      `full: ${await room.unwell(0)}; ${old.acknowledgedWrites - acknowledged} writes over old data in ${FULL_MS} ms, ` +
+      `full: ${await room.unwell()}; ${old.acknowledgedWrites - acknowledged} writes over old data in ${FULL_MS} ms, ` +
         `${Math.round(freeBytes(victim.host) / MIB)} MiB free\n`,
     );
     assert.ok(victim.running, 'the sheep with the full disk runs');

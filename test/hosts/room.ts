@@ -11,6 +11,8 @@ import { HostSheep } from './sheep.js';
 
 const START_DEADLINE_MS = 60_000;
 const HEALTHY_DEADLINE_MS = 180_000;
+/** Of a sheep that is asked how it is. */
+const ANSWER_DEADLINE_MS = 5000;
 
 export interface RoomOptions {
   /** The zone of each host. */
@@ -83,14 +85,14 @@ export class Room {
   }
 
   /**
-   * Waits until every sheep that runs sees all members but `absent` up and caught up, all in one epoch. Resolves with
-   * the time that took.
+   * Waits until every sheep that runs sees every member up and with everything it should have, and nothing being moved,
+   * all in one epoch. Members that were given up count as gone. Resolves with the time that took.
    */
-  async waitHealthy(deadlineMs = HEALTHY_DEADLINE_MS, absent = 0): Promise<number> {
+  async waitHealthy(deadlineMs = HEALTHY_DEADLINE_MS): Promise<number> {
     const startMs = performance.now();
     let unwell = '';
     await within(deadlineMs, 'the cluster is healthy', async () => {
-      unwell = await this.unwell(absent);
+      unwell = await this.unwell();
       return unwell === '';
     }).catch((error) => {
       throw new Error(`${error instanceof Error ? error.message : error}: ${unwell}`);
@@ -99,18 +101,21 @@ export class Room {
   }
 
   /** What is not as it should be, in words; empty when all is well. */
-  async unwell(absent: number): Promise<string> {
+  async unwell(): Promise<string> {
     const epochs = new Set<number>();
     for (const one of this.sheep) {
       if (!one.running) continue;
-      const { epoch, nodes, waiting } = await one.call('cluster.info', {}, 5000);
+      const { epoch, nodes, waiting } = await one.call('cluster.info', {}, ANSWER_DEADLINE_MS);
+      const { move } = await one.call('cluster.recovery', {}, ANSWER_DEADLINE_MS);
       epochs.add(epoch);
-      const bad = nodes.filter((node) => !node.up || node.syncing);
       const sees = `sheep ${one.index} (epoch ${epoch}) sees`;
-      if (bad.length > absent) return `${sees} ${bad.map(({ host }) => host).join(' ')} not up, or behind`;
+      const members = nodes.filter((node) => node.up || node.in || node.empty !== true);
+      const bad = members.filter((node) => !node.up || node.syncing || node.incomplete === true);
+      if (bad.length > 0) return `${sees} ${bad.map(({ host }) => host).join(' ')} not up, or behind`;
+      if (move !== undefined) return `${sees} objects being moved since epoch ${move.epoch}`;
       if (waiting.length > 0) return `${sees} ${waiting.join('; ')}`;
-      const healthy = (await one.counters()).sheepfold_cluster_healthy;
-      if (absent === 0 && healthy !== 1) return `sheep ${one.index} does not call the cluster healthy`;
+      if (members.length === nodes.length && (await one.counters()).sheepfold_cluster_healthy !== 1)
+        return `sheep ${one.index} does not call the cluster healthy`;
     }
     return epochs.size === 1 ? '' : `epochs ${[...epochs].join(' ')} at once`;
   }

@@ -4,7 +4,9 @@
  */
 import type { SeededRandom } from '../../src/base/random.js';
 import { type Machine, type SimCluster, setDiskSpeed } from '../helpers/sim-cluster.js';
-import { type FaultName, type SwarmConfig, shuffled } from './swarm-config.js';
+import { CoordinatorFaults } from './coordinator-faults.js';
+import { DiskFaults } from './disk-faults.js';
+import { type FaultName, type ProcessFaultName, type SwarmConfig, shuffled } from './swarm-config.js';
 
 export interface FaultHooks {
   count: (event: string) => void;
@@ -15,7 +17,10 @@ export interface FaultHooks {
 export class Faults {
   private stopped = false;
   private readonly armed: FaultName[] = [];
-  private readonly causes: Record<FaultName, (machine: Machine) => void> = {
+  readonly disks: DiskFaults;
+  private readonly coordinators: CoordinatorFaults;
+  private readonly causes: Record<FaultName, (machine: Machine) => void>;
+  private readonly own: Record<ProcessFaultName, (machine: Machine) => void> = {
     kill: (machine) => this.kill(machine),
     killAll: () => this.endAll(false),
     powerCut: (machine) => this.powerCut(machine),
@@ -23,7 +28,6 @@ export class Faults {
     freeze: (machine) => this.freeze(machine),
     breakChannel: () => this.breakChannel(),
     partition: (machine) => this.partition(machine),
-    partitionCoordinator: (machine) => this.partitionCoordinator(machine),
     slowDisk: (machine) => this.slowDisk(machine),
   };
 
@@ -32,7 +36,12 @@ export class Faults {
     private readonly config: SwarmConfig,
     private readonly random: SeededRandom,
     private readonly hooks: FaultHooks,
-  ) {}
+  ) {
+    const later = (delayMs: number, run: () => void) => this.later(delayMs, run);
+    this.disks = new DiskFaults(cluster, random, hooks, later);
+    this.coordinators = new CoordinatorFaults(cluster, random, hooks, later);
+    this.causes = { ...this.own, ...this.coordinators.causes, ...this.disks.causes };
+  }
 
   start(): void {
     for (const [name, meanMs] of Object.entries(this.config.faults)) this.schedule(name as FaultName, meanMs);
@@ -43,8 +52,9 @@ export class Faults {
     this.stopped = true;
     const { cluster } = this;
     cluster.network.healAll();
+    this.coordinators.heal();
+    this.disks.heal();
     for (const machine of cluster.machines) {
-      cluster.partitionCoordinator(machine, false);
       setDiskSpeed(machine, 1);
       if (machine.life?.clock.frozen) cluster.thaw(machine);
     }
@@ -145,12 +155,6 @@ export class Faults {
       set(false);
       if (cutOff) cluster.partitionCoordinator(machine, false);
     });
-  }
-
-  private partitionCoordinator(machine: Machine): void {
-    this.hooks.count('coordinator cut off');
-    this.cluster.partitionCoordinator(machine, true);
-    this.later(this.random.pick([200, 1500, 6000]), () => this.cluster.partitionCoordinator(machine, false));
   }
 
   private slowDisk(machine: Machine): void {

@@ -68,10 +68,10 @@ export interface Cluster {
 }
 
 export function clusterOf(write: WriteOp, sector: number): Cluster {
-  return { write, value: valueOf(write, sector), readEndMin: NEVER, readStartMax: ALWAYS };
+  return { write, value: shownBy(write, sector), readEndMin: NEVER, readStartMax: ALWAYS };
 }
 
-export function valueOf(write: WriteOp, sector: number): number {
+export function shownBy(write: WriteOp, sector: number): number {
   if (write.values !== undefined) return write.values[sector] ?? 0;
   return write.zero ? 0 : write.id;
 }

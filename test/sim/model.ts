@@ -36,7 +36,7 @@ import {
   sectorsOf,
   startMaxOf,
   summary,
-  valueOf,
+  shownBy,
   WriteIds,
   type WriteOp,
 } from './history.js';
@@ -97,7 +97,7 @@ export class VolumeModel {
     const era = this.sectors[this.era]!;
     for (const sector of sectorsOf(op)) {
       // Untouched sectors stay without an entry.
-      if (era[sector] === undefined && valueOf(op, sector) === valueOf(this.initial, sector)) continue;
+      if (era[sector] === undefined && shownBy(op, sector) === shownBy(this.initial, sector)) continue;
       this.eraOf(this.era, sector).clusters.push(clusterOf(op, sector));
     }
     this.note(op, `${op.start} ${by}`);
@@ -276,7 +276,7 @@ export class VolumeModel {
 
   private observe(era: number, sector: number, shown: number, start: number, end: number, by: string): void {
     // Untouched sectors, the most of a volume, are not worth an entry.
-    if (!this.sectors[era]![sector] && shown === valueOf(this.initial, sector)) return;
+    if (!this.sectors[era]![sector] && shown === shownBy(this.initial, sector)) return;
     const history = this.eraOf(era, sector);
     let fit: Cluster | undefined;
     for (let i = history.clusters.length - 1; i >= 0; i--) {

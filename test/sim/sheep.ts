@@ -7,6 +7,7 @@ import { readIndex } from '../../src/volume/volume-index.js';
 import { dataOid, formatOid, inodeOid, parseOid, vidOf } from '../../src/wire/oid.js';
 import type { ClusterKind, NodeEnvironment, SimCluster, SimNode } from '../helpers/sim-cluster.js';
 import { fakeDiskOfMachine } from '../helpers/sim-disk.js';
+import { damageOf } from './sheep-damage.js';
 import { SheepRecords } from './sheep-records.js';
 
 export const sheepMutants = ['ackBeforeReplicas', 'skipJournalSync', 'serveStaleReplica'] as const;
@@ -21,7 +22,7 @@ const limits = {
   checkpointAgeMs: 2000,
   maxOpenObjects: 16,
   maxBatchBytes: 256 << 10,
-  reserveBytes: 0,
+  reserveBytes: 512 << 10,
 };
 
 const recordsOf = new WeakMap<SimCluster, SheepRecords>();
@@ -34,7 +35,10 @@ export const sheepKind: ClusterKind = {
   toleratedErrors: [],
   toleratedControlErrors: ['network', 'again', 'shutdown', 'wait-for-format'],
   toleratedStartErrors: ['network'],
-  makeDisk: ({ clock, random }) => fakeDiskOfMachine({ clock, random, capacityBytes: DISK_BYTES }),
+  makeDisk: ({ clock, random }) => {
+    const machine = fakeDiskOfMachine({ clock, random, capacityBytes: DISK_BYTES });
+    return { ...machine, damage: damageOf(machine.disk) };
+  },
   startNode: async (environment) => {
     const core = new SheepCore(optionsFor(environment));
     await core.start();

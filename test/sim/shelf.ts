@@ -79,10 +79,12 @@ export class Shelf {
     switch (change.type) {
       case 'created':
         known.push(`create ${change.name}`);
-        return this.create(change);
+        this.create(change);
+        return;
       case 'snapshot':
         known.push(`snapshot ${change.tag}`);
-        return this.takeSnapshot(change);
+        this.takeSnapshot(change);
+        return;
       case 'rolledBack': {
         const volume = this.working.get(change.volume)!;
         known.push(`rollback ${volume.name}`);

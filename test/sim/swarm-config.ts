@@ -5,7 +5,7 @@
  */
 import type { SeededRandom } from '../../src/base/random.js';
 
-export const faultNames = [
+const processFaultNames = [
   'kill',
   'killAll',
   'powerCut',
@@ -13,10 +13,30 @@ export const faultNames = [
   'freeze',
   'breakChannel',
   'partition',
-  'partitionCoordinator',
   'slowDisk',
 ] as const;
+const coordinatorFaultNames = [
+  'partitionCoordinator',
+  'coordinatorAway',
+  'coordinatorSlow',
+  'answerLost',
+  'watchLags',
+] as const;
+const diskFaultNames = [
+  'flipBlock',
+  'flipTable',
+  'flipJournal',
+  'loseWrite',
+  'misdirectWrite',
+  'fullDisk',
+  'fullDisks',
+  'lyingSync',
+] as const;
+export const faultNames = [...processFaultNames, ...coordinatorFaultNames, ...diskFaultNames] as const;
 export type FaultName = (typeof faultNames)[number];
+export type ProcessFaultName = (typeof processFaultNames)[number];
+export type CoordinatorFaultName = (typeof coordinatorFaultNames)[number];
+export type DiskFaultName = (typeof diskFaultNames)[number];
 
 const dataOperationNames = ['read', 'write', 'zero', 'discard', 'flush'] as const;
 const volumeOperationNames = [
@@ -114,31 +134,50 @@ function weightsFrom(random: SeededRandom): Record<OperationName, number> {
   };
 }
 
+/** Mean time in ms between two faults of a kind, and how likely it is that a seed has them. */
+const paces: Record<FaultName, readonly [meanMs: number, chance: number]> = {
+  kill: [3000, 0.4],
+  killAll: [8000, 0.4],
+  powerCut: [6000, 0.4],
+  powerCutAll: [9000, 0.4],
+  freeze: [6000, 0.35],
+  breakChannel: [1500, 0.4],
+  partition: [5000, 0.35],
+  slowDisk: [5000, 0.3],
+  partitionCoordinator: [8000, 0.3],
+  coordinatorAway: [9000, 0.15],
+  coordinatorSlow: [6000, 0.2],
+  answerLost: [6000, 0.2],
+  watchLags: [5000, 0.2],
+  flipBlock: [1500, 0.25],
+  flipTable: [3000, 0],
+  flipJournal: [3000, 0.2],
+  loseWrite: [2000, 0.2],
+  misdirectWrite: [2000, 0.2],
+  fullDisk: [6000, 0.15],
+  fullDisks: [8000, 0.1],
+  lyingSync: [6000, 0],
+};
+
 function faultsFrom(random: SeededRandom): Partial<Record<FaultName, number>> {
   const faults: Partial<Record<FaultName, number>> = {};
   // One seed in ten has none: load alone must be right, and a fault that is left out must not be the remedy.
   if (random.chance(0.1)) return faults;
-  const means: Record<FaultName, number> = {
-    kill: 3000,
-    killAll: 8000,
-    powerCut: 6000,
-    powerCutAll: 9000,
-    freeze: 6000,
-    breakChannel: 1500,
-    partition: 5000,
-    partitionCoordinator: 8000,
-    slowDisk: 5000,
-  };
   for (const name of faultNames) {
-    if (random.chance(0.4)) faults[name] = means[name] * (0.5 + random.below(1000) / 1000);
+    const [meanMs, chance] = paces[name];
+    if (random.chance(chance)) faults[name] = meanMs * (0.5 + random.below(1000) / 1000);
   }
+  // A damaged journal counts as a power cut: with another one at the same time all would have lost something.
+  if (faults.powerCut !== undefined || faults.powerCutAll !== undefined) delete faults.flipJournal;
   return faults;
 }
 
 /** Leaves out what a kind of cluster cannot do. */
 export function without(config: SwarmConfig, names: readonly string[] = []): SwarmConfig {
   const keep = ([name]: [string, number]): boolean => !names.includes(name);
-  const weights = Object.fromEntries(operationNames.map((name) => [name, keep([name, 0]) ? config.weights[name] : 0]));
+  const weights = Object.fromEntries(
+    operationNames.map((name) => [name, keep([name, 0]) ? config.weights[name] : 0]),
+  );
   const faults = Object.fromEntries(Object.entries(config.faults).filter(keep));
   return { ...config, weights: weights as SwarmConfig['weights'], faults };
 }

@@ -151,7 +151,7 @@ class SeedRun {
       onCall: () => this.faults.onCall(),
       inFlight: new Set(),
       died: (op, model, life) => this.died(op, model, life),
-      tolerates: () => false,
+      tolerates: (code) => this.faults.disks.tolerates(code),
       operationsLeft: this.config.operations,
       stopping: false,
     };
@@ -308,7 +308,9 @@ class SeedRun {
   }
 
   private tellDeaths(): void {
-    const sure = [...this.dying].filter(([, { life }]) => this.cluster.deathIsNoticed(life)).map(([op]) => op);
+    const sure = [...this.dying]
+      .filter(([, { life }]) => this.cluster.deathIsNoticed(life))
+      .map(([op]) => op);
     this.tell(sure);
     if (this.dying.size > 0) this.cluster.clock.after(DEATH_POLL_MS, () => this.tellDeaths());
   }

@@ -74,7 +74,16 @@ export const toyKind: ClusterKind = {
   toleratedErrors: [],
   toleratedControlErrors: [],
   toleratedStartErrors: [],
-  without: ['clone', 'rollback', 'deleteSnapshot', 'create', 'deleteVolume', 'resize'],
+  without: [
+    'fullDisk',
+    'fullDisks',
+    'clone',
+    'rollback',
+    'deleteSnapshot',
+    'create',
+    'deleteVolume',
+    'resize',
+  ],
   makeDisk: ({ index, cluster }) => {
     const memory = new ToyMemory();
     // The environment has no room for it; the world's clock identifies the cluster for all nodes.

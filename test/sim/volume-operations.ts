@@ -88,13 +88,7 @@ export class VolumeOperations {
     if (!(await this.readAll(life, snapshot))) return false;
     const { name } = volume;
     const params = { name, tag: snapshot.tag };
-    return this.control(
-      life,
-      'vdi.rollback',
-      params,
-      `rollback ${name}`,
-      () => volume.gone || snapshot.gone,
-    );
+    return this.control(life, 'vdi.rollback', params, `rollback ${name}`, () => volume.gone || snapshot.gone);
   }
 
   private deleteSnapshot(life: Life): Promise<boolean> {

@@ -9,9 +9,8 @@ import { confirm } from '../prompt.js';
 import { checkVdi, wrongAfter } from './vdi-check.js';
 import { fetchVdis } from './vdi-list.js';
 
-/** Commands that change how a running cluster keeps its data: recover, reweight, alter-copy. */
+/** Commands that change how a running cluster keeps its data: check, reweight, alter-copy. */
 export function clusterManageCommands(parent: Command, runner: Runner): void {
-  recoverCommands(parent, runner);
   addLeaf<CheckAllOptions>(parent, runner, {
     usage: 'check',
     summary: 'compare the replicas of all volumes and snapshots, and repair what differs',
@@ -47,44 +46,6 @@ Exit code 1: something is wrong that could not be repaired (or was not to be, wi
   });
 }
 
-function recoverCommands(parent: Command, runner: Runner): void {
-  const recover = parent
-    .command('recover')
-    .summary('what happens when sheep are missing')
-    .description('What happens when sheep are missing.');
-  addLeaf(recover, runner, {
-    usage: 'enable',
-    summary: 'sheep that return catch up by themselves; always so',
-    examples: ['dog cluster recover enable'],
-    run: async (context) => {
-      await fetchCluster(context);
-      if (context.json) await context.printJson({ recovery: true });
-      else await context.printLine('Cluster recovery: enable');
-    },
-  });
-  addLeaf(recover, runner, {
-    usage: 'disable',
-    summary: 'keep sheep that return from catching up (not available)',
-    details: `For maintenance there is no need: a sheep that is stopped starts no copying, and one that returns
-compares only what was written meanwhile.`,
-    examples: ['dog node kill 2   # and start it again later'],
-    run: async (context) => {
-      await fetchCluster(context);
-      throw new Exit(exitCodes.failure, 'Recovery cannot be disabled; nothing was changed', {
-        hint: 'A sheep that is stopped starts no copying: stop it, and start it again when you are done.',
-      });
-    },
-  });
-  addLeaf<{ force?: boolean }>(recover, runner, {
-    usage: 'force',
-    summary: 'go on without the sheep that are missing (not available yet)',
-    details: "'dog cluster info' says which sheep are awaited; start them.",
-    examples: ['dog cluster recover force'],
-    options: [['-f, --force', 'do not ask']],
-    run: forceRecover,
-  });
-}
-
 interface CheckAllOptions {
   repair?: boolean;
 }
@@ -112,33 +73,6 @@ async function checkAll(context: Context, _operands: string[], { repair }: Check
 function fetchCluster(context: Context): Promise<ClusterInfo> {
   return context.call('cluster.info', {}, { nodeList: true }).catch((error: unknown) => {
     throw refusal('Failed to get node list', error, exitCodes.system);
-  });
-}
-
-const forceCaution = `Caution! Please try starting all the cluster nodes normally before
-running this command.
-
-The cluster may need to be force recovered if:
-  - the master node fails to start because of epoch mismatch; or
-  - some nodes fail to start after a cluster shutdown.
-
-Are you sure you want to continue? [yes/no]: `;
-
-async function forceRecover(
-  context: Context,
-  _operands: string[],
-  options: { force?: boolean },
-): Promise<void> {
-  const cluster = await fetchCluster(context);
-  if (options.force !== true) await confirm(context, forceCaution, 'Scripts say -f.');
-  if (cluster.status !== 'wait-for-join') {
-    const running = cluster.status === 'running';
-    const why = running ? 'Cluster is running/halted and cannot be force recovered' : 'it is not formatted';
-    throw new Exit(exitCodes.failure, `failed to execute request, ${why}`);
-  }
-  const awaited = cluster.waiting.map((line) => `\n  ${line}`).join('');
-  throw new Exit(exitCodes.failure, `Forced recovery is not available yet; nothing was changed${awaited}`, {
-    hint: 'Start the sheep that are awaited: each of them may hold the only newest copy of something.',
   });
 }
 

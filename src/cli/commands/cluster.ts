@@ -65,6 +65,11 @@ const statusTexts: Record<ClusterInfo['status'], string> = {
   shutdown: 'System is shutting down',
 };
 
+function statusText({ status, recoveryPaused }: ClusterInfo): string {
+  const text = statusTexts[status];
+  return recoveryPaused === true ? text.replace('auto-recovery enabled', 'auto-recovery disabled') : text;
+}
+
 async function info(context: Context, _operands: string[], options: { diff?: boolean }): Promise<void> {
   const cluster = await context.call('cluster.info', {}, { nodeList: true }).catch((error: unknown) => {
     throw refusal('Failed to get node list', error, exitCodes.system);
@@ -72,7 +77,7 @@ async function info(context: Context, _operands: string[], options: { diff?: boo
   if (context.json) return context.printJson(cluster);
   const label = (text: string): string => (context.raw ? '' : text);
   const formatted = cluster.status !== 'wait-for-format';
-  await context.printLine(`${label('Cluster status: ')}${statusTexts[cluster.status]}`);
+  await context.printLine(`${label('Cluster status: ')}${statusText(cluster)}`);
   if (context.verbose && formatted) {
     await context.print(
       `${label('Cluster store: ')}plain with ${cluster.copies} redundancy policy\n` +

@@ -1,13 +1,12 @@
 import type { Command } from 'commander';
 import { type LogLevel, levelNumber, logLevels, parseLogLevel } from '../../base/log-level.js';
 import type { NodeInfo } from '../../control/api.js';
-import { countArgument } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
 import { callNode, fetchUpNodes } from '../nodes.js';
 
-/** Commands that change one sheep: kill, its log, its weight. */
+/** Commands that change one sheep: kill, its log. */
 export function nodeManageCommands(parent: Command, runner: Runner): void {
   addLeaf<{ local?: boolean }>(parent, runner, {
     usage: 'kill [id]',
@@ -45,23 +44,6 @@ copied elsewhere, and when it is started again it catches up with what it missed
     run: async (context) => {
       if (context.json) return context.printJson(logLevels);
       context.note(levelList());
-    },
-  });
-  const vnodes = parent
-    .command('vnodes')
-    .summary('the weight of a sheep')
-    .description('The weight of a sheep in the placement of objects.');
-  addLeaf(vnodes, runner, {
-    usage: 'set <count>',
-    summary: 'change the weight of a sheep (not available yet)',
-    details: "A sheep has the weight it was formatted with: 'sheep -V COUNT' before 'dog cluster format'.",
-    examples: ['dog node vnodes set 64'],
-    run: async (context, [text]) => {
-      countArgument(text!, 'number of vnodes', 0, 65535);
-      await fetchUpNodes(context);
-      throw new Exit(exitCodes.failure, 'The weight of a sheep cannot be changed while its cluster lives', {
-        hint: "It is set before the format: 'sheep -V COUNT', or --vnodes.",
-      });
     },
   });
 }

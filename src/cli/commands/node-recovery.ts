@@ -9,19 +9,21 @@ import { openProgress } from '../progress.js';
 
 const WATCH_MS = 500;
 
-/** Commands for sheep that catch up with what they missed. */
+/** Commands for sheep that are given what they lack: after an absence, a loss, a change of the placement. */
 export function nodeRecoveryCommands(parent: Command, runner: Runner): void {
   const recovery = parent
     .command('recovery')
-    .summary('how far sheep have caught up')
-    .description('Shows sheep that catch up after they were away. Reads and writes go on meanwhile.');
+    .summary('how far sheep are with what they lack')
+    .description(
+      'Shows sheep that catch up after they were away, or take objects over. Reads and writes go on meanwhile.',
+    );
   addLeaf<{ progress?: boolean }>(recovery, runner, {
     usage: 'info',
     isDefault: true,
-    summary: 'the sheep that are catching up (also without "info")',
+    summary: 'the sheep that lack something (also without "info")',
     details: 'Raw lines: IDX HOST:PORT VNODES ZONE DONE TOTAL, in objects.',
     examples: ['dog node recovery', 'dog node recovery info -P', 'dog node recovery -r'],
-    options: [['-P, --progress', 'watch with a progress bar until all have caught up']],
+    options: [['-P, --progress', 'watch with a progress bar until all have everything']],
     run: info,
   });
   addLeaf(recovery, runner, {
@@ -66,12 +68,18 @@ async function fetchRows(context: Context): Promise<Row[]> {
   const nodes = await fetchUpNodes(context);
   const rows: Row[] = [];
   for (const [index, node] of nodes.entries()) {
-    // The list knows who is behind; only the sheep itself knows how far it is.
-    if (!node.syncing) continue;
-    const { recovering, done, total } = await callNode(node, 'node.recovery', {});
-    if (recovering) rows.push({ index, node, done, total });
+    // The list knows who lacks something; the sheep itself knows best how far it is.
+    if (!node.syncing && !node.moving && !node.incomplete) continue;
+    const own = await callNode(node, 'node.recovery', {}).catch((error: unknown) => publishedBy(node, error));
+    if (own.recovering) rows.push({ index, node, done: own.done, total: own.total });
   }
   return rows;
+}
+
+/** What it has told the others, where it cannot be asked: its address may be one that only they can reach. */
+function publishedBy({ progress }: NodeInfo, error: unknown) {
+  if (progress === undefined) throw error;
+  return { recovering: true, done: progress.done, total: progress.total };
 }
 
 function format(context: Context, { index, node, done, total }: Row): string {
@@ -83,7 +91,7 @@ function format(context: Context, { index, node, done, total }: Row): string {
 }
 
 async function watch(context: Context): Promise<void> {
-  const progress = await openProgress(context, 'catching up');
+  const progress = await openProgress(context, 'recovering');
   try {
     for (;;) {
       const rows = await fetchRows(context);

@@ -3,18 +3,19 @@ import type { NodeInfo } from '../../control/api.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
-import { fetchNodes, membersInTrouble } from '../nodes.js';
+import { addressOf, fetchNodes, membersInTrouble, standingOf } from '../nodes.js';
 import { formatSize } from '../sizes.js';
 import { fetchVdis } from './vdi-list.js';
 
 /** Commands that look at the sheep. */
 export function nodeCommands(parent: Command, runner: Runner): void {
-  addLeaf(parent, runner, {
+  addLeaf<{ all?: boolean }>(parent, runner, {
     usage: 'list',
     summary: 'list the sheep that are up',
-    details: `Raw lines: IDX HOST:PORT VNODES ZONE. Members that are down are told on standard error: on a terminal,
-or with -v.`,
-    examples: ['dog node list', 'dog node list --json'],
+    details: `Raw lines: IDX HOST:PORT VNODES ZONE (with -A: and USED AVAIL STATE). Members that are down, and what is special about others, are told on
+standard error: on a terminal, or with -v.`,
+    examples: ['dog node list', 'dog node list -A', 'dog node list --json'],
+    options: [['-A, --all', 'also those that are down (without a number), and the state of each']],
     run: list,
   });
   addLeaf(parent, runner, {
@@ -34,9 +35,10 @@ or with -v.`,
   });
 }
 
-async function list(context: Context): Promise<void> {
+async function list(context: Context, _operands: string[], { all }: { all?: boolean }): Promise<void> {
   const nodes = await fetchNodes(context);
   if (context.json) return context.printJson(nodes);
+  if (all === true) return listAll(context, nodes);
   const up = nodes.filter((node) => node.up);
   if (!context.raw) await context.printLine('  Id   Host:Port         V-Nodes       Zone');
   const row = (node: NodeInfo, index: number): string => {
@@ -47,6 +49,27 @@ async function list(context: Context): Promise<void> {
   };
   await context.print(up.map(row).join(''));
   if (!context.raw) context.remark(membersInTrouble(nodes));
+}
+
+/** Raw lines: IDX or -, HOST:PORT VNODES ZONE USED AVAIL STATE. */
+async function listAll(context: Context, nodes: readonly NodeInfo[]): Promise<void> {
+  let number = 0;
+  if (!context.raw)
+    await context.printLine('  Id   Host:Port         V-Nodes       Zone    Used   Avail  State');
+  for (const node of nodes) {
+    const { vnodes, zone, usedBytes, freeBytes } = node;
+    const index = node.up ? String(number++) : '-';
+    const states = standingOf(node);
+    const state = states.length === 0 ? 'ok' : states.join(', ');
+    const address = addressOf(node);
+    if (context.raw) {
+      await context.printLine([index, address, vnodes, zone, usedBytes, freeBytes, state].join(' '));
+      continue;
+    }
+    const sizes = [usedBytes, freeBytes].map((bytes) => formatSize(bytes).padStart(8)).join('');
+    const left = `${index.padStart(4)}   ${address.padEnd(20)}\t${String(vnodes).padStart(3)}`;
+    await context.printLine(`${left}${String(zone).padStart(11)}${sizes}  ${state}`);
+  }
 }
 
 async function info(context: Context): Promise<void> {

@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.js';
 import { type Clock, sleep } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
+import type { Random } from '../../base/random.js';
 import type {
   Compare,
   Coordinator,
@@ -31,6 +32,7 @@ const SUSPECT_LOOKS = 20;
 export interface EtcdCoordinatorOptions {
   readonly address: EtcdAddress;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   readonly processes: Processes;
   /** How long etcd may take to answer for the first time. */
@@ -48,8 +50,8 @@ export class EtcdCoordinator implements Coordinator {
   private failure: AppError | undefined;
 
   private constructor(private readonly options: EtcdCoordinatorOptions) {
-    const { address, clock, log } = options;
-    this.members = new Members({ address, clock, log });
+    const { address, clock, random, log } = options;
+    this.members = new Members({ address, clock, random, log });
     this.space = keySpaceOf(address);
     this.follower = new Follower({
       members: this.members,

@@ -3,6 +3,7 @@ import { type ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { type Clock, sleep } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
+import type { Random } from '../../base/random.js';
 import { type EtcdAddress, passwordOf } from './address.js';
 import { RpcFailure } from './errors.js';
 import { Member, type Stream, type StreamEvents } from './member.js';
@@ -26,6 +27,7 @@ export interface CallOptions {
 export interface MembersOptions {
   readonly address: EtcdAddress;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
 }
 
@@ -45,6 +47,8 @@ export class Members {
     const { address } = options;
     this.tls = tlsOf(address);
     this.members = address.endpoints.map((endpoint) => this.open(endpoint));
+    // Or all would ask the first.
+    this.at = options.random.below(this.members.length);
   }
 
   get current(): Member {

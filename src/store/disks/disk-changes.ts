@@ -9,6 +9,7 @@ import { readSuperblock } from '../superblock.js';
 import { readDiskRecord, writeDiskRecord } from './disk-record.js';
 import type { DiskSet } from './disk-set.js';
 import type { Member } from './member.js';
+import { prepareMoving } from './object-copy.js';
 import { type DiskSetOptions, openMember } from './open-disk-set.js';
 
 export interface DiskInfo {
@@ -64,6 +65,7 @@ export class DiskChanges {
       const id = found?.id ?? newId();
       await writeDiskRecord(disk, { id, generation: 0, incomplete: false, members: [] });
       const member = await openMember(this.options, { name, disk }, id);
+      for (const each of [...set.members, member]) await prepareMoving(each.disk);
       await set.roster.record.save([member]);
       set.include(member);
       this.log.info({ disk: name }, 'a disk was taken in');

@@ -57,6 +57,11 @@ export class DiskSet implements ObjectStore {
     return this.roster.list;
   }
 
+  /** Objects that went to another disk since the set was opened, and their bytes. */
+  get moved(): { readonly objects: number; readonly bytes: number } {
+    return { objects: this.mover.moved, bytes: this.mover.movedBytes };
+  }
+
   // Reading -----------------------------------------------------------------------------------------------------
 
   read(oid: bigint, offset: number, length: number): Uint8Array | Promise<Uint8Array> {
@@ -122,7 +127,7 @@ export class DiskSet implements ObjectStore {
     if (direct !== undefined) return direct.write(request);
     const { oid, objectBytes } = request;
     return this.change(oid, objectBytes, (member) =>
-      member.store.write(request, this.sourceOf(request, member)),
+      this.copying(request, member, (source) => member.store.write(request, source)),
     );
   }
 
@@ -131,7 +136,7 @@ export class DiskSet implements ObjectStore {
     if (direct !== undefined) return direct.zero(request);
     const { oid, objectBytes } = request;
     return this.change(oid, objectBytes, (member) =>
-      member.store.zero(request, this.sourceOf(request, member)),
+      this.copying(request, member, (source) => member.store.zero(request, source)),
     );
   }
 
@@ -155,6 +160,12 @@ export class DiskSet implements ObjectStore {
     const { direct } = this;
     if (direct !== undefined) return direct.adopt(oid, blocks);
     return this.change(oid, 0, (member) => member.store.adopt(oid, blocks));
+  }
+
+  spoil(oid: bigint, blocks: readonly number[], sums: readonly number[], epoch: number): Promise<void> {
+    const { direct } = this;
+    if (direct !== undefined) return direct.spoil(oid, blocks, sums, epoch);
+    return this.change(oid, 0, (member) => member.store.spoil(oid, blocks, sums, epoch));
   }
 
   /** While a loss is not known to the cluster nobody gets a promise; afterwards it is about the disks that are left. */
@@ -302,13 +313,19 @@ export class DiskSet implements ObjectStore {
     return run(member).finally(() => this.locator.end(oid));
   }
 
-  /** The store that has the parent of a copy, when that is not the one that gets it. */
-  private sourceOf(request: StoreWrite | StoreZero, member: Member) {
+  /** A change that may need another object of another disk. */
+  private copying(
+    request: StoreWrite | StoreZero,
+    member: Member,
+    run: (source: Store | undefined) => Promise<void>,
+  ): Promise<void> {
     const { mode, parent } = request;
-    if (mode !== 'cow' || parent === undefined) return undefined;
+    if (mode !== 'cow' || parent === undefined) return run(undefined);
     const source = this.locator.find(parent);
     if (source === undefined) throw this.notFound(parent);
-    return source === member ? undefined : source.store;
+    const done = run(source === member ? undefined : source.store);
+    this.mover.use(parent, source, done);
+    return done;
   }
 
   /** What the object's disk says of it; undefined only when it is certain that no disk has it. */

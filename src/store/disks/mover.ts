@@ -42,6 +42,8 @@ export class Mover {
   /** Objects on the move, and the changes that wait for the end of it, in order. Reads do not wait. */
   private readonly moves = new Map<bigint, (() => void)[]>();
   private readonly watches = new Set<MoveWatch>();
+  /** Objects that are being copied from (their disk, and the end of it), which must stay there until then. */
+  private readonly uses = new Map<bigint, { readonly member: Member; readonly done: Promise<void> }[]>();
   moved = 0;
   movedBytes = 0;
 
@@ -57,6 +59,18 @@ export class Mover {
 
   get busy(): boolean {
     return this.moves.size > 0;
+  }
+
+  /** The object stays on this disk, whatever else shows it already, until the copy `done` of it is made. */
+  use(oid: bigint, member: Member, done: Promise<void>): void {
+    const use = { member, done };
+    this.uses.set(oid, [...(this.uses.get(oid) ?? []), use]);
+    const end = () => {
+      const left = this.uses.get(oid)!.filter((each) => each !== use);
+      if (left.length > 0) this.uses.set(oid, left);
+      else this.uses.delete(oid);
+    };
+    done.then(end, end);
   }
 
   watch(): MoveWatch {
@@ -117,6 +131,8 @@ export class Mover {
   /** Step 2: the old disk has the object no more when it resolves, or is none of the set. */
   private async takeFrom(oid: bigint, from: Member, epoch: number): Promise<void> {
     const { clock, onTrouble, recorded } = this.options;
+    const uses = (this.uses.get(oid) ?? []).filter(({ member }) => member === from);
+    await Promise.allSettled(uses.map(({ done }) => done));
     while (from.live) {
       try {
         await from.store.remove(oid, epoch, true);

@@ -23,6 +23,12 @@ export function movingPath(oid: bigint): string {
   return `${MOVING_FOLDER}/${oid.toString(16).padStart(16, '0')}`;
 }
 
+/** Makes a disk ready to take objects from others. */
+export async function prepareMoving(disk: Disk): Promise<void> {
+  disk.mkdir(MOVING_FOLDER);
+  await disk.syncDir('.');
+}
+
 /**
  * Step 1; nobody may change the object meanwhile. The copy is part of the new store's memory already, pinned, so that
  * it can be read. AppError 'no-object' | 'no-space' | 'checksum' (bad blocks: it stays where it is) | 'io'.
@@ -40,10 +46,6 @@ export async function copyObjectTo(from: StoreContext, to: StoreContext, oid: bi
     await copyBlocks(to, original, copy);
     copy.writeTail();
     await copy.sync();
-    if (!to.disk.exists(MOVING_FOLDER)) {
-      to.disk.mkdir(MOVING_FOLDER);
-      await to.disk.syncDir('.');
-    }
     to.disk.rename(tmp, movingPath(oid));
     await to.disk.syncDir(MOVING_FOLDER);
   } catch (error) {
@@ -80,9 +82,10 @@ export async function nameCopy(to: StoreContext, copy: StoredObject): Promise<vo
 async function adoptFile(disk: Disk, oid: bigint): Promise<void> {
   const folder = objectFolder(oid);
   if (!disk.exists(folder)) disk.mkdir(folder);
+  // A name that outlives a power cut in a folder that does not is lost, and its old name with it.
+  await disk.syncDir('obj');
   disk.rename(movingPath(oid), objectPath(oid));
   await disk.syncDir(folder);
-  await disk.syncDir('obj');
   await disk.syncDir(MOVING_FOLDER);
 }
 

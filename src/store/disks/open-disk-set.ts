@@ -16,7 +16,7 @@ import {
 } from './disk-record.js';
 import { DiskSet } from './disk-set.js';
 import { Member } from './member.js';
-import { endMoves } from './object-copy.js';
+import { endMoves, prepareMoving } from './object-copy.js';
 import type { RootOf } from './placement.js';
 import { defaultPace, type RebalancePace } from './rebalancer.js';
 
@@ -103,6 +103,7 @@ export async function openDiskSet(options: DiskSetOptions): Promise<OpenedDiskSe
     incomplete,
     pace: options.pace ?? defaultPace,
   });
+  if (members.length > 1) for (const { disk } of members) await prepareMoving(disk);
   if (differs(record, members, incomplete)) await set.roster.record.save();
   if (members.length > 1) set.rebalancer.wake();
   return { set, stale };

@@ -7,6 +7,7 @@ import {
   placementAt,
   placementIds,
   pointOf,
+  positionsReaching,
   type Ring,
   type RingNode,
 } from '../../../src/cluster/ring.js';
@@ -164,6 +165,21 @@ test('host names, as simulations use, have a place too', () => {
     Array.from({ length: 100 }, (_, i) => placement(buildRing(nodes), sdHashOid(BigInt(i)), 1)[0]),
   );
   assert.is(first.size, 3);
+});
+
+test('the walks that reach a node are found without walking them all', () => {
+  const random = new SeededRandom(7);
+  for (let i = 0; i < 150; i++) {
+    const ring = buildRing(randomNodes(random));
+    const copies = 1 + random.below(4);
+    const wanted = `n${random.below(9)}`;
+    const found = [...positionsReaching(ring, (node) => node.id === wanted, copies)];
+    const walked = [...Array(ring.size).keys()].filter((at) =>
+      placementAt(ring, at, copies).some((index) => ring.nodes[index]!.id === wanted),
+    );
+    const isExact = ring.zoneCount >= copies;
+    assert.equal(isExact ? found : walked.filter((at) => found.includes(at)), walked);
+  }
 });
 
 test.run();

@@ -19,7 +19,7 @@ test('without options a sheep listens on loopback only, at the ports of the orig
   const config = parseSheepArguments(needed);
   assert.equal(
     [config.host, config.port, config.nbdPort, config.leaseTtlMs, config.tlsMode],
-    ['127.0.0.1', 7000, 10809, 3000, 'off'],
+    ['127.0.0.1', 7000, 10809, undefined, 'off'],
   );
 });
 

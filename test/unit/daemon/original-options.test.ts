@@ -41,7 +41,6 @@ test('a start line of old scripts becomes a configuration', () => {
     vnodes: 128,
     log: '/store/1/sheep.log',
     tlsMode: 'off',
-    leaseTtlMs: 3000,
     original: {
       background: true,
       title: 'sheep /store/1 -z 1 -p 7001 -c local -j size=64M',

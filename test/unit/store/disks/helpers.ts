@@ -2,11 +2,12 @@
 
 import { silentLogger } from '../../../../src/base/log.js';
 import { SeededRandom } from '../../../../src/base/random.js';
+import type { Disk } from '../../../../src/store/disk.js';
 import type { DiskSet } from '../../../../src/store/disks/disk-set.js';
 import { type DiskSetOptions, openDiskSet } from '../../../../src/store/disks/open-disk-set.js';
 import type { ObjectStore, StoreWrite } from '../../../../src/store/object-store.js';
 import { dataOid } from '../../../../src/wire/oid.js';
-import type { FakeDisk } from '../../../helpers/fake-disk.js';
+import { CrashError, type FakeDisk } from '../../../helpers/fake-disk.js';
 import { clock, deadline, fakeDisk, filled, KIB, OBJECT, smallLimits } from '../helpers.js';
 
 export { deadline, fakeDisk, filled, KIB, OBJECT };
@@ -20,10 +21,7 @@ export function newId(): string {
   return new SeededRandom(++ids).bytes(8).toString('hex');
 }
 
-export function optionsFor(
-  disks: readonly FakeDisk[],
-  options: Partial<DiskSetOptions> = {},
-): DiskSetOptions {
+export function optionsFor(disks: readonly Disk[], options: Partial<DiskSetOptions> = {}): DiskSetOptions {
   return {
     disks: disks.map((disk, i) => ({ name: `disk${i}`, disk })),
     clock,
@@ -37,8 +35,38 @@ export function optionsFor(
   };
 }
 
+/** The disk as one process sees it: after `end` nothing that this process still does reaches it. */
+export function lifeOf(disk: FakeDisk): { disk: Disk; end: () => void } {
+  let over = false;
+  const methods: Record<string, unknown> = {};
+  const names = [
+    'open',
+    'exists',
+    'list',
+    'mkdir',
+    'rename',
+    'link',
+    'unlink',
+    'rmdir',
+    'syncDir',
+    'space',
+  ] as const;
+  for (const name of names) {
+    methods[name] = (...args: unknown[]) => {
+      if (over) throw new CrashError('the process is dead');
+      return (disk[name] as (...all: unknown[]) => unknown).apply(disk, args);
+    };
+  }
+  return {
+    disk: methods as unknown as Disk,
+    end: () => {
+      over = true;
+    },
+  };
+}
+
 export async function openSet(
-  disks: readonly FakeDisk[],
+  disks: readonly Disk[],
   options: Partial<DiskSetOptions> = {},
 ): Promise<DiskSet> {
   return (await deadline(openDiskSet(optionsFor(disks, options)))).set;

@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BLOCK_SIZE } from '../../../src/base/bytes.js';
 import { SeededRandom } from '../../../src/base/random.js';
-import { differences } from '../../../src/cluster/settler.js';
+import { differences, without } from '../../../src/cluster/differences.js';
 
 type Table = Uint32Array | undefined;
 
@@ -65,6 +65,27 @@ test('data is cut into messages, holes are not', () => {
     differences(new Uint32Array(blocks), new Uint32Array(blocks).fill(7), blocks * BLOCK_SIZE).length,
     1,
   );
+});
+
+test('an object cut short is made anew', () => {
+  assert.equal(
+    differences(Uint32Array.of(1, 0), new Uint32Array(0), 2 * BLOCK_SIZE).map(({ kind }) => kind),
+    ['create', 'data'],
+  );
+});
+
+test('blocks taken out of a run leave the parts between them', () => {
+  const run = { offset: 2 * BLOCK_SIZE, length: 3 * BLOCK_SIZE + 100 };
+  const parts = (...blocks: number[]) =>
+    without(run, blocks).map(({ offset, length }) => [offset / BLOCK_SIZE, length]);
+  assert.equal(parts(), [[2, 3 * BLOCK_SIZE + 100]]);
+  assert.equal(parts(3), [
+    [2, BLOCK_SIZE],
+    [4, BLOCK_SIZE + 100],
+  ]);
+  assert.equal(parts(5, 2), [[3, 2 * BLOCK_SIZE]]);
+  assert.equal(parts(2, 3, 4, 5), []);
+  assert.equal(parts(0, 9), [[2, 3 * BLOCK_SIZE + 100]]);
 });
 
 test('applying the differences of random tables gives the wanted one', () => {

@@ -1,0 +1,112 @@
+/**
+ * Disks that do wrong: by themselves (bits flip, writes get lost or land elsewhere), or by being full.
+ *
+ * All damage is done to one machine of a run, and only while everything is healthy: so of each block a good replica is
+ * always left, and whatever is read must be right. What a store cannot notice is left out: a table of checksums, or a
+ * batch of the journal, whose write never happens. A damaged journal loses what only it had, like a power cut.
+ */
+import type { SeededRandom } from '../../src/base/random.js';
+import type { Machine, SimCluster } from '../helpers/sim-cluster.js';
+import type { DiskDamage } from '../helpers/sim-disk.js';
+import type { FaultHooks } from './faults.js';
+import type { DiskFaultName } from './swarm-config.js';
+
+const KIB = 1024;
+/** From nothing at all to a little more than the reserve. */
+const FREE_BYTES = [0, 64 * KIB, 300 * KIB, 700 * KIB, 3000 * KIB];
+const FULL_MS = [300, 2000, 8000];
+const LIE_MS = 3000;
+
+export class DiskFaults {
+  private readonly victim: Machine;
+  private damaged = false;
+  private wasFull = false;
+  readonly causes: Record<DiskFaultName, (machine: Machine) => void> = {
+    flipBlock: () => this.flip('block'),
+    flipTable: () => this.flip('table'),
+    flipJournal: () => this.flipJournal(),
+    loseWrite: () => this.spoil('lose'),
+    misdirectWrite: () => this.spoil('misdirect'),
+    fullDisk: (machine) => this.fill([machine]),
+    fullDisks: () => this.fill(this.cluster.machines),
+    lyingSync: (machine) => this.lie(machine),
+  };
+
+  constructor(
+    private readonly cluster: SimCluster,
+    private readonly random: SeededRandom,
+    private readonly hooks: FaultHooks,
+    private readonly later: (delayMs: number, run: () => void) => void,
+  ) {
+    this.victim = random.pick(cluster.machines);
+  }
+
+  heal(): void {
+    for (const { disk } of this.cluster.machines) {
+      disk.damage?.setFree(undefined);
+      disk.damage?.lieAboutSyncs(false);
+    }
+  }
+
+  /** Errors that clients may see now. */
+  tolerates(code: string): boolean {
+    if (code === 'no-space') return this.wasFull;
+    // The good replicas may be on machines that are down.
+    return code === 'io' && this.damaged && !this.cluster.healthy();
+  }
+
+  private flip(where: 'block' | 'table'): void {
+    const damage = this.damageOf(this.victim);
+    if (!damage || !this.cluster.healthy()) return;
+    const path = damage.flipBit(where, this.random);
+    if (path === undefined) return;
+    this.note(`disk: bit flipped in a ${where}`, path);
+  }
+
+  private flipJournal(): void {
+    const { victim, hooks } = this;
+    const damage = this.damageOf(victim);
+    if (!damage || victim.life) return;
+    const path = damage.flipBit('journal', this.random);
+    if (path === undefined) return;
+    this.note('disk: bit flipped in the journal of a dead process', path);
+    hooks.onLossyPowerCut();
+  }
+
+  private spoil(how: 'lose' | 'misdirect'): void {
+    const damage = this.damageOf(this.victim);
+    if (!damage || !this.cluster.healthy()) return;
+    damage.spoilNextWrite(how, this.random, () => {
+      this.note(how === 'lose' ? 'disk: write lost' : 'disk: write misdirected', '');
+    });
+  }
+
+  private fill(machines: readonly Machine[]): void {
+    this.wasFull = true;
+    this.hooks.count('disk: full');
+    const freeBytes = this.random.pick(FREE_BYTES);
+    for (const { name, disk } of machines) {
+      this.cluster.trace(`the disk of ${name} has ${freeBytes} bytes left`);
+      disk.damage?.setFree(freeBytes);
+    }
+    this.later(this.random.pick(FULL_MS), () => {
+      for (const { disk } of machines) disk.damage?.setFree(undefined);
+    });
+  }
+
+  private lie(machine: Machine): void {
+    this.hooks.count('disk: syncs that lie');
+    machine.disk.damage?.lieAboutSyncs(true);
+    this.later(LIE_MS, () => machine.disk.damage?.lieAboutSyncs(false));
+  }
+
+  private note(event: string, path: string): void {
+    this.damaged = true;
+    this.hooks.count(event);
+    this.cluster.trace(`${event} of ${this.victim.name} ${path}`);
+  }
+
+  private damageOf(machine: Machine): DiskDamage | undefined {
+    return machine.disk.damage;
+  }
+}
