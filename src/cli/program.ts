@@ -1,5 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { clusterCommands } from './commands/cluster.js';
+import { clusterCoordinatorCommands } from './commands/cluster-coordinator.js';
+import { clusterJoinCommands } from './commands/cluster-join.js';
 import { localClusterCommands } from './commands/cluster-local.js';
 import { clusterManageCommands } from './commands/cluster-manage.js';
 import { clusterRecoverCommands } from './commands/cluster-recover.js';
@@ -74,6 +76,8 @@ export function buildProgram(runner: Runner): Command {
   acceptLossCommands(cluster, runner);
   clusterScrubCommands(cluster, runner);
   clusterUpgradeCommands(cluster, runner);
+  clusterCoordinatorCommands(cluster, runner);
+  clusterJoinCommands(cluster, runner);
   clusterSnapshotCommands(cluster, runner);
   const node = program.command('node').summary('look at the sheep').description('Commands for the sheep.');
   nodeCommands(node, runner);

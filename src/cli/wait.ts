@@ -18,25 +18,33 @@ export interface ClusterState {
   readonly recovery: RecoveryStatus;
 }
 
+type Address = { readonly host: string; readonly port: number };
+
 /** Asks one sheep after the other: the one that was asked first may be started again meanwhile. */
 export class Observer {
-  private addresses: { host: string; port: number }[];
+  private addresses: readonly Address[];
 
   constructor(private readonly context: Context) {
     this.addresses = [{ host: context.host, port: context.port }];
   }
 
-  /** Rejects with an Exit when no sheep has answered for two minutes. */
   async look(): Promise<ClusterState> {
+    return this.ask(async (address) => {
+      const recovery = await callNode(address, 'cluster.recovery', {});
+      const nodes = await callNode(address, 'node.list', {});
+      const others = nodes.filter((node) => node.up).map(({ host, port }) => ({ host, port }));
+      const { host, port } = this.context;
+      this.addresses = [address, { host, port }, ...others];
+      return { nodes, recovery };
+    });
+  }
+
+  /** Rejects when no sheep has answered for two minutes, or with what is no passing trouble. */
+  async ask<T>(work: (address: Address) => Promise<T>): Promise<T> {
     for (const endMs = performance.now() + AWAY_MS; ; await pause(LOOK_MS)) {
-      for (const [i, address] of this.addresses.entries()) {
+      for (const address of this.addresses) {
         try {
-          const recovery = await callNode(address, 'cluster.recovery', {});
-          const nodes = await callNode(address, 'node.list', {});
-          const others = nodes.filter((node) => node.up).map(({ host, port }) => ({ host, port }));
-          const here = { host: this.context.host, port: this.context.port };
-          this.addresses = [address, here, ...others, ...this.addresses.slice(i + 1)].slice(0, 64);
-          return { nodes, recovery };
+          return await work(address);
         } catch (error) {
           if (!isPassing(error) || performance.now() > endMs) throw error;
         }
@@ -54,15 +62,15 @@ function isPassing(error: unknown): boolean {
 export async function waitUntil(
   context: Context,
   title: string,
-  isDone: (state: ClusterState) => boolean,
+  isDone: (state: ClusterState) => boolean | Promise<boolean>,
+  observer = new Observer(context),
 ): Promise<ClusterState> {
-  const observer = new Observer(context);
   const progress = await openProgress(context, title);
   const teller = new Teller(context);
   try {
     for (;;) {
       const state = await observer.look();
-      if (isDone(state)) return state;
+      if (await isDone(state)) return state;
       show(progress, state.recovery);
       teller.hear(state.recovery.waiting);
       await pause(LOOK_MS);

@@ -31,7 +31,7 @@ export interface Standing {
 
 export class AuthorityHistory {
   private readonly cache = new Map<string, Standing>();
-  /** The moves of this history, oldest first: each had a target of its own. */
+  /** The moves of this history that matter, oldest first: each had a target of its own. */
   readonly moves: readonly EpochRecord[];
   /** Nodes that were away, or lacked anything, at any time since the base: sets without them are as they should be. */
   readonly disturbed: ReadonlySet<string>;
@@ -44,8 +44,11 @@ export class AuthorityHistory {
     const base = this.current.base;
     assert(records[0]!.epoch <= base, 'the epoch history does not reach back to a healthy epoch');
     const moves = new Map<number, EpochRecord>();
-    for (const r of records)
-      if (r.epoch > base && r.move !== undefined && !moves.has(r.move)) moves.set(r.move, r);
+    for (const r of records) {
+      // A move that nobody had everything for before it was overtaken has changed nobody's standing.
+      const counts = r === this.current || r.nodes.some((n) => n.moved === r.move);
+      if (r.epoch > base && r.move !== undefined && counts && !moves.has(r.move)) moves.set(r.move, r);
+    }
     this.moves = [...moves.values()];
     const numbers = [...moves.keys()];
     this.stages = records.map((r) => (r.move === undefined ? -1 : numbers.indexOf(r.move)));

@@ -99,7 +99,8 @@ export class CatchUp {
   }
 
   private async makeRight(context: EpochContext, oid: bigint): Promise<void> {
-    this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+    const bytes = await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+    this.movedBytes += bytes;
     this.done.add(oid);
     this.remaining--;
   }

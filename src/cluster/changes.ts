@@ -20,6 +20,11 @@ export type Change =
   | { readonly kind: 'remove'; readonly id: string }
   /** Copies of all volumes of a family; `present`: what their records say now. */
   | { readonly kind: 'copies'; readonly root: number; readonly present: number; readonly copies: number }
+  /**
+   * The families are gone: an id of theirs may become the root of another one, which has its own number of copies.
+   * `epoch`: only if it is the next one, for who is certain only of what was before it.
+   */
+  | { readonly kind: 'forget-copies'; readonly roots: readonly number[]; readonly epoch?: number }
   /** Where all replicas with the newest content are lost, go on with the newest that is left. */
   | { readonly kind: 'accept-loss' };
 
@@ -34,6 +39,8 @@ export function applyChange(draft: Draft, change: Change): boolean {
       return true;
     case 'copies':
       return alterCopies(draft, change);
+    case 'forget-copies':
+      return forgetCopies(draft, change);
     default:
       return alterNode(draft, change);
   }
@@ -63,6 +70,8 @@ function alteredNode(node: EpochNode, change: Exclude<Extract<Change, { id: stri
       return { ...rest, in: true };
     }
     case 'out':
+      // It has come back in this moment.
+      if (change.by === 'delay' && node.up) return node;
       // Who was asked for stays away, also when the delay is over too.
       return { ...node, in: false, outBy: node.outBy === 'admin' ? ('admin' as const) : change.by };
     case 'weight':
@@ -106,5 +115,14 @@ function alterCopies(draft: Draft, change: Extract<Change, { kind: 'copies' }>):
     ...draft.families,
     [root]: copies === now ? { copies: now } : { copies: now, next: copies },
   };
+  return true;
+}
+
+function forgetCopies(draft: Draft, change: Extract<Change, { kind: 'forget-copies' }>): boolean {
+  if (change.epoch !== undefined && change.epoch !== draft.epoch) return false;
+  const gone = new Set(change.roots.map((root) => root.toString(16)));
+  const kept = Object.entries(draft.families).filter(([root]) => !gone.has(root));
+  if (kept.length === Object.keys(draft.families).length) return false;
+  draft.families = Object.fromEntries(kept);
   return true;
 }

@@ -1,5 +1,6 @@
 import { AppError } from '../base/errors.js';
 import { RequestCounters, type RequestKind } from '../base/request-counters.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
 import { isInode } from '../wire/oid.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
@@ -7,6 +8,7 @@ import type { ObjectAddress } from './address.js';
 import { CatchUp } from './catch-up.js';
 import { Checker } from './checker.js';
 import { Comparison } from './comparison.js';
+import { Connectivity } from './connectivity.js';
 import { Links, type Origin } from './links.js';
 import { Mover } from './mover.js';
 import { addressOf, decodeMutation } from './mutation.js';
@@ -22,6 +24,10 @@ import type { ClusterView } from './view.js';
 
 export interface ClusterNodeOptions extends ObjectNodeOptions {
   readonly transport: Transport;
+  readonly coordinator: Coordinator;
+  readonly leaseTtlMs: number;
+  /** This node is on the network for traffic between sheep. */
+  readonly usesIo?: boolean;
   readonly formatId: string;
   /** Somebody has paused recovery in the whole cluster. */
   readonly recoveryPaused?: () => boolean;
@@ -50,6 +56,7 @@ export class ClusterNode {
   readonly catchUp: CatchUp;
   readonly checker: Checker;
   readonly links: Links;
+  readonly connectivity: Connectivity;
   readonly requests = new RequestCounters();
   activeRequests = 0;
   readonly mover: Mover;
@@ -84,18 +91,21 @@ export class ClusterNode {
         transport,
         clock,
         log: log.child('links'),
-        addressOf: (id) => membership.registrations.get(id),
+        addressOf: (id) => membership.registrations.get(id) ?? this.connectivity.addressOf(id),
+        usesIo: options.usesIo ?? false,
         onRefused: (id) => membership.suspect(id),
       },
       (message, origin) => this.count(message, origin),
     );
     this.objects.links = this.links;
+    this.connectivity = new Connectivity({ ...options, links: this.links, log: log.child('links') });
     membership.onView((view) => this.enter(view));
   }
 
   stop(): void {
     this.objects.stop();
     this.pace.stop();
+    this.connectivity.stop();
     this.links.close();
   }
 
@@ -109,6 +119,7 @@ export class ClusterNode {
       this.links.keepOnly(node.id, node.up ? node.incarnation : undefined);
     this.objects.enter(view);
     this.pace.endEpoch();
+    this.connectivity.look();
     const context = this.objects.context!;
     if (!view.self?.up) return;
     void this.ownSettling.run(context);
@@ -152,6 +163,8 @@ export class ClusterNode {
         return this.options.onOther(message, origin);
       case PeerType.ping:
         return emptyMessage(PeerType.pong);
+      case PeerType.pingBack:
+        return this.connectivity.pingBack(origin.nodeId);
       default:
         return this.replica.handle(message, origin);
     }

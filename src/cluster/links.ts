@@ -129,6 +129,11 @@ export class Links {
     return { nodeId, network, ioAvoided, fallbacks };
   }
 
+  /** Of all that were used so far. */
+  states(): LinkState[] {
+    return [...this.outbound.keys()].map((nodeId) => this.stateOf(nodeId));
+  }
+
   networkOf(nodeId: string): Network {
     return this.to(nodeId).network;
   }

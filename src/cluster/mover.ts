@@ -9,7 +9,7 @@ import type { RecoveryPace } from './pace.js';
 import { reserve } from './recovery-space.js';
 
 const RETRY_MS = 50;
-/** Waiting for somebody who is away, for room, or for somebody to decide about what cannot be read. */
+/** Waiting for somebody who is away, for room, or for a disk. */
 const WAIT_MS = 1000;
 /** Objects under way at once; how many really run is the pace's affair. */
 const PARALLEL = 16;
@@ -26,7 +26,7 @@ export interface MoveProgress {
   readonly movedBytes: number;
   /** Why nothing happens, if so. */
   readonly waiting?: 'paused' | 'no-space' | 'holders' | 'unreadable';
-  /** With 'no-space': about so much more room is needed; with 'unreadable': objects with blocks that nobody can read. */
+  /** In words. */
   readonly reason?: string;
 }
 
@@ -35,10 +35,9 @@ export interface MoveProgress {
  * have and may not have any more since it lost a disk. Every write reaches it meanwhile, so what has been compared
  * stays right; when all has been, it says so. A new epoch interrupts the walk, and it goes on where it was.
  *
- * An object with a block that no replica can read holds up the end, and only that: all others are taken over, but this
- * node does not say that it has everything. A hole in the place of the block would be read as zeros (I-7), and without
- * the object what is left of it would go with its former holders. Whoever owns the volume has to decide: writing over
- * the block, or deleting the volume, ends the wait.
+ * Nothing is copied before it is known to fit (I-8). A block that no replica can read is marked as unreadable here too:
+ * the move must not wait for it for ever, and a hole in its place would be read as zeros (I-7). What cannot be compared
+ * for another reason is passed by, tried again at the end, and holds up only that this node says it has everything.
  */
 export class Mover {
   private key = '';
@@ -189,7 +188,8 @@ export class Mover {
   private async take(context: EpochContext, page: Iterable<bigint>): Promise<void> {
     await forEachLimit(page, PARALLEL, async (oid) => {
       try {
-        this.movedBytes += await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+        const bytes = await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+        this.movedBytes += bytes;
         this.later.delete(oid);
         this.done++;
         this.remaining = Math.max(0, this.remaining - 1);
@@ -211,7 +211,7 @@ export class Mover {
   }
 }
 
-/** No replica has a right copy of some block. */
+/** A disk somewhere does not give what it should. */
 function isUnreadable(error: unknown): boolean {
   return AppError.isCode(error, 'io', 'checksum');
 }

@@ -24,6 +24,7 @@ export interface Step {
 
 /** An epoch record in the making. */
 export interface Draft {
+  readonly epoch: number;
   readonly nodes: EpochNode[];
   families: Record<string, FamilyCopies>;
   lossAccepted: boolean;
@@ -48,6 +49,7 @@ export function nextEpoch(
   const epoch = record.epoch + 1;
   const before = record.nodes.map((node) => settledNode(node, record, step.ran));
   const draft: Draft = {
+    epoch,
     nodes: before.map((node) => nodeNow(node, registrations, epoch)),
     families: { ...record.families },
     lossAccepted: false,

@@ -49,6 +49,9 @@ const DROP_MAX = 0.9;
 const USED_MIN = 0.6;
 /** Weight of a new measurement. */
 const NEWEST = 0.5;
+/** What was begun before recovery stood back is over by then; and samples that a drop is given to show its effect. */
+const SETTLE_MS = 300;
+const DROP_SAMPLES = 3;
 
 export class PaceController {
   /** Bytes a second; Infinity: no limit. */
@@ -58,8 +61,9 @@ export class PaceController {
   private phase: 'settle' | 'measure' | 'run' = 'settle';
   private wantedBytesPerS: number;
   private sinceMeasuredMs = 0;
-  /** Work begun before the last drop is still under way. */
-  private dropped = false;
+  private settledMs = 0;
+  /** Samples that still show work from before the last drop. */
+  private late = 0;
 
   constructor(private readonly limits: PaceLimits = defaultPaceLimits) {
     // Whether there are clients is not known yet: the first moment is spent with looking.
@@ -75,7 +79,7 @@ export class PaceController {
     if (sample.operations === 0) return this.alone();
     if (this.rateBytesPerS === Number.POSITIVE_INFINITY) return this.meetClients(sample);
     this.sinceMeasuredMs += sample.elapsedMs;
-    if (this.phase === 'settle') this.phase = 'measure';
+    if (this.phase === 'settle') this.settle(sample.elapsedMs);
     else if (this.phase === 'measure') this.noteBaseline(sample.latencyMs);
     else if (this.sinceMeasuredMs >= this.limits.measureEveryMs) this.measureSoon();
     else this.adapt(sample);
@@ -84,6 +88,7 @@ export class PaceController {
   /** Forgets what it knows: another recovery, at another time. */
   reset(): void {
     this.phase = 'settle';
+    this.settledMs = 0;
     this.baselineMs = undefined;
     this.wantedBytesPerS = this.limits.startBytesPerS;
     this.rateBytesPerS = this.limits.floorBytesPerS;
@@ -100,8 +105,14 @@ export class PaceController {
     this.measureSoon();
   }
 
+  private settle(elapsedMs: number): void {
+    this.settledMs += elapsedMs;
+    if (this.settledMs >= SETTLE_MS) this.phase = 'measure';
+  }
+
   private measureSoon(): void {
     this.phase = 'settle';
+    this.settledMs = 0;
     this.rateBytesPerS = this.limits.floorBytesPerS;
   }
 
@@ -118,10 +129,10 @@ export class PaceController {
     const { limitMs, wantedBytesPerS } = this;
     if (latencyMs > limitMs) {
       const factor = Math.min(DROP_MAX, Math.max(DROP_MIN, limitMs / latencyMs));
-      if (!this.dropped) this.wantedBytesPerS = Math.max(floorBytesPerS, wantedBytesPerS * factor);
-      this.dropped = !this.dropped;
+      if (this.late === 0) this.wantedBytesPerS = Math.max(floorBytesPerS, wantedBytesPerS * factor);
+      this.late = (this.late + 1) % DROP_SAMPLES;
     } else {
-      this.dropped = false;
+      this.late = 0;
       const used = (bytes * 1000) / elapsedMs >= USED_MIN * wantedBytesPerS;
       // Slower the nearer it comes to the limit.
       const room = Math.min(1, 2 * (1 - latencyMs / limitMs));

@@ -13,6 +13,8 @@ import { Settler } from './settler.js';
 import type { Placement } from './view.js';
 
 const CARRY_RETRY_MS = 10;
+/** Of one bad block within one request. */
+const REPAIR_TRIES = 3;
 
 /**
  * A node's part as the primary of an object: it puts all changes of the object in one order, carries each to every
@@ -73,32 +75,9 @@ export class Primary {
       } else if (node.unsettled.hasObject(address.oid)) {
         if (await settler.settle(context, address)) return 0;
       } else {
-        const moved = await this.giveRepaired(context, address, asker, turn);
+        const moved = await settler.give(context, address, asker, turn);
         if (moved !== undefined) return moved;
       }
-    }
-  }
-
-  /** What does not verify here is taken from another replica first; 'io' when none has it right (I-7). */
-  private async giveRepaired(
-    context: EpochContext,
-    address: ObjectAddress,
-    asker: string,
-    turn: Turn | undefined,
-  ): Promise<number | undefined> {
-    const { node, settler } = this;
-    try {
-      return await settler.give(context, address, asker, turn);
-    } catch (error) {
-      const blocks = AppError.isCode(error, 'checksum') ? badBlocksOf(error as AppError) : [];
-      if (blocks.length === 0) throw error;
-      const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, true);
-      try {
-        if (context === node.context) await settler.repair(context, address, blocks);
-      } finally {
-        release();
-      }
-      return undefined;
     }
   }
 
@@ -258,15 +237,34 @@ export class Primary {
     address: ObjectAddress,
     mutation: Mutation,
   ): Promise<void> {
-    const { node } = this;
-    try {
-      await applyTo(node.store, address, mutation, context.view.epoch);
-    } catch (error) {
-      if (!AppError.isCode(error, 'checksum')) throw error;
-      // Of a copy the parent may be the one that has them.
-      const oid = error.cause instanceof BadBlocksError ? error.cause.oid : address.oid;
-      await this.settler.repair(context, { ...address, oid }, badBlocksOf(error));
-      await applyTo(node.store, address, mutation, context.view.epoch);
+    const { store } = this.node;
+    await this.repairing(context, address, async () => applyTo(store, address, mutation, context.view.epoch));
+  }
+
+  /**
+   * Does it again after bad blocks that it met were repaired from another replica; of a copy they may be the parent's.
+   * A disk that has lost the repair too gets some tries, then the answer is 'io'.
+   */
+  private async repairing<T>(
+    context: EpochContext,
+    address: ObjectAddress,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const tries = new Map<number, number>();
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const cause = error instanceof AppError ? error.cause : undefined;
+        if (!AppError.isCode(error, 'checksum') || !(cause instanceof BadBlocksError)) throw error;
+        for (const block of cause.blocks) {
+          const count = (tries.get(block) ?? 0) + 1;
+          if (count > REPAIR_TRIES) throw new AppError('io', error.message, { cause: error });
+          tries.set(block, count);
+        }
+        this.node.options.log.warn({ err: error.message }, 'bad blocks: repairing from another replica');
+        await this.settler.repair(context, { ...address, oid: cause.oid }, cause.blocks);
+      }
     }
   }
 
@@ -313,18 +311,8 @@ export class Primary {
 
   private async readVerified(address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {
     const { node } = this;
-    try {
-      return await node.store.read(address.oid, offset, length);
-    } catch (error) {
-      if (!AppError.isCode(error, 'checksum')) throw error;
-      // Repair needs the object for itself, and this read holds a lock: it is done behind, then the read repeated.
-      node.options.log.warn(
-        { err: error.message },
-        'bad blocks found by a read: repairing from another replica',
-      );
-      await this.settler.repair(node.context!, address, badBlocksOf(error));
-      return node.store.read(address.oid, offset, length);
-    }
+    // Repair writes blocks of the range that this read has locked: others wait, and nobody changes them.
+    return this.repairing(node.context!, address, async () => node.store.read(address.oid, offset, length));
   }
 
   /** The sender still waits, and has not been excluded since it asked: another may own its volume by now (I-9). */
@@ -338,10 +326,6 @@ export class Primary {
   private checkLease(): void {
     if (!this.node.options.membership.leaseValid()) throw new AppError('again', 'the lease has run out');
   }
-}
-
-function badBlocksOf(error: AppError): readonly number[] {
-  return error.cause instanceof BadBlocksError ? error.cause.blocks : [];
 }
 
 /** Thrown inside the primary: a replica can only go on after the whole object was made equal. */

@@ -41,6 +41,8 @@ export interface ReachBoardOptions {
   readonly membership: Membership;
   readonly selfId: string;
   readonly log: Logger;
+  /** A report or a step aside has come or gone. */
+  readonly onChange: () => void;
 }
 
 export class ReachBoard {
@@ -100,9 +102,7 @@ export class ReachBoard {
       { key: epochKey(view.epoch), exists: true },
       { key: epochKey(view.epoch + 1), exists: false },
       { key: `${NODE_PREFIX}${selfId}`, value: membership.registrationText(selfId) ?? '' },
-      turn.revision === 0
-        ? { key: TURN_KEY, exists: false }
-        : { key: TURN_KEY, modRevision: turn.revision },
+      turn.revision === 0 ? { key: TURN_KEY, exists: false } : { key: TURN_KEY, modRevision: turn.revision },
     ];
     const { ok } = await coordinator.txn(compares, [
       putWith(lease.id, `${ASIDE_PREFIX}${selfId}`, JSON.stringify(aside)),
@@ -142,11 +142,13 @@ export class ReachBoard {
     }
     this.reports = reports;
     this.named = named;
+    this.options.onChange();
   }
 
   private readAsides(): void {
     const asides = [...this.asideMirror.entries.values()].map((text) => JSON.parse(text) as Aside);
     this.asides = new Map(asides.map((aside) => [aside.id, aside]));
+    this.options.onChange();
   }
 }
 

@@ -20,7 +20,9 @@ export function situationOf(reported: Reported): Situation | undefined {
   const nodes = view.record.nodes;
   const isReturning = (node: EpochNode) => node.id === returning?.id;
   const isAside = (node: EpochNode) =>
-    !isReturning(node) && asides.has(node.id) && (!node.up || asides.get(node.id)!.incarnation === node.incarnation);
+    !isReturning(node) &&
+    asides.has(node.id) &&
+    (!node.up || asides.get(node.id)!.incarnation === node.incarnation);
   const present = nodes.filter((n) => isReturning(n) || (n.up && !isAside(n)));
   const broken = brokenPairs(reported, new Map(present.map((n) => [n.id, n])));
   if (broken.length === 0) return undefined;

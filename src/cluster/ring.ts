@@ -196,9 +196,11 @@ export function positionsReaching(
   const found = new Set<number>();
   for (let point = 0; point < ring.size; point++) {
     if (!isWanted[ring.owner[point]!]) continue;
-    // Backwards, until the zones in between are as many as there are copies: then the walk ends before it comes here.
+    const own = ring.nodes[ring.owner[point]!]!.zone;
+    // Backwards, until the zones in between are as many as there are copies, or this one is among them: then the walk
+    // ends, or has taken its node of this zone, before it comes here.
     const zones = new Set<number>();
-    for (let back = 0; back < ring.size && zones.size < copies; back++) {
+    for (let back = 0; back < ring.size && zones.size < copies && !zones.has(own); back++) {
       const start = (point - back + ring.size) % ring.size;
       found.add(start);
       zones.add(ring.nodes[ring.owner[(start - 1 + ring.size) % ring.size]!]!.zone);

@@ -4,6 +4,7 @@ import { BadBlocksError } from '../store/object-store.js';
 import { formatOid } from '../wire/oid.js';
 import { PeerType } from '../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from './address.js';
+import { type Difference, differences, without } from './differences.js';
 import {
   addressed,
   encodeMutation,
@@ -15,8 +16,8 @@ import {
 } from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
 import type { Turn } from './pace-lane.js';
+import { askReplica, fetchBytes, fetchGood, fetchSums } from './replica-requests.js';
 import type { Placement } from './view.js';
-
 
 /**
  * Makes the replicas of one object equal, as its primary and under its lock: for objects that had writes in flight
@@ -169,7 +170,7 @@ export class Settler {
       if (run.kind === 'data') await turn?.step(run.length);
       const { mutations, lost } = await this.mutationsFor(context, address, run, how);
       for (const mutation of mutations) {
-        await askReplica(node, context, nodeId, () => {
+        await askReplica(this.node, context, nodeId, () => {
           const message = encodeMutation(PeerType.replicaWrite, address, mutation);
           message.sequence = sequence;
           return message;
@@ -177,7 +178,7 @@ export class Settler {
       }
       if (lost.length > 0) {
         const payload = encodeSpoiled(lost, mine!);
-        await askReplica(node, context, nodeId, () =>
+        await askReplica(this.node, context, nodeId, () =>
           Object.assign(addressed(PeerType.replicaSpoil, address), { payload }),
         );
       }
@@ -235,7 +236,7 @@ export class Settler {
       if (data !== undefined) {
         const common = { oid, objectBytes, epoch: context.view.epoch, sync: false };
         await node.store.write({ ...common, mode: 'ensure', offset, data });
-      } else if (node.unsettled.hasObject(oid) && node.store.suspects().has(oid)) {
+      } else if (node.unsettled.hasObject(oid) && node.store.mayBeTorn(oid)) {
         // Half written when the power went, and on no replica better: never acknowledged as durable, so what is there
         // is as right as anything. Without a power cut it is not: the disks have lost it, and reads must say so.
         await node.store.adopt(oid, [block]);
@@ -313,7 +314,6 @@ export class Settler {
       }
     }
   }
-
 }
 
 interface Equalising {

@@ -12,6 +12,7 @@ import type { ClusterView } from './view.js';
 
 /** The verdict must be the same for so many ticks: what others find out at about the same time is part of it. */
 const SETTLE_TICKS = 6;
+const PATIENCE_TICKS = 2;
 /** After coming back a node must have reached everybody for this long; doubled each time it has to go again. */
 const BACKOFF_MIN_MS = 1000;
 const BACKOFF_MAX_MS = 60_000;
@@ -32,6 +33,12 @@ export interface StepAsideOptions {
   readonly copiesInUse: () => Iterable<number>;
 }
 
+/** The last verdict, and from what it was made. */
+interface Judged extends Pick<Reported, 'view' | 'reports' | 'asides'> {
+  readonly place: number | undefined;
+  readonly stuck: boolean;
+}
+
 /** Where this node stands when it has stepped aside. */
 export interface AsideState {
   readonly reason: string;
@@ -48,6 +55,7 @@ export interface AsideState {
 export class StepAside {
   state: AsideState | undefined;
   private settledTicks = 0;
+  private judged: Judged | undefined;
   private leaving = false;
   private stopped = false;
   private times = 0;
@@ -62,13 +70,21 @@ export class StepAside {
   /** Once per tick. */
   tick(): void {
     if (this.leaving || this.stopped) return;
-    const view = this.options.membership.view;
-    const goes = view !== undefined && this.mustGo(view);
-    this.settledTicks = goes ? this.settledTicks + 1 : 0;
-    if (this.settledTicks < SETTLE_TICKS) return;
-    this.settledTicks = 0;
+    const place = this.placeInVerdict();
+    this.settledTicks = place === undefined ? 0 : this.settledTicks + 1;
+    // One after the other; who does not go in its turn is not waited for.
+    if (this.settledTicks >= SETTLE_TICKS + Math.min(place!, PATIENCE_TICKS)) this.go();
+  }
+
+  /** Something has changed: it may be this node's turn. */
+  look(): void {
+    if (this.leaving || this.stopped || this.settledTicks < SETTLE_TICKS) return;
+    if (this.placeInVerdict() === 0) this.go();
+  }
+
+  private go(): void {
     this.leaving = true;
-    this.leave(view!)
+    this.leave(this.options.membership.view!)
       .catch((error) =>
         this.options.log.warn({ err: AppError.from(error).message }, 'stepping aside is tried again'),
       )
@@ -77,11 +93,26 @@ export class StepAside {
       });
   }
 
-  private mustGo(view: ClusterView): boolean {
+  /** Which one of those that must go this node is, from 0; undefined: it may stay. */
+  private placeInVerdict(): number | undefined {
     const { board, selfId, membership } = this.options;
-    if (board.reports.size === 0 || view.self?.incarnation !== membership.incarnation) return false;
+    const { view } = membership;
+    if (view === undefined || board.reports.size === 0) return undefined;
+    if (!view.self?.up || view.self.incarnation !== membership.incarnation) return undefined;
+    const { reports, asides } = board;
+    const { judged } = this;
+    // Large clusters take long to judge, and mostly nothing has changed.
+    if (judged?.view === view && judged.reports === reports && judged.asides === asides) return judged.place;
     const situation = situationOf(this.reported(view));
-    return situation !== undefined && judge(situation).go.includes(selfId);
+    const verdict = situation && judge(situation);
+    const index = verdict?.go.indexOf(selfId) ?? -1;
+    const place = index === -1 ? undefined : index;
+    if (verdict?.stuck && !judged?.stuck) {
+      const text = 'the network between sheep is in so many pieces that none holds half of the cluster';
+      this.options.log.error({ broken: situation!.broken.length }, text);
+    }
+    this.judged = { view, reports, asides, place, stuck: verdict?.stuck ?? false };
+    return place;
   }
 
   private reported(view: ClusterView): Reported {
@@ -93,7 +124,7 @@ export class StepAside {
     const { board, coordinator, membership, leaseTtlMs, log, selfId, clock } = this.options;
     const turn = await board.turn();
     // Somebody else may have gone since, or some report may be gone.
-    if (membership.view !== view || !this.mustGo(view)) return;
+    if (membership.view !== view || this.placeInVerdict() === undefined) return;
     const self = membership.registrations.get(selfId);
     if (self === undefined) return;
     const cannot = [...this.unreached(view)].sort();
@@ -113,6 +144,7 @@ export class StepAside {
     log.warn({ cannot }, 'this node steps aside until it reaches all others: the cluster goes on without it');
     this.state = { reason, sinceWallMs, waitsFor: cannot };
     this.countDeparture();
+    this.settledTicks = 0;
     const ready = this.untilReturn(aside, lease);
     await membership.startAnew(reason, ready);
     await ready;

@@ -204,6 +204,14 @@ export class ClusterCalls {
     return objects?.context?.view.everySetServed(objects.options.copiesInUse()) ?? false;
   }
 
+  /** Some objects, perhaps none that this sheep holds, have nobody up with their newest content. */
+  private isPartlyAway(): boolean {
+    const objects = this.options.cluster()?.objects;
+    const sets = objects?.context?.view.unservedSets(objects.options.copiesInUse()) ?? [];
+    for (const _ of sets) return true;
+    return false;
+  }
+
   private waiting(): string[] {
     const { membership, config } = this.options;
     const view = membership().view;
@@ -212,7 +220,7 @@ export class ClusterCalls {
     if (down.length === 0) return [];
     const up = [...view.nodes.values()].filter((n) => n.in && n.up).length;
     const minCopies = config()?.minCopies ?? 1;
-    if (!this.isServed())
+    if (!this.isServed() || this.isPartlyAway())
       return [`the newest content of some objects is on nodes that are down: ${down.join(', ')}`];
     if (up < minCopies) return [`writes need ${minCopies} copies and wait for ${down.join(', ')}`];
     return [];

@@ -103,6 +103,8 @@ export interface RecoveryStatus extends Settings {
   nodes: ({ id: string; host: string; port: number } & NodeProgress)[];
   /** Why it does not end, in words that name the next step; empty when it goes on. */
   waiting: string[];
+  /** Sheep that are down and objects shall lie on, and what becomes of that, in words. */
+  down: string[];
   /** Of all; unknown until something has been measured. */
   etaMs?: number;
 }
@@ -115,7 +117,7 @@ export interface FamilyInfo {
   next?: number;
   /** Its versions that people can see. */
   versions: { name: string; tag: string; snapId: number }[];
-  /** The records of all of them say so. */
+  /** The records of all of them say so; they do some moments after the switch. */
   recorded: boolean;
 }
 
@@ -129,7 +131,7 @@ export interface MemberMethods {
   /** Changes what is given, and answers with all. */
   'cluster.settings': [Partial<Settings>, Settings];
   'cluster.recovery': [Record<string, never>, RecoveryStatus];
-  /** Begins to change the copies of a whole family. To be called again when that is done: it mends the records. */
+  /** Begins to change the copies of a whole family. */
   'vdi.alter-copy': [{ name: string; copies: number }, FamilyInfo];
   'vdi.family': [VdiRef, FamilyInfo];
 }

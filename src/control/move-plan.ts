@@ -89,7 +89,8 @@ function nodePlan(node: NodeInfo, estimates: readonly Estimate[]): NodePlan {
   }
   const reserve = Math.min(RESERVE_PART * node.storeBytes, RESERVE_BYTES_MAX);
   // What it will not hold any more leaves it only at the end.
-  plan.fits = plan.gainBytes === 0 || plan.gainBytes <= node.freeBytes - reserve;
+  const unknown = node.storeBytes === 0;
+  plan.fits = unknown || plan.gainBytes === 0 || plan.gainBytes <= node.freeBytes - reserve;
   return plan;
 }
 

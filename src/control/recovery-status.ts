@@ -1,3 +1,4 @@
+import { mayGiveUp } from '../cluster/down-out.js';
 import { type EpochNode, type EpochRecord, targetOf } from '../cluster/epoch.js';
 import { progressKey, type RecoveryProgress } from '../cluster/recovery-meter.js';
 import type { ClusterSettings } from '../cluster/settings.js';
@@ -36,6 +37,7 @@ export function recoveryStatus(sources: RecoverySources): RecoveryStatus {
     }),
     nodes: busy,
     waiting: waitingFor(sources),
+    down: downLines(sources),
     ...(known && { etaMs: Math.max(...(etas as number[])) }),
   };
 }
@@ -89,16 +91,27 @@ function waitingFor(sources: RecoverySources): string[] {
         'and goes on with what is left',
     );
   }
-  for (const id of lost.nodes) {
-    const name = nameOf(id);
+  for (const ids of lost.groups) {
+    const names = ids.map(nameOf);
+    const alone = names.length === 1;
+    const who = alone
+      ? `${names[0]} is down and alone has`
+      : `${names.join(' and ')} are down and only they have`;
+    const gone = alone
+      ? `its data is gone for good: 'dog node lost ${names[0]}'`
+      : "their data is gone: 'dog node lost'";
     lines.push(
-      `${name} is down and alone has the newest content of some objects: start it; ` +
-        `if its data is gone for good: 'dog node lost ${name}'`,
+      `${who} the newest content of some objects: start ${alone ? 'it' : 'one of them'}; if ${gone}`,
     );
   }
   if (record.move !== undefined) {
     for (const node of record.nodes) {
-      if (node.up || targetOf(node) === undefined || lost.nodes.has(node.id)) continue;
+      if (
+        node.up ||
+        targetOf(node) === undefined ||
+        lost.groups.some((ids) => ids.length === 1 && ids[0] === node.id)
+      )
+        continue;
       const name = nameOf(node.id);
       lines.push(
         `${name} is down, and objects shall lie on it: start it, or go on without it: 'dog node out ${name}'`,
@@ -112,13 +125,39 @@ function waitingFor(sources: RecoverySources): string[] {
   return lines;
 }
 
-/** Nodes that are down and without which some objects cannot be used; `nobody`: some could not even with all of them. */
-function awaited({ view, copiesInUse }: RecoverySources): { nodes: Set<string>; nobody: boolean } {
-  const nodes = new Set<string>();
+/** What becomes of nodes that are down. */
+function downLines({ view, settings, copiesInUse, nodes }: RecoverySources): string[] {
+  return nodes.flatMap((row) => {
+    const node = view.nodes.get(row.id);
+    if (node === undefined || node.up || targetOf(node) === undefined) return [];
+    const fate = node.maintenance
+      ? 'it is in maintenance and waited for, however long that takes'
+      : settings.downOutMs === 0
+        ? 'it is waited for, however long that takes'
+        : mayGiveUp(view.record, node.id, copiesInUse)
+          ? `when it has been down for ${Math.round(settings.downOutMs / 1000)} s it is given up`
+          : 'it is waited for: without it too few sheep are left to place its objects on';
+    return [`${row.host}:${row.port} is down; ${fate}. It catches up when it is started`];
+  });
+}
+
+/**
+ * Groups of nodes that are down, one of each of which is needed, those first that are needed in any case; `nobody`:
+ * some objects could not be used even with all of them.
+ */
+function awaited({ view, copiesInUse }: RecoverySources): { groups: string[][]; nobody: boolean } {
+  const sets = new Map<string, string[]>();
   let nobody = false;
   for (const { authority } of view.unservedSets(copiesInUse)) {
     if (authority.length === 0) nobody = true;
-    for (const id of authority) nodes.add(id);
+    else {
+      const ids = [...authority].sort();
+      sets.set(ids.join(), ids);
+    }
   }
-  return { nodes, nobody };
+  const groups: string[][] = [];
+  for (const ids of [...sets.values()].sort((a, b) => a.length - b.length)) {
+    if (!groups.some((fewer) => fewer.every((id) => ids.includes(id)))) groups.push(ids);
+  }
+  return { groups, nobody };
 }

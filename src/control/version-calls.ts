@@ -36,6 +36,9 @@ export class VersionCalls {
         if (wanted > sizeBytes) await this.service.resize(owned, wanted);
         return { result: {} };
       }
+      case 'version.copies':
+        await this.service.noteCopies(owned, this.vid(fields), check.checkCopies(fields.copies));
+        return { result: {} };
       case 'version.vmstate':
         await this.service.reserveVmObjects(
           owned,

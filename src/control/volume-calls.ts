@@ -1,7 +1,9 @@
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import { CheckMode } from '../cluster/checker.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { Membership } from '../cluster/membership.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { addressIn, type Directory } from '../volume/directory.js';
 import type { Locks } from '../volume/locks.js';
@@ -14,6 +16,7 @@ import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
 import type { ControlCaller, ControlProgress, NodeInfo, VdiInfo } from './api.js';
 import { type CallResult, carryCall } from './carried.js';
 import { CheckCalls, type CheckCallsOptions } from './check-calls.js';
+import { CopiesCalls } from './copies-calls.js';
 import { LockCalls } from './lock-calls.js';
 import * as check from './params.js';
 import { StagedCalls } from './staged-calls.js';
@@ -23,6 +26,8 @@ import { describeVdi } from './volume-info.js';
 export interface VolumeCallsOptions {
   readonly cluster: ClusterNode;
   readonly coordinator: Coordinator;
+  readonly membership: Membership;
+  readonly log: Logger;
   readonly directory: Directory;
   readonly manager: VolumeManager;
   readonly service: VolumeService;
@@ -42,12 +47,15 @@ const RETRY_DEADLINE_MS = 60_000;
 /** The control calls about volumes. Those that change a volume are carried to its owner. */
 export class VolumeCalls {
   private readonly checks: CheckCalls;
+  readonly copies: CopiesCalls;
   private readonly stagedCalls: StagedCalls;
   private readonly versionCalls: VersionCalls;
   private readonly lockCalls: LockCalls;
 
   constructor(private readonly options: VolumeCallsOptions) {
     this.checks = new CheckCalls(options);
+    const call = (method: string, params: unknown) => this.call(method, params, Buffer.alloc(0), () => {});
+    this.copies = new CopiesCalls({ ...options, call });
     this.lockCalls = new LockCalls(options);
     this.versionCalls = new VersionCalls(options.service, options.directory);
     this.stagedCalls = new StagedCalls({
@@ -123,6 +131,7 @@ export class VolumeCalls {
       default:
         return (
           (await this.checks.call(method, fields, onProgress)) ??
+          (await this.copies.call(method, fields)) ??
           this.stagedCalls.call(method, fields, blob, caller)
         );
     }
@@ -140,7 +149,10 @@ export class VolumeCalls {
   }
 
   private async describe(record: VdiRecord): Promise<VdiInfo> {
-    return describeVdi(this.options.directory, record, await this.usage(record));
+    const { directory, cluster } = this.options;
+    // A record may lag behind what its family's copies are now.
+    const copies = cluster.objects.context?.view.copiesOf(record) ?? record.copies;
+    return describeVdi(directory, { ...record, copies }, await this.usage(record));
   }
 
   private async usage(record: VdiRecord): Promise<Usage> {
@@ -212,7 +224,9 @@ export class VolumeCalls {
     const ref = check.checkVdiRef(fields);
     const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
     if (ref.tag !== undefined || ref.snapId !== undefined) {
-      return { result: { freedObjects: await service.removal.remove(ref, undefined, progress) } };
+      // Its record may just be changed by others.
+      const freedObjects = await this.untilCertain(() => service.removal.remove(ref, undefined, progress));
+      return { result: { freedObjects } };
     }
     const record = await this.options.directory.findNow(ref);
     if (record.image !== undefined) {

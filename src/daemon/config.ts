@@ -12,10 +12,15 @@ export interface SheepConfig {
   readonly disk?: string;
   /** A directory, or an address of etcd (coord/etcd/address.ts). */
   readonly coordinator: string;
+  /** The cluster that is meant: a coordinator of another one is refused. */
+  readonly clusterId?: string;
   /** Address of the TCP doors, and the one told to others unless `advertise` names another. */
   readonly host: string;
   readonly advertise?: string;
   readonly port: number;
+  /** Network of its own for traffic between sheep: address and port there (default: `port`). */
+  readonly ioHost?: string;
+  readonly ioPort?: number;
   readonly nbdPort: number;
   readonly httpPort: number;
   readonly unixSocket?: string;
@@ -53,9 +58,12 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
       'directory that all sheep of this host share, or etcd://HOST:PORT[,HOST:PORT...]/NAME[?ca=FILE&...]',
       coordinatorAddress,
     )
+    .option('--cluster-id <id>', 'refuse a coordinator that holds another cluster')
     .option('--host <address>', 'address of all TCP doors', '127.0.0.1')
     .option('--advertise <address>', 'address told to the others (default: that of --host)')
     .option('--port <port>', 'clients, dog and other sheep', port, 7000)
+    .option('--io-host <address>', 'address on a network of its own for traffic between sheep')
+    .option('--io-port <port>', 'port there (default: that of --port)', integer(1, 65535))
     .option('--nbd-port <port>', 'NBD over TCP; -1: none', port, 10809)
     .option('--http-port <port>', 'metrics and health; -1: none', port, 7080)
     .option('--unix-socket <path>', 'clients and dog on a unix socket')
@@ -89,7 +97,10 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
     if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
     throw new AppError('usage', AppError.from(error).message);
   }
-  return command.opts<SheepConfig>();
+  const config = command.opts<SheepConfig>();
+  if (config.ioPort !== undefined && config.ioHost === undefined)
+    throw new AppError('usage', "error: option '--io-port' needs '--io-host'");
+  return config;
 }
 
 function integer(min: number, max: number): (text: string) => number {

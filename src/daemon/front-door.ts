@@ -20,6 +20,8 @@ interface Arrival {
   readonly client: Connection;
   /** First bytes, as long as they do not tell who it is. */
   seen: Buffer;
+  /** It came by the network for traffic between sheep. */
+  readonly peersOnly: boolean;
 }
 
 export interface FrontDoorOptions {
@@ -39,10 +41,18 @@ export class FrontDoor {
 
   constructor(private readonly options: FrontDoorOptions) {}
 
-  /** On an address, or on a descriptor that listens already and becomes this door's. Returns the port. */
-  async listen(address: { host: string; port: number } | { path: string } | { fd: number }): Promise<number> {
+  /**
+   * On an address, or on a descriptor that listens already and becomes this door's; for other sheep only, or for all.
+   * Returns the port.
+   */
+  async listen(
+    address: { host: string; port: number } | { path: string } | { fd: number },
+    options: { peersOnly?: boolean } = {},
+  ): Promise<number> {
     if ('path' in address && existsSync(address.path)) unlinkSync(address.path);
-    const server = createServer({ noDelay: true }, (socket) => this.accept(socket));
+    const server = createServer({ noDelay: true }, (socket) =>
+      this.accept(socket, options.peersOnly === true),
+    );
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(address, resolve);
@@ -98,12 +108,12 @@ export class FrontDoor {
     }
   }
 
-  private accept(socket: Socket): void {
-    const arrival = this.register(socket);
+  private accept(socket: Socket, peersOnly: boolean): void {
+    const arrival = this.register(socket, peersOnly);
     if (arrival !== undefined) this.listenTo(socket, arrival);
   }
 
-  private register(socket: Socket): Arrival | undefined {
+  private register(socket: Socket, peersOnly = false): Arrival | undefined {
     if (this.sockets.size >= CONNECTIONS_MAX) {
       socket.destroy();
       return undefined;
@@ -115,7 +125,7 @@ export class FrontDoor {
     socket.on('error', (error) => this.options.log.debug({ err: error.message }, 'a connection broke'));
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     const client = this.options.server.accept(socket, addressOf(socket));
-    const arrival = { client, seen: Buffer.alloc(0) };
+    const arrival = { client, seen: Buffer.alloc(0), peersOnly };
     this.clients.set(socket, arrival);
     return arrival;
   }
@@ -137,6 +147,8 @@ export class FrontDoor {
         this.clients.delete(socket);
         server.forget(client);
         transport.accept(socket, seen);
+      } else if (arrival.peersOnly) {
+        socket.destroy();
       } else {
         client.start(seen);
         socket.resume();

@@ -11,7 +11,7 @@ import { removeStaleSocket } from '../nbd/listen.js';
 import { duplicate } from '../store/syscalls.js';
 import type { SheepConfig } from './config.js';
 
-export const doorNames = ['client', 'clientUnix', 'nbd', 'nbdUnix', 'http'] as const;
+export const doorNames = ['client', 'clientUnix', 'io', 'nbd', 'nbdUnix', 'http'] as const;
 export type DoorName = (typeof doorNames)[number];
 type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
@@ -82,13 +82,21 @@ export class ListeningSockets {
 }
 
 function addressesOf(config: SheepConfig): ReadonlyMap<DoorName, Address> {
-  const { host } = config;
+  const { host, ioHost } = config;
   const found = new Map<DoorName, Address>([['client', { host, port: config.port }]]);
   if (config.unixSocket) found.set('clientUnix', { path: config.unixSocket });
+  const ioPort = config.ioPort ?? config.port;
+  // A door on all addresses is there already.
+  const isCovered = isWildcard(host) && ioPort === config.port;
+  if (ioHost !== undefined && !isCovered) found.set('io', { host: ioHost, port: ioPort });
   if (config.nbdPort >= 0) found.set('nbd', { host, port: config.nbdPort });
   if (config.nbdSocket) found.set('nbdUnix', { path: config.nbdSocket });
   if (config.httpPort >= 0) found.set('http', { host, port: config.httpPort });
   return found;
+}
+
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
 }
 
 /** A listening descriptor; undefined where the platform cannot copy one. */

@@ -35,6 +35,9 @@ export interface InnerOptions {
   readonly config: ClusterConfig;
   readonly store: ObjectStore;
   readonly selfId: string;
+  readonly leaseTtlMs: number;
+  /** This node is on the network for traffic between sheep. */
+  readonly usesIo: boolean;
   readonly membership: Membership;
   readonly coordinator: Coordinator;
   readonly transport: Transport;
@@ -65,10 +68,14 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     copiesInUse: () => new Set([config.copies, ...directory.vdis().map((record) => record.copies)]),
     recoveryPaused: () => options.settings().recoveryPaused,
     transport,
+    coordinator,
+    leaseTtlMs: options.leaseTtlMs,
+    usesIo: options.usesIo,
     formatId: config.formatId,
     onOther: options.onOther,
     ...(mutants && { mutants }),
   });
+  await cluster.connectivity.start();
   const manager = new VolumeManager({
     cluster,
     membership,
@@ -106,6 +113,8 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
   const calls = new VolumeCalls({
     cluster,
     coordinator,
+    membership,
+    log,
     directory,
     manager,
     service,

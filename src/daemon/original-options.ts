@@ -85,7 +85,10 @@ function originalCommand(): Command {
     .option('-D, --directio', 'accepted')
     .option('-f, --foreground', 'stay in the foreground')
     .option('-g, --gateway', 'gateway only: hold no objects')
-    .option('-i, --ioaddr <host=,port=>', 'accepted: one address carries everything')
+    .option(
+      '-i, --ioaddr <host=,port=>',
+      'address and port on a network of its own for traffic between sheep',
+    )
     .option('-j, --journal <size=,dir=,skip>', 'accepted: there is always a journal')
     .option('-l, --log <dir=,level=,format=,dst=>', 'where to log, and how much')
     .option('-n, --nosync', 'accepted: what is acknowledged is always kept')
@@ -127,6 +130,7 @@ function configOf(
     host,
     ...(advertise !== host && { advertise }),
     port,
+    ...ioAddress(options.ioaddr, port),
     nbdPort: neighbour(NBD_PORT, port),
     httpPort: neighbour(HTTP_PORT, port),
     unixSocket: join(dir, 'sock'),
@@ -158,6 +162,14 @@ function directories(paths: string): { dir: string; disk?: string } {
   );
 }
 
+function ioAddress(text: string | undefined, port: number): { ioHost?: string; ioPort?: number } {
+  if (text === undefined) return {};
+  const fields = keyValues(text, ['host', 'port'], '-i');
+  const ioHost = address(fields.host, 'I/O address');
+  if (ioHost === undefined) throw usage(`-i needs an address, as in '-i host=10.0.0.1': '${text}'`);
+  return { ioHost, ioPort: fields.port === undefined ? port : portNumber(fields.port) };
+}
+
 /** Sheep of one host get doors side by side, as their ports are. -1, no such door, where that leads nowhere. */
 function neighbour(base: number, port: number): number {
   const derived = base + (port - SHEEPDOG_PORT);
@@ -182,10 +194,6 @@ function driverDirectory(text: string, env: Readonly<Record<string, string | und
 
 function notices(options: Parsed): string[] {
   const list: string[] = [];
-  if (options.ioaddr !== undefined) {
-    keyValues(options.ioaddr, ['host', 'port'], '-i');
-    list.push('-i changes nothing: one address carries all traffic');
-  }
   if (options.journal !== undefined) list.push(...journalNotices(options.journal));
   if (options.nosync) list.push('-n changes nothing: what is acknowledged is always kept');
   if (options.http !== undefined) list.push('-r changes nothing: there is no object gateway (Swift)');

@@ -156,6 +156,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     }
     await this.membership.start();
     this.downOut.start();
+    // A sheep that has just joined is to be seen with its room at once.
+    void this.figures.publish().catch(() => {});
     this.every(SWEEP_INTERVAL_MS, () => this.sweep());
     this.every(STATS_INTERVAL_MS, async () => {
       if (this.membership.leaseId !== '') await this.figures.publish();
@@ -331,6 +333,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       store,
       membership,
       selfId: options.self.id,
+      usesIo: options.self.ioHost !== undefined,
       log: options.log.child('cluster', { node: options.self.port }),
       volumeLog: options.log.child('volumes'),
       defaultCopies: () => this.defaultCopies,
@@ -339,6 +342,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       onOther: (message, origin) => this.serveOther(message, origin.nodeId),
     });
     membership.onView((view) => inner.manager.enter(view));
+    membership.onView((view) => inner.calls.copies.enter(view));
     assert(this.inner === undefined, 'a sheep opens its store once');
     this.inner = inner;
     this.scrubbing.open(inner);
@@ -366,6 +370,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     const first = view?.history.current.nodes.find((n) => n.up);
     if (this.inner === undefined || first?.id !== this.options.self.id) return;
     await this.inner.garbage.sweep();
+    await this.inner.calls.copies.sweep();
   }
 
   private every(intervalMs: number, work: () => Promise<void>): void {

@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { sleep, systemClock } from '../base/clock.js';
+import { AppError } from '../base/errors.js';
 import type { LogControl, Logger } from '../base/log.js';
 import { systemRandom } from '../base/random.js';
 import type { ControlHandler } from '../control/api.js';
+import { type ClusterConfig, CONFIG_KEY } from '../control/cluster-calls.js';
 import type { GuardedCoordinator } from '../coord/guarded-coordinator.js';
 import { openCoordinatorAt } from '../coord/open-coordinator.js';
 import { listenNbd } from '../nbd/listen.js';
@@ -61,13 +63,18 @@ export interface SheepParts {
  * The coordinator that is in force, waited for as long as `isWanted` says. `onLeaving`: the cluster begins to move to
  * another one.
  */
-export function openCoordinator(
-  config: SheepConfig,
+export async function openCoordinator(
+  { coordinator: address, clusterId }: SheepConfig,
   log: Logger,
   events: { onLeaving: () => void; isWanted: () => boolean },
 ): Promise<GuardedCoordinator> {
-  const { coordinator: address } = config;
-  return openCoordinatorAt({ address, log: log.child('coordinator'), create: true, ...events });
+  const options = { address, log: log.child('coordinator'), create: clusterId === undefined };
+  const coordinator = await openCoordinatorAt({ ...options, ...events });
+  const config = (await coordinator.get(CONFIG_KEY))?.value;
+  const found = config === undefined ? undefined : (JSON.parse(config) as ClusterConfig).formatId;
+  if (clusterId === undefined || clusterId === found) return coordinator;
+  await coordinator.close();
+  throw new AppError('usage', `the coordinator holds ${found ?? 'no cluster'}, not the cluster ${clusterId}`);
 }
 
 /** Joins the real parts (disk, network, clock): the single place where that happens. */
@@ -147,7 +154,8 @@ export function assembleParts(options: PartsOptions): SheepParts {
 function selfOf(config: SheepConfig, id: string): Omit<SheepOptions['self'], 'bootId'> {
   const { host, advertise, port, nbdPort, httpPort, zone, vnodes } = config;
   const place = { host: advertise ?? host, port, nbdPort, httpPort, zone, vnodes };
-  return { id, ...place, hostId: readHostId(), pid: process.pid };
+  const io = config.ioHost === undefined ? {} : { ioHost: config.ioHost, ioPort: config.ioPort ?? port };
+  return { id, ...place, ...io, hostId: readHostId(), pid: process.pid };
 }
 
 /** Ends every connection of the sheepdog port with its answers given, as far as they come soon. */
@@ -175,6 +183,7 @@ class Doors {
     if (this.closed) return;
     closers.push(() => door.stopAccepting());
     await door.listen(sockets.at('client'));
+    if (sockets.has('io')) await door.listen(sockets.at('io'), { peersOnly: true });
     if (sockets.has('clientUnix')) await door.listen(sockets.at('clientUnix'));
     for (const name of ['nbd', 'nbdUnix'] as const) {
       if (!sockets.has(name)) continue;

@@ -46,7 +46,9 @@ export class InodeView {
   header(record: VdiRecord): Buffer {
     const name = record.state === 'deleted' ? '' : (this.parts.directory.line(record.line)?.name ?? '');
     const shown = record.state === 'deleted' ? { ...record, sizeBytes: 0 } : record;
-    return Buffer.from(encodeHeader(shown, name));
+    // A record may lag behind what its family's copies are now.
+    const copies = this.parts.cluster.objects.context?.view.copiesOf(record) ?? record.copies;
+    return Buffer.from(encodeHeader({ ...shown, copies }, name));
   }
 
   /** Entries of the index as little-endian u32, from the owner when the version can still change. */

@@ -1,3 +1,5 @@
+import { alignUp, BLOCK_SIZE } from '../base/bytes.js';
+
 /** Every queue, cache and reserve of the store, named (I-11). Tests and the simulator choose smaller ones. */
 export interface StoreLimits {
   /** Size of each of the two journal segments. When both are full, writes wait for the checkpoint. */
@@ -37,3 +39,8 @@ export const defaultLimits: StoreLimits = {
   maxBatchBytes: 4 << 20,
   maxUncommitted: 4096,
 };
+
+/** Journal segments are whole blocks, and large enough for a few batches. */
+export function segmentSize(limits: StoreLimits): number {
+  return Math.max(alignUp(limits.segmentBytes, BLOCK_SIZE), 32 * BLOCK_SIZE);
+}

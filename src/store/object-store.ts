@@ -130,6 +130,8 @@ export interface ObjectStore {
    */
   suspects(): ReadonlySet<bigint>;
   clearSuspects(oids: readonly bigint[]): Promise<void>;
+  /** A suspect of which blocks may be half written: the power went, not just the process. */
+  mayBeTorn(oid: bigint): boolean;
 
   /**
    * True when the machine's boot id changed since this store was open and it had not been closed cleanly, or durable

@@ -10,11 +10,11 @@ import { dropBallast, keepBallast } from './ballast.js';
 import { TMP_FOLDER } from './copy-on-write.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
 import { formatSegments, Journal, type Segment, segmentPath } from './journal.js';
-import { defaultLimits, type StoreLimits } from './limits.js';
+import { defaultLimits, type StoreLimits, segmentSize } from './limits.js';
 import { ObjectCache } from './object-cache.js';
 import { scanJournal } from './recovery.js';
 import { replayJournal } from './replay.js';
-import { Store, segmentSize } from './store.js';
+import { Store } from './store.js';
 import { checkIdentity, readSuperblock, type Superblock, writeSuperblock } from './superblock.js';
 import { readSuspects, Suspects } from './suspects.js';
 import { TOUCHED_FOLDER, TouchedLog } from './touched-log.js';
@@ -84,9 +84,9 @@ async function open(options: StoreOptions): Promise<Store> {
   const kept = readSuspects(disk);
   if (!kept) log.error({}, 'the list of suspect objects is damaged: every object is suspect');
   const recovered = await recover(disk, log, powerCut);
-  const suspects = new Suspects(disk, kept ?? new Set());
+  const suspects = new Suspects(disk, kept ?? { oids: new Set(), torn: new Set() });
   if (!kept || recovered.everything) await suspectEverything(disk, suspects);
-  for (const oid of recovered.suspects) suspects.oids.add(oid);
+  for (const oid of recovered.suspects) suspects.add(oid, recovered.torn);
   if (suspects.oids.size > 0 || !kept) await suspects.save();
 
   const openCount = (found?.openCount ?? 0) + 1;
@@ -136,6 +136,8 @@ async function clearTmp(disk: Disk): Promise<void> {
 
 interface Recovered {
   readonly suspects: readonly bigint[];
+  /** Blocks of the suspects may be half written, or older than their checksums say. */
+  readonly torn: boolean;
   /** So much was lost that no object can be trusted. */
   readonly everything: boolean;
   readonly touched: TouchedLog;
@@ -159,9 +161,12 @@ async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Reco
       log.info({ batches: batches.length, objects: replayed.objects.length, powerCut }, 'journal replayed');
     }
     if (damaged > 0) log.error({ damaged }, 'durable journal batches are lost: every object is suspect');
+    const everything = damaged > 0 || replayed.problems > 0;
+    const torn = powerCut || everything;
     return {
-      suspects: powerCut || damaged > 0 || replayed.problems > 0 ? replayed.objects : replayed.uncommitted,
-      everything: damaged > 0 || replayed.problems > 0,
+      suspects: torn ? replayed.objects : replayed.uncommitted,
+      torn,
+      everything,
       touched,
     };
   } finally {
@@ -172,7 +177,7 @@ async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Reco
 async function suspectEverything(disk: Disk, suspects: Suspects): Promise<void> {
   for (const folder of disk.list('obj')) {
     for (const name of disk.list(`obj/${folder}`)) {
-      if (/^[0-9a-f]{16}$/.test(name)) suspects.oids.add(BigInt(`0x${name}`));
+      if (/^[0-9a-f]{16}$/.test(name)) suspects.add(BigInt(`0x${name}`), true);
     }
   }
 }

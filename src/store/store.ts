@@ -2,7 +2,7 @@
  * The object store: what stands behind ObjectStore. It joins the parts; each of them says in its own file what it
  * promises. Timers: one, for the age of the current journal segment.
  */
-import { alignUp, BLOCK_SIZE } from '../base/bytes.js';
+import { BLOCK_SIZE } from '../base/bytes.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
@@ -14,10 +14,10 @@ import type { Disk } from './disk.js';
 import type { Journal } from './journal.js';
 import type { StoreLimits } from './limits.js';
 import type { ObjectCache } from './object-cache.js';
-import { objectPath } from './object-file.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from './object-store.js';
 import { newOperation, type Operation, type OperationRequest } from './operation.js';
 import { blockRuns, checkRange, readObject, verifyObject } from './reader.js';
+import { recountUsed } from './recount.js';
 import { Space } from './space.js';
 import { type Superblock, writeSuperblock } from './superblock.js';
 import type { Suspects } from './suspects.js';
@@ -211,9 +211,7 @@ export class Store implements ObjectStore {
   async spoil(oid: bigint, blocks: readonly number[], sums: readonly number[], epoch: number): Promise<void> {
     const object = this.context.cache.get(oid);
     if (!object) throw new AppError('no-object', `no object ${oid.toString(16)}`);
-    if (blocks.length !== sums.length || blocks.some((block) => block < 0 || block >= object.blocks)) {
-      throw new AppError('invalid', 'blocks to spoil are outside the object');
-    }
+    for (const block of blocks) checkRange(object, block * BLOCK_SIZE, 1);
     await this.submit({ kind: 'spoil', oid, objectBytes: object.objectBytes, epoch, blocks, sums });
   }
 
@@ -253,9 +251,13 @@ export class Store implements ObjectStore {
   }
 
   /** Durable when it resolves: suspects of a disk that is taken out. */
-  async addSuspects(oids: Iterable<bigint>): Promise<void> {
-    for (const oid of oids) this.suspectList.oids.add(oid);
+  async addSuspects(oids: Iterable<bigint>, torn: (oid: bigint) => boolean): Promise<void> {
+    for (const oid of oids) this.suspectList.add(oid, torn(oid));
     await this.suspectList.save();
+  }
+
+  mayBeTorn(oid: bigint): boolean {
+    return this.suspectList.torn.has(oid);
   }
 
   readonly stats = (): StoreStats => {
@@ -278,26 +280,8 @@ export class Store implements ObjectStore {
   }
 
   /** Counts the room of all objects anew, a folder at a time: after a crash the count is out of date. */
-  async recount(): Promise<void> {
-    const { disk, clock, log } = this.context;
-    const before = this.context.usedBytes;
-    let sum = 0;
-    try {
-      for await (const oid of this.objects()) {
-        if (this.failure) return;
-        const path = objectPath(oid);
-        if (!disk.exists(path)) continue;
-        const file = disk.open(path);
-        sum += file.allocatedBytes();
-        file.close();
-        await new Promise<void>((resolve) => clock.defer(resolve));
-      }
-    } catch (error) {
-      // Only a figure is at stake.
-      log.warn({ err: String(error) }, 'the room used by objects could not be counted');
-      return;
-    }
-    this.context.usedBytes += sum - before;
+  recount(): Promise<void> {
+    return recountUsed(this.context, this.objects());
   }
 
   close(): Promise<void> {
@@ -399,9 +383,4 @@ function checkRequest(op: Operation): void {
   }
   checkRange(op, op.offset, op.length);
   if (op.mode === 'cow' && op.parent === undefined) throw new AppError('invalid', 'copy without a parent');
-}
-
-/** Journal segments are whole blocks, and large enough for a few batches. */
-export function segmentSize(limits: StoreLimits): number {
-  return Math.max(alignUp(limits.segmentBytes, BLOCK_SIZE), 32 * BLOCK_SIZE);
 }

@@ -193,13 +193,9 @@ export class Writer {
         op.waits = false;
         break;
       case 'adopt':
-        if (!object) throw new AppError('no-object', 'no such object');
-        op.parts = planAdopt(op, object);
-        op.waits = object.activeGeneration !== journal.current.generation;
-        break;
       case 'spoil':
         if (!object) throw new AppError('no-object', 'no such object');
-        op.parts = planSpoil(op);
+        op.parts = op.kind === 'adopt' ? planAdopt(op, object) : planSpoil(op);
         op.waits = object.activeGeneration !== journal.current.generation;
         break;
       default:

@@ -18,12 +18,19 @@ export function neighboursOf(vid: number, family: ReadonlyMap<number, VdiRecord>
       const record = family.get(next);
       if (record === undefined || seen.has(next)) continue;
       seen.add(next);
-      // A pending one counts: it may be about to become a reader of everything its parent refers to.
       if (record.state === 'deleted') queue.push(next);
-      else found.push(next);
+      else if (!isDoomed(record, family)) found.push(next);
     }
   }
   return found;
+}
+
+/**
+ * A pending version counts: it may be about to become a reader of everything its parent refers to. Not when that has
+ * been deleted: it can never be completed then, and nobody would free what had been kept for it.
+ */
+function isDoomed(record: VdiRecord, family: ReadonlyMap<number, VdiRecord>): boolean {
+  return record.state === 'pending' && family.get(record.parent)?.state === 'deleted';
 }
 
 /** Records of deleted versions that nobody needs any more: freed, and without descendants. Leaves first. */

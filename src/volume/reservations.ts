@@ -32,12 +32,23 @@ export class Reservations {
       const record: VdiRecord = { ...build(vid), state: 'pending', maker };
       const compares: Compare[] = [{ key: keys.vdi(vid), exists: false }];
       if (base !== undefined) compares.push(same(base));
-      if (await commits.try(compares, [put(record)])) return record;
+      if (await commits.try(compares, [put(record)])) {
+        if (record.root === vid) await this.beginFamily(vid);
+        return record;
+      }
       if (base !== undefined && JSON.stringify(directory.vdi(base.vid)) !== JSON.stringify(base)) {
-        throw new AppError('no-tag', 'the snapshot has been deleted or changed meanwhile');
+        const gone = directory.vdi(base.vid)?.state !== 'live';
+        throw new AppError(gone ? 'no-tag' : 'again', 'the snapshot has been deleted or changed meanwhile');
       }
     }
     throw new AppError('again', 'no vid could be reserved');
+  }
+
+  /** Names begin where they began before: a family of that root may have had its copies altered, and is gone. */
+  private async beginFamily(root: number): Promise<void> {
+    const { membership } = this.options;
+    if (membership.view?.record.families?.[root.toString(16)] === undefined) return;
+    await membership.change({ kind: 'forget-copies', roots: [root] });
   }
 
   /** Gives the reservation up when `work` fails. */

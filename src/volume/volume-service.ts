@@ -9,7 +9,7 @@ import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
 import { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
-import { type Progress, preallocate } from './preallocate.js';
+import { type PreallocateOptions, type Progress, preallocate } from './preallocate.js';
 import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
 import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
@@ -70,7 +70,6 @@ export class VolumeService {
   }
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
-    const { cluster } = this.options;
     const { former, line, snapId } = await this.lineFor(options.name);
     const record = await this.reservations.take(options.name, (vid) => ({
       vid,
@@ -86,9 +85,11 @@ export class VolumeService {
       snapshotMs: 0,
       state: 'pending',
     }));
-    const index = new Uint32Array(objectCount(record));
-    if (options.preallocate) await preallocate(cluster.client, this.session(), record, index, { onProgress });
-    return this.publish(record, options.name, index, { former });
+    return this.reservations.orForget(record, async () => {
+      const index = new Uint32Array(objectCount(record));
+      if (options.preallocate) await this.makeObjects(record, options.name, index, { onProgress });
+      return this.publish(record, options.name, index, { former });
+    });
   }
 
   /** Makes a new volume from a snapshot, sharing everything unless told otherwise. */
@@ -105,15 +106,32 @@ export class VolumeService {
       (vid) => ({ ...versionOf(base, vid, this.options.clock.wallMs()), line, snapId, sizeBytes }),
       base,
     );
-    const index = new Uint32Array(objectCount(record));
-    index.set(await readIndex(cluster.client, this.session(), base));
-    const alone = options.share === false;
-    if (options.preallocate || alone)
-      await preallocate(cluster.client, this.session(), record, index, {
-        onProgress,
-        holes: options.preallocate === true,
-      });
-    return this.publish(record, name, index, { base, former, alone });
+    const { preallocate: full = false, share = true } = options;
+    return this.reservations.orForget(record, async () => {
+      try {
+        const index = new Uint32Array(objectCount(record));
+        index.set(await readIndex(cluster.client, this.session(), base));
+        if (full || !share) await this.makeObjects(record, name, index, { onProgress, holes: full });
+        return await this.publish(record, name, index, { base, former, alone: !share });
+      } catch (error) {
+        if (!AppError.isCode(error, 'no-object') || directory.vdi(base.vid)?.state === 'live') throw error;
+        throw new AppError('no-tag', 'the snapshot has been deleted meanwhile', { cause: error });
+      }
+    });
+  }
+
+  /** Whoever cleans up after a crash in here finds the objects by the index that is written first. */
+  private async makeObjects(
+    record: VdiRecord,
+    name: string,
+    index: Uint32Array,
+    options: PreallocateOptions,
+  ): Promise<void> {
+    const { client } = this.options.cluster;
+    const { holes = true } = options;
+    const planned = index.map((owner) => (owner === 0 && !holes ? 0 : record.vid));
+    await writeInode(client, this.session(), record, name, planned);
+    await preallocate(client, this.session(), record, index, options);
   }
 
   /**
@@ -238,6 +256,11 @@ export class VolumeService {
       if (current.vid !== vid) throw new AppError('read-only', 'the volume goes on as another version');
       return { ...current, vmObjects: Math.max(vmObjects, current.vmObjects ?? 0) };
     });
+  }
+
+  /** On the owner only: what the family's copies are now (D-17); a version that is none any more stays as it is. */
+  async noteCopies(owned: OwnedVolume, vid: number, copies: number): Promise<void> {
+    await this.edit(owned, (current) => (current.vid === vid ? { ...current, copies } : current));
   }
 
   private async edit(owned: OwnedVolume, change: (current: VdiRecord) => VdiRecord): Promise<VdiRecord> {

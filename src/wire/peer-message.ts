@@ -13,6 +13,8 @@ export const PeerType = {
   helloReply: 0x03,
   ping: 0x04,
   pong: 0x05,
+  /** Who has stepped aside asks: answered when the receiver has reached the sender on a link of its own. */
+  pingBack: 0x06,
   /** Gateway to an object's primary. */
   read: 0x10,
   write: 0x12,

@@ -42,6 +42,8 @@ export interface NodeEnvironment {
   readonly coordinator: Coordinator;
   readonly log: Logger;
   readonly mutants: Mutants;
+  /** The node cannot go on: its process exits, and its supervisor starts it again. */
+  readonly onEnd: (why: string) => void;
 }
 
 export interface SimNode {
@@ -144,6 +146,8 @@ export class SimCluster {
   readonly machines: Machine[] = [];
   readonly kind: ClusterKind;
   readonly trace: (line: string) => void;
+  /** Whether a fault explains that a node ends by itself, or fails to start. */
+  excuses: (machine: Machine, why: string) => boolean = () => false;
   /** Set when a node failed to start: the end of the run. */
   failure: Error | undefined;
   private readonly deathCounters: Record<string, number> = {};
@@ -176,7 +180,7 @@ export class SimCluster {
     const life: Life = { machine, clock, node: undefined };
     machine.life = life;
     this.trace(`start ${machine.name} (life ${machine.lives})`);
-    const environment = this.environmentFor(machine, clock);
+    const environment = this.environmentFor(machine, clock, (why) => this.ended(life, why));
     clock.after(0, () => {
       this.kind.startNode(environment).then(
         (node) => {
@@ -260,12 +264,23 @@ export class SimCluster {
 
   private startFailed(life: Life, error: unknown): void {
     const { machine } = life;
-    if (!this.kind.toleratedStartErrors.includes(AppError.from(error).code)) {
+    const { code, message } = AppError.from(error);
+    if (!this.kind.toleratedStartErrors.includes(code) && !this.excuses(machine, code)) {
       this.failure ??= new Error(`${machine.name} failed to start`, { cause: error });
       return;
     }
-    this.trace(`${machine.name} failed to start: ${String(error)}`);
-    addCounters(this.deathCounters, { 'start failed, tried again': 1 });
+    this.startAgain(life, 'start failed, tried again', message);
+  }
+
+  private ended(life: Life, why: string): void {
+    if (this.excuses(life.machine, why)) this.startAgain(life, 'a node ended by itself', why);
+    else this.failure ??= new Error(`${life.machine.name} ended by itself: ${why}`);
+  }
+
+  private startAgain(life: Life, event: string, why: string): void {
+    const { machine } = life;
+    this.trace(`${machine.name}: ${event}: ${why}`);
+    addCounters(this.deathCounters, { [event]: 1 });
     this.clock.after(0, () => {
       if (machine.life !== life) return;
       this.kill(machine);
@@ -303,7 +318,7 @@ export class SimCluster {
     };
   }
 
-  private environmentFor(machine: Machine, clock: NodeClock): NodeEnvironment {
+  private environmentFor(machine: Machine, clock: NodeClock, onEnd: (why: string) => void): NodeEnvironment {
     const random = new SeededRandom(this.options.seed * 1009 + machine.index * 101 + machine.lives);
     const { disk, address, name, index } = machine;
     return {
@@ -319,6 +334,7 @@ export class SimCluster {
       coordinator: this.coordinators.clientFor(name, clock),
       log: worldLogger(name, this.options.onLog, this.options.trace && this.trace),
       mutants: this.options.mutants ?? {},
+      onEnd,
     };
   }
 }

@@ -163,6 +163,13 @@ test('a block that is bad everywhere fails alone, is told with its place, and he
     }
     client.close();
   }
+  await changeWhileOneIsAway('lost', offset + BLOCK);
+  bytes.fill(9, offset + BLOCK, offset + 2 * BLOCK);
+  for (const sheep of cluster.sheep) {
+    const again = await NbdClient.open(sheep.nbd, 'lost');
+    await assertFails(() => again.read(offset, BLOCK));
+    again.close();
+  }
   const client = await NbdClient.open(cluster.sheep[0]!.nbd, 'lost');
   await assertFails(() => client.write(offset + 512, sample(512)));
   await client.write(offset, bytes.subarray(offset, offset + BLOCK));
@@ -170,6 +177,19 @@ test('a block that is bad everywhere fails alone, is told with its place, and he
   await expectEverywhere('lost', bytes);
   assert.equal(await scrub().then(({ found, unrepairable }) => [found, unrepairable]), [0, 0]);
 });
+
+/** Each sheep misses a change of the object, so that recovery makes its replica equal to the others'. */
+async function changeWhileOneIsAway(name: string, offset: number): Promise<void> {
+  for (const away of cluster.sheep) {
+    await away.kill();
+    const other = cluster.sheep.find((sheep) => sheep !== away)!;
+    const client = await NbdClient.open(other.nbd, name);
+    await client.write(offset, Buffer.alloc(BLOCK, 9));
+    client.close();
+    await away.start();
+    await cluster.waitHealthy();
+  }
+}
 
 async function assertFails(work: () => Promise<unknown>): Promise<void> {
   const error = await work().then(

@@ -30,7 +30,10 @@ async function scene(
   }
 }
 
-/** Writes all the time, checks what it reads, and knows when it had to wait. */
+/**
+ * Writes and reads in turn, and knows when it had to wait. Reads need a lease; writes are fenced by the epochs of all
+ * replicas, and go on without one.
+ */
 class Load {
   writes = 0;
   longestMs = 0;
@@ -59,7 +62,7 @@ class Load {
   async finish(): Promise<void> {
     this.stopped = true;
     await this.running;
-    await this.volume.check(this.client);
+    await this.volume.check(this.client, 'the end');
     this.client.close();
   }
 
@@ -67,6 +70,7 @@ class Load {
     while (!this.stopped) {
       const startMs = performance.now();
       await this.volume.writeSomewhere(this.client, below);
+      await this.client.read(below(VOLUME_BLOCKS) * BLOCK_BYTES, BLOCK_BYTES);
       this.longestMs = Math.max(this.longestMs, performance.now() - startMs);
       this.writes++;
     }

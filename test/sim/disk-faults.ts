@@ -21,6 +21,8 @@ export class DiskFaults {
   private readonly victim: Machine;
   private damaged = false;
   private wasFull = false;
+  /** Machines whose disks have not one block left: more than a store is promised to live with. */
+  private readonly crammed = new Set<Machine>();
   readonly causes: Record<DiskFaultName, (machine: Machine) => void> = {
     flipBlock: () => this.flip('block'),
     flipTable: () => this.flip('table'),
@@ -46,6 +48,7 @@ export class DiskFaults {
       disk.damage?.setFree(undefined);
       disk.damage?.lieAboutSyncs(false);
     }
+    this.crammed.clear();
   }
 
   /** Errors that clients may see now. */
@@ -53,6 +56,11 @@ export class DiskFaults {
     if (code === 'no-space') return this.wasFull;
     // The good replicas may be on machines that are down.
     return code === 'io' && this.damaged && !this.cluster.healthy();
+  }
+
+  /** Without a single block a store may stop; it starts again as soon as there is room. */
+  excuses(machine: Machine): boolean {
+    return this.crammed.has(machine);
   }
 
   private flip(where: 'block' | 'table'): void {
@@ -89,8 +97,12 @@ export class DiskFaults {
       this.cluster.trace(`the disk of ${name} has ${freeBytes} bytes left`);
       disk.damage?.setFree(freeBytes);
     }
+    if (freeBytes === 0) for (const machine of machines) this.crammed.add(machine);
     this.later(this.random.pick(FULL_MS), () => {
-      for (const { disk } of machines) disk.damage?.setFree(undefined);
+      for (const machine of machines) {
+        machine.disk.damage?.setFree(undefined);
+        this.crammed.delete(machine);
+      }
     });
   }
 

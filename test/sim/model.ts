@@ -34,9 +34,9 @@ import {
   type ReadOp,
   type SnapshotOp,
   sectorsOf,
+  shownBy,
   startMaxOf,
   summary,
-  shownBy,
   WriteIds,
   type WriteOp,
 } from './history.js';

@@ -53,7 +53,7 @@ export const sheepKind: ClusterKind = {
 };
 
 function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof SheepCore>[0] {
-  const { name, address, bootId, life, disk, clock, random, transport, coordinator, log, mutants } =
+  const { name, address, bootId, life, disk, clock, random, transport, coordinator, log, mutants, onEnd } =
     environment;
   return {
     self: {
@@ -75,11 +75,7 @@ function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof 
     leaseTtlMs: LEASE_TTL_MS,
     openStore: (formatId) =>
       openStore({ disk, clock, log, identity: { clusterId: formatId, nodeId: name }, bootId, limits }),
-    onEnd: ({ kind, message }) => {
-      clock.after(0, () => {
-        throw new Error(`${name} ended by itself (${kind}): ${message}`);
-      });
-    },
+    onEnd: ({ kind, message }) => onEnd(`${kind}: ${message}`),
     mutants,
   };
 }

@@ -110,6 +110,7 @@ class SeedRun {
       count: this.load.count,
       onLossyPowerCut: () => this.lossyPowerCut(),
     });
+    this.cluster.excuses = (machine) => this.faults.disks.excuses(machine);
   }
 
   /** Unanswered writes of dead gateways that not every node knows to be dead. */

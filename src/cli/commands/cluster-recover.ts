@@ -131,6 +131,7 @@ function statusText(now: RecoveryStatus): string {
     const moved = `${formatSize(node.movedBytes)} copied${rate}`;
     lines.push(`${addressOf(node)}  ${words[node.doing]}: ${share}, ${moved}${eta}`);
   }
+  for (const line of now.down) lines.push(`${line}.`);
   for (const reason of now.waiting) lines.push(`Waiting: ${reason}.`);
   return `${lines.join('\n')}\n`;
 }

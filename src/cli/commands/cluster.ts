@@ -93,6 +93,9 @@ async function info(context: Context, _operands: string[], options: { diff?: boo
   }
   await context.print(epochLines(cluster, context.raw, options.diff ?? false));
   if (context.raw) return;
+  const { coordinator } = cluster;
+  // The original says nothing of it, and of the embedded one there is nothing to say.
+  if (coordinator?.driver === 'etcd') await context.print(`\nCoordinator: etcd, ${coordinator.address}\n`);
   // What programs read stays as it was while the cluster serves; when it does not, everybody must see why.
   if (cluster.status === 'running') context.remark(notes(cluster));
   else await printTrouble(context, cluster);

@@ -5,12 +5,18 @@ import { ControlClient } from '../../control/client.js';
 import type { SheepProcess } from './sheep-process.js';
 
 /** Talking to the sheep of a cluster on this machine while it comes up or goes down. */
-export const HOST = '127.0.0.1';
+export interface Place {
+  readonly host: string;
+  readonly port: number;
+}
 const POLL_MS = 100;
 const CALL_TIMEOUT_MS = 5000;
 
-export async function withSheep<T>(port: number, run: (client: ControlClient) => Promise<T>): Promise<T> {
-  const client = await ControlClient.connect({ host: HOST, port }, { timeoutMs: 2000 });
+export async function withSheep<T>(
+  { host, port }: Place,
+  run: (client: ControlClient) => Promise<T>,
+): Promise<T> {
+  const client = await ControlClient.connect({ host, port }, { timeoutMs: 2000 });
   try {
     return await run(client);
   } finally {
@@ -18,8 +24,8 @@ export async function withSheep<T>(port: number, run: (client: ControlClient) =>
   }
 }
 
-export function fetchInfo(port: number): Promise<ClusterInfo> {
-  return withSheep(port, async (client) => {
+export function fetchInfo(place: Place): Promise<ClusterInfo> {
+  return withSheep(place, async (client) => {
     const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
     return (await client.call('cluster.info', {}, { signal })).result;
   });
@@ -42,7 +48,7 @@ export async function poll<T>(
 /** The cluster as this sheep sees it; undefined while it does not answer. */
 export async function infoOrNothing(sheep: SheepProcess): Promise<ClusterInfo | undefined> {
   try {
-    return await fetchInfo(sheep.port);
+    return await fetchInfo(sheep);
   } catch (error) {
     if (error instanceof AppError) return undefined;
     throw error;
@@ -50,9 +56,9 @@ export async function infoOrNothing(sheep: SheepProcess): Promise<ClusterInfo | 
 }
 
 /** True when somebody listens there. */
-export function isListening(port: number): Promise<boolean> {
+export function isListening({ host, port }: Place): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, HOST);
+    const socket = connect(port, host);
     const done = (answer: boolean): void => {
       socket.destroy();
       resolve(answer);

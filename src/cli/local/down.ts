@@ -33,7 +33,8 @@ export async function bringDown(
 ): Promise<DownResult> {
   const running = sheepOf(home, config).filter((sheep) => sheep.pid() !== undefined);
   if (running.length === 0) return { stopped: 0, killed: 0 };
-  const asked = await askToStop(running);
+  // Of a host that joined a cluster only this host's sheep stop, not the cluster.
+  const asked = config.joined === undefined && (await askToStop(running));
   let left = asked ? await waitForEnd(running, deadlines.cleanMs) : running;
   for (const sheep of left) sheep.signal('SIGTERM');
   left = await waitForEnd(left, deadlines.termMs);
@@ -52,7 +53,7 @@ async function askToStop(running: readonly SheepProcess[]): Promise<boolean> {
   for (const sheep of running) {
     try {
       const signal = AbortSignal.timeout(SHUTDOWN_CALL_MS);
-      await withSheep(sheep.port, (client) => client.call('cluster.shutdown', {}, { signal }));
+      await withSheep(sheep, (client) => client.call('cluster.shutdown', {}, { signal }));
       return true;
     } catch (error) {
       // Ask the next one; a sheep that stops before it answers looks the same from here.

@@ -18,7 +18,7 @@ import { Exit, exitCodes } from '../exit.js';
  * | path               | what                                                            |
  * |--------------------|-----------------------------------------------------------------|
  * | cluster.json       | how it was started (ClusterConfig); its presence makes it ours   |
- * | coordinator/       | the embedded coordinator                                        |
+ * | coordinator/       | the embedded coordinator; the files of etcd's TLS, when joined  |
  * | sheep0/, sheep1/.. | one sheep each: store, sheep.log, pid, sock, nbd.sock            |
  *
  * cluster.json is written before the first sheep starts and removed after the last directory, so that whatever a
@@ -32,10 +32,20 @@ export interface ClusterConfig {
   readonly nbdPort: number;
   readonly httpPort: number;
   readonly copies: number;
+  /** Set when this is one host of a cluster of several: `dog cluster join`. */
+  readonly joined?: JoinedCluster;
   /** True when the directory itself did not exist before. */
   readonly madeDirectory: boolean;
   /** What was made inside, and what `destroy` removes: nothing else. */
   readonly directories: readonly string[];
+}
+
+export interface JoinedCluster {
+  /** Address of its etcd. */
+  readonly coordinator: string;
+  /** Address of this host, for all doors. */
+  readonly host: string;
+  readonly zone: number;
 }
 
 const CONFIG_FILE = 'cluster.json';
@@ -142,8 +152,13 @@ function parseConfig(text: string): ClusterConfig | undefined {
     config.kind === 'sheepfold-cluster' &&
     config.version === 1 &&
     numbers.every((value) => Number.isSafeInteger(value)) &&
+    (config.joined === undefined || isJoined(config.joined)) &&
     Array.isArray(config.directories) &&
     // These names are removed recursively: nothing but our own may stand here.
     config.directories.every((name) => /^(coordinator|sheep\d{1,4})$/.test(String(name)));
   return valid ? (config as ClusterConfig) : undefined;
+}
+
+function isJoined({ coordinator, host, zone }: Partial<JoinedCluster>): boolean {
+  return typeof coordinator === 'string' && typeof host === 'string' && Number.isSafeInteger(zone);
 }

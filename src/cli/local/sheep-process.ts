@@ -15,6 +15,10 @@ export class SheepProcess {
     readonly index: number,
   ) {}
 
+  get host(): string {
+    return this.config.joined?.host ?? '127.0.0.1';
+  }
+
   get port(): number {
     return this.config.port + this.index;
   }
@@ -33,27 +37,29 @@ export class SheepProcess {
 
   arguments(): string[] {
     const directory = this.home.sheepDirectory(this.index);
+    const { joined } = this.config;
     return [
       ...['--dir', directory],
-      ...['--coordinator', this.home.coordinatorDirectory],
+      ...['--coordinator', joined?.coordinator ?? this.home.coordinatorDirectory],
+      ...(joined === undefined ? [] : ['--host', joined.host]),
       ...['--port', String(this.port)],
       ...['--nbd-port', String(this.nbdPort)],
       ...['--http-port', String(this.httpPort)],
       ...['--unix-socket', join(directory, 'sock')],
       ...['--nbd-socket', join(directory, 'nbd.sock')],
-      ...['--zone', String(this.index)],
+      ...['--zone', String(joined?.zone ?? this.index)],
       ...['--log', this.logFile],
       ...['--pid-file', this.home.pidFile(this.index)],
     ];
   }
 
   /** Starts the daemon on its own: it outlives this command and its terminal. */
-  start(env: Readonly<Record<string, string | undefined>>): void {
+  start(env: Readonly<Record<string, string | undefined>>, more: readonly string[] = []): void {
     this.ended = undefined;
     // What the daemon says before its log is open, or while it dies, must not be lost.
     const log = openSync(this.logFile, 'a', 0o600);
-    const main = env.SHEEPFOLD_SHEEP ?? fileURLToPath(new URL('../../daemon/main.js', import.meta.url));
-    const child = spawn(process.execPath, ['--enable-source-maps', main, ...this.arguments()], {
+    const words = [...programOf(env), ...this.arguments(), ...more];
+    const child = spawn(process.execPath, words, {
       detached: true,
       stdio: ['ignore', log, log],
       cwd: this.home.directory,
@@ -106,6 +112,12 @@ export class SheepProcess {
     if (!existsSync(this.logFile)) return [];
     return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-count);
   }
+}
+
+/** The daemon, for node to run. */
+export function programOf(env: Readonly<Record<string, string | undefined>>): string[] {
+  const main = env.SHEEPFOLD_SHEEP ?? fileURLToPath(new URL('../../daemon/main.js', import.meta.url));
+  return ['--enable-source-maps', main];
 }
 
 function isOurs(pid: number, directory: string): boolean {

@@ -4,7 +4,7 @@ import type { ClusterConfig, ClusterHome } from './home.js';
 import { SheepProcess } from './sheep-process.js';
 
 /** Starting a cluster on this machine. Every step looks first, so that a second run changes nothing. */
-const START_DEADLINE_MS = 20_000;
+export const START_DEADLINE_MS = 20_000;
 const PORT_FREE_DEADLINE_MS = 1000;
 const LOG_LINES = 12;
 
@@ -28,7 +28,8 @@ export async function bringUp(
   const started = sheep.filter((one) => one.pid() === undefined);
   for (const one of started) one.start(env);
   for (const one of sheep) await waitForAnswer(one);
-  const formatted = await formatIfNew(sheep, config);
+  // A host that joined a cluster formats nothing.
+  const formatted = config.joined === undefined && (await formatIfNew(sheep, config));
   await waitUntilRunning(sheep);
   return { sheep, started, formatted };
 }
@@ -43,7 +44,7 @@ async function checkPortsOf(sheep: SheepProcess): Promise<void> {
   for (const [option, port] of Object.entries(ports)) {
     // A sheep that was just killed vanishes from the list of processes a moment before its sockets do.
     const free = await poll(PORT_FREE_DEADLINE_MS, async () =>
-      (await isListening(port)) ? undefined : true,
+      (await isListening({ host: sheep.host, port })) ? undefined : true,
     );
     if (free === true) continue;
     throw new Exit(exitCodes.failure, `Port ${port} is in use by another program`, {
@@ -52,7 +53,7 @@ async function checkPortsOf(sheep: SheepProcess): Promise<void> {
   }
 }
 
-async function waitForAnswer(sheep: SheepProcess): Promise<void> {
+export async function waitForAnswer(sheep: SheepProcess): Promise<void> {
   const answer = await poll(START_DEADLINE_MS, async () => {
     if (sheep.ended !== undefined) throw startFailure(sheep, `ended at once (${sheep.ended})`);
     return infoOrNothing(sheep);
@@ -60,7 +61,7 @@ async function waitForAnswer(sheep: SheepProcess): Promise<void> {
   if (answer === undefined) throw startFailure(sheep, `does not answer on port ${sheep.port}`);
 }
 
-function startFailure(sheep: SheepProcess, what: string): Exit {
+export function startFailure(sheep: SheepProcess, what: string): Exit {
   const lines = sheep.lastLogLines(LOG_LINES);
   const inUse = lines.some((line) => /EADDRINUSE|address already in use/i.test(line));
   const log = lines.length === 0 ? ' Its log is empty.' : ` The end of its log:\n  ${lines.join('\n  ')}`;
@@ -73,14 +74,14 @@ function startFailure(sheep: SheepProcess, what: string): Exit {
 /** Formats only a cluster that never was: all its sheep must be there, to be its first members. */
 async function formatIfNew(sheep: readonly SheepProcess[], config: ClusterConfig): Promise<boolean> {
   const first = sheep[0]!;
-  const info = await fetchInfo(first.port);
+  const info = await fetchInfo(first);
   if (info.status !== 'wait-for-format') return false;
   const joined = await poll(START_DEADLINE_MS, async () => {
-    const { nodes } = await fetchInfo(first.port);
+    const { nodes } = await fetchInfo(first);
     return nodes.filter((node) => node.up).length >= sheep.length ? true : undefined;
   });
   if (joined === undefined) throw startFailure(first, 'does not see the other sheep');
-  await withSheep(first.port, (client) => client.call('cluster.format', { copies: config.copies }));
+  await withSheep(first, (client) => client.call('cluster.format', { copies: config.copies }));
   return true;
 }
 

@@ -6,7 +6,7 @@ import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
 import type { Disk } from '../disk.js';
 import { readSuperblock } from '../superblock.js';
-import { readDiskRecord, writeDiskRecord } from './disk-record.js';
+import { markWaiting, readDiskRecord } from './disk-record.js';
 import type { DiskSet } from './disk-set.js';
 import type { Member } from './member.js';
 import { prepareMoving } from './object-copy.js';
@@ -27,9 +27,6 @@ export interface DiskChangesOptions
   /** A disk has left the set for good: it may be forgotten. */
   readonly onGone?: (name: string) => void;
 }
-
-/** Touched objects told to another disk in one go. */
-const SLICE = 256;
 
 export class DiskChanges {
   private readonly log: Logger;
@@ -63,9 +60,11 @@ export class DiskChanges {
         throw new AppError('invalid', `${name} holds objects of an earlier time`);
       }
       const id = found?.id ?? newId();
-      await writeDiskRecord(disk, { id, generation: 0, incomplete: false, members: [] });
+      await markWaiting(disk, id);
       const member = await openMember(this.options, { name, disk }, id);
       for (const each of [...set.members, member]) await prepareMoving(each.disk);
+      // One disk alone had no record: without one it would not be known again beside another that has one.
+      for (const each of set.members) if (!readDiskRecord(each.disk)) await markWaiting(each.disk, each.id);
       await set.roster.record.save([member]);
       set.include(member);
       this.log.info({ disk: name }, 'a disk was taken in');
@@ -147,16 +146,16 @@ export class DiskChanges {
     const other = this.options.set.members.find((each) => each !== member && !each.leaving);
     if (other === undefined) throw new AppError('again', 'no disk is left to take its records');
     const { touched } = member.store.context;
-    for (const epoch of touched.epochs()) {
+    const epochs = touched.epochs();
+    // Straight into the list: the store itself would think that what has the epoch is noted already.
+    const notes = other.store.context.touched;
+    for (const epoch of epochs) {
       const oids = new Set<bigint>();
       touched.readInto(epoch, oids);
-      const all = [...oids];
-      for (let at = 0; at < all.length; at += SLICE) {
-        await Promise.all(all.slice(at, at + SLICE).map((oid) => other.store.touch(oid, epoch)));
-      }
+      for (const oid of oids) notes.add(oid, epoch);
     }
-    await other.store.addSuspects(member.store.suspects());
-    await other.store.flush();
+    await notes.sync(epochs);
+    await other.store.addSuspects(member.store.suspects(), (oid) => member.store.mayBeTorn(oid));
   }
 
   /** One change of the set after the other. */

@@ -61,6 +61,11 @@ export function writeDiskRecord(disk: Disk, record: DiskRecord): Promise<void> {
   return replaceSmall(disk, DISK_RECORD_PATH, encodeDiskRecord(record));
 }
 
+/** The disk is about to be taken in. Every disk gets this before any of them gets a record of the set. */
+export function markWaiting(disk: Disk, id: string): Promise<void> {
+  return writeDiskRecord(disk, { id, generation: 0, incomplete: false, members: [] });
+}
+
 /** What was found on one disk when the node starts. */
 export interface FoundDisk {
   readonly record: DiskRecord | undefined;

