@@ -8,6 +8,7 @@ import { clusterRecoverCommands } from './commands/cluster-recover.js';
 import { clusterScrubCommands } from './commands/cluster-scrub.js';
 import { clusterSnapshotCommands } from './commands/cluster-snapshot.js';
 import { completionCommands } from './commands/completion.js';
+import { doctorCommands } from './commands/doctor.js';
 import { imageCommands } from './commands/image.js';
 import { nodeCommands } from './commands/node.js';
 import { acceptLossCommands, nodeLostCommands } from './commands/node-lost.js';
@@ -107,6 +108,7 @@ export function buildProgram(runner: Runner): Command {
     .summary('installation CDs and other files kept as volumes')
     .description('Commands for images: files kept as volumes that nobody can change.');
   imageCommands(image, runner);
+  doctorCommands(program, runner);
   toolsCommands(program, runner);
   relayCommands(program, runner);
   completionCommands(program, runner);

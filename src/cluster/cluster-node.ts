@@ -61,6 +61,7 @@ export class ClusterNode {
   activeRequests = 0;
   readonly mover: Mover;
   readonly strays: Strays;
+  readonly comparison: Comparison;
   readonly pace: RecoveryPace;
   private readonly replica: Replica;
   private readonly lists: ObjectLists;
@@ -77,7 +78,8 @@ export class ClusterNode {
     this.client = new ObjectClient(this.objects, this.primary, this.checker);
     this.ownSettling = new OwnSettling(this.objects, this.primary.settler);
     this.strays = new Strays(this.objects);
-    const comparison = new Comparison(this.objects, this.primary);
+    this.comparison = new Comparison(this.objects, this.primary);
+    const { comparison } = this;
     const { foreground } = this.objects;
     const pace = new RecoveryPace({ clock, foreground, paused: options.recoveryPaused ?? (() => false) });
     this.pace = pace;

@@ -11,6 +11,9 @@ const EXPECTED_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Has one object of this node made what its primary says it is, for nodes that catch up or take objects over. */
 export class Comparison {
+  /** Since the process started, whatever for. */
+  readonly totals = { objects: 0, bytes: 0 };
+
   constructor(
     private readonly node: ObjectNode,
     private readonly primary: Primary,
@@ -18,6 +21,13 @@ export class Comparison {
 
   /** Resolves with the bytes that had to be moved. Throws EpochEnded, or 'again' while nobody can say what is right. */
   async run(context: EpochContext, oid: bigint): Promise<number> {
+    const bytes = await this.compare(context, oid);
+    this.totals.objects++;
+    this.totals.bytes += bytes;
+    return bytes;
+  }
+
+  private async compare(context: EpochContext, oid: bigint): Promise<number> {
     const { node } = this;
     if (context !== node.context || node.stopped) throw new EpochEnded();
     const address = await node.options.resolve(oid);

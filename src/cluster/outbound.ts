@@ -153,20 +153,20 @@ export class Outbound {
     let trouble: unknown = this.ioTrouble;
     this.ioTrouble = undefined;
     if (wantsIo && trouble === undefined) {
-      try {
-        return await this.openOn('io', { host: ioHost, port: ioPort ?? port }, attempt);
-      } catch (error) {
+      const io = { host: ioHost, port: ioPort ?? port };
+      const channel = await this.connectOn('io', io, attempt).catch((error) => {
         if (attempt.abandoned) throw error;
         trouble = error;
-      }
+      });
+      if (channel) return this.greet(channel);
     }
-    const channel = await this.openOn('main', { host, port }, attempt);
+    const channel = await this.greet(await this.connectOn('main', { host, port }, attempt));
     // Only now is it known that the network has failed, and not the node.
     if (wantsIo) this.avoidIo(trouble);
     return channel;
   }
 
-  private async openOn(network: Network, address: PeerAddress, attempt: Attempt): Promise<Channel> {
+  private async connectOn(network: Network, address: PeerAddress, attempt: Attempt): Promise<Channel> {
     const { transport, clock, onRefused } = this.options;
     this.network = network;
     let channel: Channel;
@@ -177,10 +177,12 @@ export class Outbound {
       if (isRefused(error) && network === 'main') onRefused(this.nodeId);
       throw AppError.from(error, 'network');
     }
-    if (attempt.abandoned) {
-      channel.close();
-      throw new AppError('network', `the link to ${this.nodeId} is not wanted any more`);
-    }
+    if (!attempt.abandoned) return channel;
+    channel.close();
+    throw new AppError('network', `the link to ${this.nodeId} is not wanted any more`);
+  }
+
+  private async greet(channel: Channel): Promise<Channel> {
     channel.onMessage = (message) => this.receive(message);
     channel.onClose = (reason) => this.lost(channel, reason);
     this.channel = channel;
@@ -188,8 +190,11 @@ export class Outbound {
     try {
       await this.hello(channel);
     } catch (error) {
+      const { message } = AppError.from(error);
+      // Somebody else has this address there; one that closes the door is only not ready yet.
+      if (this.network === 'io' && AppError.isCode(error, 'version')) this.ioTrouble = error;
       // Another sheep has this address now, or another cluster: for who asks, this node cannot be reached yet.
-      throw new AppError('network', `${this.nodeId}: ${AppError.from(error).message}`, { cause: error });
+      throw new AppError('network', `${this.nodeId}: ${message}`, { cause: error });
     }
     this.welcomed = true;
     return channel;

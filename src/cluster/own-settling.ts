@@ -25,16 +25,17 @@ export class OwnSettling {
   async run(context: EpochContext): Promise<void> {
     const { node } = this;
     await Promise.race([context.peered.promise, context.view.ended.promise]);
+    let announced = false;
     while (context === node.context && !node.stopped) {
       try {
-        if (await this.settleAll(context)) {
-          await Promise.all(context.view.peers.map((id) => this.announce(context, id)));
-          return;
-        }
+        const all = await this.settleAll(context);
+        if (all && !announced) await Promise.all(context.view.peers.map((id) => this.announce(context, id)));
+        announced ||= all;
       } catch (error) {
         if (error instanceof EpochEnded) return;
         node.options.log.warn({ err: AppError.from(error).message }, 'settling was interrupted, going on');
       }
+      // Also later: a change that a replica refused leaves its object unsettled until somebody sees to it.
       await node.pauseInEpoch(context, SETTLE_AGAIN_MS);
     }
   }

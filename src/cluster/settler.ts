@@ -227,12 +227,15 @@ export class Settler {
     const { node } = this;
     const { oid } = address;
     const objectBytes = objectBytesOf(address);
-    const sources = context.view.locate(address).serving.filter((id) => id !== node.selfId);
+    const { serving, targets } = context.view.locate(address);
+    const sources = serving.filter((id) => id !== node.selfId);
     const lost: number[] = [];
     for (const block of blocks) {
       const offset = block * BLOCK_SIZE;
       const length = Math.min(BLOCK_SIZE, objectBytes - offset);
-      const data = await this.firstGood(context, address, sources, offset, length);
+      const data =
+        (await this.firstGood(context, address, sources, offset, length)) ??
+        (await this.sameAtTarget(context, address, targets, block));
       if (data !== undefined) {
         const common = { oid, objectBytes, epoch: context.view.epoch, sync: false };
         await node.store.write({ ...common, mode: 'ensure', offset, data });
@@ -262,6 +265,30 @@ export class Settler {
       } catch (error) {
         if (!AppError.isCode(error, 'checksum', 'no-object', 'io')) throw error;
       }
+    }
+    return undefined;
+  }
+
+  /**
+   * The block of a replica that is not in sync yet, when it verifies with the very checksum that it has here: then it
+   * is the content that is looked for.
+   */
+  private async sameAtTarget(
+    context: EpochContext,
+    address: ObjectAddress,
+    targets: readonly string[],
+    block: number,
+  ): Promise<Uint8Array | undefined> {
+    const { node } = this;
+    const sum = node.store.checksums(address.oid)?.[block];
+    const offset = block * BLOCK_SIZE;
+    const length = Math.min(BLOCK_SIZE, objectBytesOf(address) - offset);
+    for (const id of targets) {
+      if (id === node.selfId || sum === undefined) continue;
+      const theirs = await fetchSums(node, context, address, id, true);
+      if (theirs?.[block] !== sum) continue;
+      const data = await this.firstGood(context, address, [id], offset, length);
+      if (data !== undefined) return data;
     }
     return undefined;
   }

@@ -1,4 +1,5 @@
 import type { LogLevel } from '../base/log-level.js';
+import type { DoctorMethods } from './doctor-api.js';
 import type { MemberMethods, NodeProgress } from './member-api.js';
 
 /**
@@ -213,7 +214,7 @@ export interface ClusterInfo {
 }
 
 /** Every method: [parameters, result]. A blob is noted beside. Long ones send progress. */
-export interface ControlMethods extends MemberMethods {
+export interface ControlMethods extends DoctorMethods, MemberMethods {
   'cluster.info': [Record<string, never>, ClusterInfo];
   /** 'exists' when formatted already and not forced. force destroys every volume. */
   'cluster.format': [
@@ -249,12 +250,14 @@ export interface ControlMethods extends MemberMethods {
   /** The sheep that is asked stops cleanly. */
   'node.kill': [Record<string, never>, Record<string, never>];
   /** The disks of the sheep that is asked. */
-  'node.disks': [
-    Record<string, never>,
-    {
-      disks: { index: number; path: string; totalBytes: number; usedBytes: number; freeBytes: number }[];
-    },
-  ];
+  'node.disks': [Record<string, never>, { disks: DiskRow[] }];
+  /** The sheep that is asked takes in a directory on another disk; refused unless the caller is on its machine. */
+  'node.plug': [{ path: string }, Record<string, never>];
+  /**
+   * It begins to empty a disk, which then goes; `keep` takes that back. With `force` the disk goes at once, and other
+   * sheep restore what was on it. Refused unless the caller is on its machine.
+   */
+  'node.unplug': [{ path: string; force?: boolean; keep?: boolean }, Record<string, never>];
   /** How far the sheep that is asked is with what it lacks: objects compared, of about so many. */
   'node.recovery': [
     Record<string, never>,
@@ -356,6 +359,17 @@ export interface ControlProgress {
   done: number;
   total: number;
   unit: string;
+}
+
+/** One disk of a sheep. */
+export interface DiskRow {
+  index: number;
+  path: string;
+  totalBytes: number;
+  usedBytes: number;
+  freeBytes: number;
+  /** It is being emptied. */
+  leaving?: boolean;
 }
 
 /** Who calls. */

@@ -95,7 +95,10 @@ const writesWait: Rule = (facts) =>
         next:
           down.length > 0
             ? { command: `start the sheep ${listed(down)}`, effect: 'Writes go on as soon as it is in sync.' }
-            : { command: 'dog cluster recover status', effect: 'Shows how long until enough copies are in sync.' },
+            : {
+                command: 'dog cluster recover status',
+                effect: 'Shows how long until enough copies are in sync.',
+              },
       },
     ];
   });
@@ -153,7 +156,8 @@ const fewCopies: Rule = ({ situation, formatted }) => {
       text: `${listed(single.names, single.count)} ${isAre(single.count)} kept once: any disk that fails takes data along.`,
       next: {
         command: `dog vdi alter-copy -c 2 ${name}`,
-        effect: 'A second copy is made while the volume is in use. It needs a second sheep, and as much room again.',
+        effect:
+          'A second copy is made while the volume is in use. It needs a second sheep, and as much room again.',
       },
     },
   ];

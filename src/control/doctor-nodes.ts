@@ -25,7 +25,10 @@ const down: Rule = ({ nodes, situation, formatted }) => {
         rule: 'node-down',
         severity: node.vnodes > 0 ? 'risk' : 'note',
         text: `${name} is down${since}. ${node.vnodes > 0 ? fate : 'No objects lie on it.'}`,
-        next: { command: `start the sheep ${name}`, effect: 'It takes over only what was written meanwhile.' },
+        next: {
+          command: `start the sheep ${name}`,
+          effect: 'It takes over only what was written meanwhile.',
+        },
         ...(node.vnodes > 0 && {
           otherwise: {
             command: `dog node out ${name} --dry-run`,
@@ -123,7 +126,8 @@ const recovers: Rule = ({ up, situation }) =>
 const stuck: Rule = ({ up, report }) =>
   up.flatMap((node): Finding[] => {
     const waiting = report(node.id)?.waiting;
-    if (waiting === undefined || node.progress?.waiting === 'no-space' || node.progress?.waiting === 'paused') return [];
+    if (waiting === undefined || node.progress?.waiting === 'no-space' || node.progress?.waiting === 'paused')
+      return [];
     return [
       {
         rule: 'recovery-waits',
@@ -145,7 +149,8 @@ const silent: Rule = ({ state, up }) =>
         text: `${addressOf(node)} is a member and counts as up, but did not answer: ${report.error}.`,
         next: {
           command: `dog cluster info -a ${node.host} -p ${node.port}`,
-          effect: 'Tries again. If it stays silent, look at its log and at the network between here and there.',
+          effect:
+            'Tries again. If it stays silent, look at its log and at the network between here and there.',
         },
       },
     ];
@@ -154,15 +159,17 @@ const silent: Rule = ({ state, up }) =>
 const aside: Rule = ({ nodes }) =>
   nodes
     .filter((n) => n.asideReason !== undefined)
-    .map((node): Finding => ({
-      rule: 'node-aside',
-      severity: 'risk',
-      text: `${addressOf(node)} keeps out of the cluster, because not everybody reaches it: ${node.asideReason}.`,
-      next: {
-        command: 'repair the network between the sheep',
-        effect: 'It comes back by itself when it reaches all others, and they reach it.',
-      },
-    }));
+    .map(
+      (node): Finding => ({
+        rule: 'node-aside',
+        severity: 'risk',
+        text: `${addressOf(node)} keeps out of the cluster, because not everybody reaches it: ${node.asideReason}.`,
+        next: {
+          command: 'repair the network between the sheep',
+          effect: 'It comes back by itself when it reaches all others, and they reach it.',
+        },
+      }),
+    );
 
 const unreached: Rule = ({ situation, nameOf }) => {
   if (situation.unreached.length === 0) return [];
@@ -212,7 +219,10 @@ const clocks: Rule = ({ state, nameOf }) => {
       text:
         `The clock of ${nameOf(last[0])} is ${time(last[1] - first[1])} ahead of that of ${nameOf(first[0])}. ` +
         'Nothing depends on it but times that people read.',
-      next: { command: 'let NTP or chrony set the clocks of all machines', effect: 'Times in lists and logs agree.' },
+      next: {
+        command: 'let NTP or chrony set the clocks of all machines',
+        effect: 'Times in lists and logs agree.',
+      },
     },
   ];
 };

@@ -38,15 +38,15 @@ export class Facts {
   }
 
   /** What a sheep says of itself; undefined when it was not asked or did not answer. */
-  report(id: string): DoctorReport | undefined {
+  readonly report = (id: string): DoctorReport | undefined => {
     const report = this.state.reports[id];
     return report === undefined || 'error' in report ? undefined : report;
-  }
+  };
 
-  nameOf(id: string): string {
+  readonly nameOf = (id: string): string => {
     const node = this.nodes.find((n) => n.id === id);
     return node === undefined ? id : addressOf(node);
-  }
+  };
 
   /** Something is to be recovered, or will be. */
   get recovers(): boolean {

@@ -2,14 +2,12 @@ import type { EpochRecord } from '../cluster/epoch.js';
 import { targetOf } from '../cluster/epoch.js';
 import type { Estimate } from '../cluster/estimate.js';
 import { whenMoved } from '../cluster/estimate.js';
+import { recoveryReserveBytes } from '../cluster/recovery-space.js';
 import type { NodeInfo } from './api.js';
 import type { MemberChange, MovePlan, NodePlan } from './member-api.js';
 
 /** Where nothing has been measured: what a sheep takes over in a second beside its other work, carefully guessed. */
 const ASSUMED_BYTES_PER_S = 30 * 2 ** 20;
-/** Left free by recovery on each disk, as a part of it and at most. */
-const RESERVE_PART = 0.05;
-const RESERVE_BYTES_MAX = 2 ** 30;
 /** A rate is believed when so much was moved with it. */
 const MEASURED_BYTES_MIN = 2 ** 20;
 
@@ -87,7 +85,7 @@ function nodePlan(node: NodeInfo, estimates: readonly Estimate[]): NodePlan {
     plan.lossObjects += losses[node.id] ?? 0;
     plan.lossBytes += (losses[node.id] ?? 0) * bytesPerObject;
   }
-  const reserve = Math.min(RESERVE_PART * node.storeBytes, RESERVE_BYTES_MAX);
+  const reserve = recoveryReserveBytes(node.storeBytes);
   // What it will not hold any more leaves it only at the end.
   const unknown = node.storeBytes === 0;
   plan.fits = unknown || plan.gainBytes === 0 || plan.gainBytes <= node.freeBytes - reserve;

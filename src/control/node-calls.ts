@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { LogControl } from '../base/log.js';
 import { logLevels, parseLogLevel } from '../base/log-level.js';
+import type { DiskInfo } from '../store/disks/disk-changes.js';
 import type { StoreStats } from '../store/object-store.js';
 import type { ControlResult } from './api.js';
 import type { NodeProgress } from './member-api.js';
@@ -9,8 +10,8 @@ import * as check from './params.js';
 
 /** What a sheep knows of itself beyond the cluster: absent where there is no process of its own (the simulator). */
 export interface NodeHost {
-  /** Where the store of a format lies. */
-  readonly storePath: (formatId: string) => string;
+  /** The disks of its store. */
+  readonly disks: () => readonly DiskInfo[];
   readonly log: LogControl;
 }
 
@@ -47,14 +48,17 @@ export class NodeCalls {
   }
 
   private disks(): ControlResult<'node.disks'> {
-    const { host, formatId, storeStats } = this.options;
-    const format = formatId();
+    const { host, storeStats } = this.options;
     const stats = storeStats();
-    if (format === undefined || stats === undefined) {
-      throw new AppError('wait-for-format', 'Waiting for cluster to be formatted');
-    }
+    if (stats === undefined) throw new AppError('wait-for-format', 'Waiting for cluster to be formatted');
     const { totalBytes, usedBytes, freeBytes } = stats;
-    return { disks: [{ index: 0, path: host?.storePath(format) ?? '', totalBytes, usedBytes, freeBytes }] };
+    const disks = host?.disks() ?? [{ name: '', state: 'active', totalBytes, usedBytes, freeBytes }];
+    const rows = disks.map((disk, index) => {
+      const { name: path, state } = disk;
+      const sizes = { totalBytes: disk.totalBytes, usedBytes: disk.usedBytes, freeBytes: disk.freeBytes };
+      return { index, path, ...sizes, ...(state === 'leaving' && { leaving: true }) };
+    });
+    return { disks: rows };
   }
 
   private recovery(): ControlResult<'node.recovery'> {

@@ -33,6 +33,7 @@ export async function openRawCoordinator(options: {
   const parsed = parseEtcdAddress(address);
   // gRPC takes a moment and some memory to load, which sheep of one host do without.
   const { EtcdCoordinator } = await import('./etcd/etcd-coordinator.js');
+  const { Guardian } = await import('./etcd/guardian.js');
   const { LinuxProcesses } = await import('./local/processes.js');
   return EtcdCoordinator.open({
     address: parsed,
@@ -41,6 +42,7 @@ export async function openRawCoordinator(options: {
     log,
     processes: new LinuxProcesses(),
     startLimitMs: START_LIMIT_MS,
+    guardian: new Guardian(address, log),
   });
 }
 

@@ -8,8 +8,10 @@ import { isOriginalCommandLine, type OriginalStart, parseOriginalArguments } fro
 /** What a sheep is started with. Ports are TCP; 0 asks the system for any, -1 leaves the door out. */
 export interface SheepConfig {
   readonly dir: string;
-  /** Where the store lies when it is not in `dir`. */
-  readonly disk?: string;
+  /** Where objects lie when not in `dir`: one directory on each disk. */
+  readonly disk?: readonly string[];
+  /** What a disk means that is not there: 'refuse' to start (without), or 'drop' it for good. */
+  readonly missingDisk?: 'refuse' | 'drop';
   /** A directory, or an address of etcd (coord/etcd/address.ts). */
   readonly coordinator: string;
   /** The cluster that is meant: a coordinator of another one is refused. */
@@ -52,7 +54,13 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
       'The storage daemon: keeps replicas of objects and serves volumes. `dog cluster up` starts it for you.',
     )
     .requiredOption('--dir <path>', 'directory of this sheep: identity and store')
-    .option('--disk <path>', 'directory of the store, on a disk of its own (default: that of --dir)')
+    .option('--disk <path,...>', 'directories for objects, one on each disk (default: that of --dir)', paths)
+    .option(
+      '--missing-disk <what>',
+      'a disk that is not there: refuse to start, or drop it for good (its objects come from other sheep)',
+      missingDisk,
+      'refuse',
+    )
     .requiredOption(
       '--coordinator <where>',
       'directory that all sheep of this host share, or etcd://HOST:PORT[,HOST:PORT...]/NAME[?ca=FILE&...]',
@@ -111,6 +119,18 @@ function integer(min: number, max: number): (text: string) => number {
     }
     return value;
   };
+}
+
+/** The option may be repeated. */
+function paths(text: string, before: readonly string[] = []): readonly string[] {
+  const list = text.split(',').filter((path) => path !== '');
+  if (list.length === 0) throw new InvalidArgumentError('a directory is wanted.');
+  return [...before, ...list];
+}
+
+function missingDisk(text: string): SheepConfig['missingDisk'] {
+  if (text === 'refuse' || text === 'drop') return text;
+  throw new InvalidArgumentError('refuse or drop is wanted.');
 }
 
 function coordinatorAddress(text: string): string {

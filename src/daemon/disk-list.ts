@@ -48,7 +48,8 @@ export class DiskList {
 
   /** These are in use now; `gone` ones are not to be used again. Durable when it returns. */
   save(disks: readonly string[], gone: readonly string[] = []): void {
-    if (this.content === undefined && disks.length === 1 && disks[0] === this.dir && gone.length === 0) return;
+    if (this.content === undefined && disks.length === 1 && disks[0] === this.dir && gone.length === 0)
+      return;
     const out = [...new Set([...(this.content?.out ?? []), ...gone])].filter((path) => !disks.includes(path));
     const content: Content = { version: 1, disks: [...disks], out };
     if (JSON.stringify(content) === JSON.stringify(this.content)) return;

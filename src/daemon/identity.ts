@@ -47,6 +47,13 @@ export function noteStore(dir: string, formatId: string): void {
   if (noted !== formatId) saveIdentity(dir, { nodeId, version, formatId });
 }
 
+/** Writes the identity again when its file is gone. */
+export function restoreIdentity(dir: string, identity: Identity): void {
+  if (existsSync(join(dir, IDENTITY_FILE))) return;
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  saveIdentity(dir, identity);
+}
+
 function saveIdentity(dir: string, identity: Identity): void {
   const file = join(dir, IDENTITY_FILE);
   writeFileSync(`${file}.new`, JSON.stringify(identity), { flush: true });

@@ -53,12 +53,15 @@ export async function openNodeStore(options: NodeStoreOptions): Promise<NodeStor
   for (const path of paths) checkStores(path, formatId, former, log);
   const common = {
     clock: systemClock,
-    log: log.child('store'),
+    log,
     identity: { clusterId: formatId, nodeId },
     bootId,
     newId: () => systemRandom.bytes(8).toString('hex'),
   };
-  const disks = paths.map((path) => ({ name: path, disk: () => openDisk(path, formatId, mustBeThere(path)) }));
+  const disks = paths.map((path) => ({
+    name: path,
+    disk: () => openDisk(path, formatId, mustBeThere(path)),
+  }));
   const missing = config.missingDisk ?? 'refuse';
   const { set, stale } = await openDiskSet({ ...common, disks, rootOf, missing }).catch((error) => {
     throw explain(error, paths);
@@ -80,7 +83,10 @@ export function checkStores(path: string, formatId: string, former: readonly str
   for (const name of existsSync(stores) ? readdirSync(stores) : []) {
     if (name === formatId) continue;
     if (!former.includes(name)) {
-      throw new AppError('system', `${join(stores, name)} belongs to another cluster: choose another directory`);
+      throw new AppError(
+        'system',
+        `${join(stores, name)} belongs to another cluster: choose another directory`,
+      );
     }
     log.info({ store: name }, 'removing the store of an earlier format');
     rmSync(join(stores, name), { recursive: true, force: true });

@@ -7,7 +7,7 @@ import type { SheepConfig } from './config.js';
 import { localClusterDirectory } from './local-cluster.js';
 
 /**
- * The command line of the original's sheep (reference, section 7.13): `sheep [options] meta[,disk]`. Start scripts
+ * The command line of the original's sheep (reference, section 7.13): `sheep [options] meta[,disk...]`. Start scripts
  * and shell tests say `sheep /store/0 -z 0 -p 7000 -c local`; this turns it into our own configuration.
  *
  * Options that tuned the original's inner works are accepted, and said once when they change nothing. What would
@@ -78,7 +78,10 @@ function originalCommand(): Command {
     .description(
       "The storage daemon, with the original's options. `dog cluster up` starts a cluster for you.",
     )
-    .argument('[meta[,disk]]', 'directory of this sheep: identity, log, sockets; and where its objects lie')
+    .argument(
+      '[meta[,disk...]]',
+      'directory of this sheep: identity, log, sockets; and where its objects lie',
+    )
     .version('Sheepfold daemon version 0.1.0', '-v, --version', 'print the version')
     .option('-b, --bindaddr <ip>', 'address of all TCP doors (default: 127.0.0.1)')
     .option('-c, --cluster <driver>', 'local[:DIR]: all sheep of this host that name the same', 'local')
@@ -116,7 +119,7 @@ function configOf(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): SheepConfig {
-  const { dir, disk } = directories(paths);
+  const { dir, disks } = directories(paths);
   const port = portNumber(options.port);
   const host = address(options.bindaddr, 'bind address') ?? address(options.myaddr, 'address') ?? '127.0.0.1';
   const advertise = address(options.myaddr, 'address') ?? (isWildcard(host) ? '127.0.0.1' : host);
@@ -125,7 +128,7 @@ function configOf(
   const vnodes = options.vnodes === undefined ? 128 : count(options.vnodes, 'number of vnodes', 1, 65535);
   return {
     dir,
-    ...(disk !== undefined && { disk }),
+    ...(disks.length > 0 && { disk: disks }),
     coordinator: join(localDirectory, 'coordinator'),
     host,
     ...(advertise !== host && { advertise }),
@@ -150,16 +153,10 @@ function configOf(
 }
 
 /** The first path is for identity, log and sockets; objects are on the others, or with it when there are none. */
-function directories(paths: string): { dir: string; disk?: string } {
+function directories(paths: string): { dir: string; disks: string[] } {
   const [meta, ...disks] = paths.split(',').filter((path) => path !== '');
   if (meta === undefined) throw usage(`no directory in '${paths}'`);
-  const [disk] = disks;
-  if (disk === undefined) return { dir: resolve(meta) };
-  if (disks.length === 1) return { dir: resolve(meta), disk: resolve(disk) };
-  throw usage(
-    `several disks in one sheep (${disks.join(', ')}) are not available yet: ` +
-      'start one sheep for each disk, each with a port of its own',
-  );
+  return { dir: resolve(meta), disks: disks.map((path) => resolve(path)) };
 }
 
 function ioAddress(text: string | undefined, port: number): { ioHost?: string; ioPort?: number } {

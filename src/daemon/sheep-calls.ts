@@ -1,7 +1,8 @@
 import type { ClusterSettings } from '../cluster/settings.js';
-import type { ControlProgress, NodeInfo } from '../control/api.js';
+import type { ControlProgress, NodeInfo, ScrubStatus } from '../control/api.js';
 import type { CallResult } from '../control/carried.js';
 import { ClusterCalls, type ClusterConfig, minCopiesOf } from '../control/cluster-calls.js';
+import { DoctorCalls } from '../control/doctor-calls.js';
 import { MemberCalls } from '../control/member-calls.js';
 import { NodeCalls } from '../control/node-calls.js';
 import type { Inner } from './inner.js';
@@ -15,6 +16,7 @@ export interface CallSources
   readonly config: () => ClusterConfig | undefined;
   readonly settings: () => ClusterSettings;
   readonly figures: StoreFigures;
+  readonly scrub: () => Promise<ScrubStatus | undefined>;
 }
 
 /** The control calls that are not about volumes, joined. */
@@ -22,6 +24,7 @@ export class SheepCalls {
   readonly cluster: ClusterCalls;
   private readonly node: NodeCalls;
   private readonly member: MemberCalls;
+  private readonly doctor: DoctorCalls;
 
   constructor(options: SheepOptions, sources: CallSources) {
     const { coordinator, clock, random, self, doors, counters, host } = options;
@@ -46,6 +49,18 @@ export class SheepCalls {
       settings,
       minCopiesOf: (copies) => minCopiesOf(sources.config(), copies),
     });
+    this.doctor = new DoctorCalls({
+      host: self.host,
+      port: self.port,
+      clock,
+      coordinator,
+      leaseTtlMs: options.leaseTtlMs,
+      membership,
+      info: () => this.cluster.info(),
+      settings,
+      parts: inner,
+      scrub: sources.scrub,
+    });
     this.node = new NodeCalls({
       clock,
       host,
@@ -69,6 +84,7 @@ export class SheepCalls {
     return (
       (await this.cluster.call(method, params)) ??
       this.node.call(method, params) ??
+      (await this.doctor.call(method)) ??
       (await this.member.call(method, params, onProgress))
     );
   }

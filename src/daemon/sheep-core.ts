@@ -19,6 +19,7 @@ import type {
   ControlHandler,
   ControlProgress,
   NodeDoors,
+  ScrubStatus,
 } from '../control/api.js';
 import { serveCarried } from '../control/carried.js';
 import {
@@ -135,6 +136,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       defaultCopies: () => this.defaultCopies,
       membership: () => this.membership,
       stopping: () => this.stopping,
+      scrub: async () => (await this.scrubbing.calls.call('cluster.scrub', {}))?.result as ScrubStatus | undefined,
     });
     this.scrubbing = new Scrubbing(options, {
       settingOf: (key) => this.settings.entries.get(key),

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { LogControl, Logger } from '../base/log.js';
@@ -14,12 +14,14 @@ import type { NbdTlsOptions } from '../nbd/tls.js';
 import { TcpTransport } from '../net/tcp-transport.js';
 import type { SheepdogServer } from '../sheepdog/server.js';
 import type { SheepConfig } from './config.js';
+import { answerDiskCalls } from './disk-calls.js';
 import { FrontDoor } from './front-door.js';
 import type { Detached } from './handover-connections.js';
 import type { ListeningSockets } from './handover-sockets.js';
 import { listenHttp } from './http.js';
 import { readBootId, readHostId } from './identity.js';
 import { Metrics } from './metrics.js';
+import type { NodeDisks } from './node-disks.js';
 import { openNodeStore } from './node-store.js';
 import { SheepCore, type SheepOptions } from './sheep-core.js';
 import { createSheepdogServer } from './sheepdog-door.js';
@@ -81,10 +83,10 @@ export async function openCoordinator(
 export function assembleParts(options: PartsOptions): SheepParts {
   const { config, nodeId, logControl, coordinator, sockets } = options;
   const log = logControl.logger;
-  const disk = config.disk ?? config.dir;
   const transport = new TcpTransport();
   const bootId = readBootId();
   let metrics: Metrics | undefined;
+  let disks: NodeDisks | undefined;
   const core: SheepCore = new SheepCore({
     self: { ...selfOf(config, nodeId), bootId },
     coordinator,
@@ -93,10 +95,14 @@ export function assembleParts(options: PartsOptions): SheepParts {
     random: systemRandom,
     log,
     leaseTtlMs: config.leaseTtlMs ?? LEASE_TTL_MS[coordinator.driver],
-    openStore: (formatId, former) =>
-      openNodeStore({ dir: config.dir, disk }, nodeId, bootId, formatId, former, log),
+    openStore: async (formatId, former) => {
+      const rootOf = (vid: number) => core.parts?.directory.vdi(vid)?.root;
+      const opened = await openNodeStore({ config, nodeId, bootId, formatId, former, rootOf, log });
+      disks = opened.disks;
+      return opened.store;
+    },
     onEnd: options.onEnd,
-    host: { storePath: (formatId) => join(disk, 'store', formatId), log: logControl },
+    host: { disks: () => disks?.info() ?? [], log: logControl },
     counters: async () => metrics?.counters() ?? {},
     doors: {
       nbdPort: Math.max(0, config.nbdPort),
@@ -118,7 +124,7 @@ export function assembleParts(options: PartsOptions): SheepParts {
     () => core,
     () => nbd.stats(),
   );
-  const handler = options.handlerOf(core);
+  const handler = answerDiskCalls(() => disks, options.handlerOf(core));
   const server = createSheepdogServer({
     core,
     handler,

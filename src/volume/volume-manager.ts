@@ -72,6 +72,8 @@ export class VolumeManager implements DeviceProvider {
   /** Handles of each line that other doors than the sheepdog one have open here. */
   private readonly opened = new Map<string, number>();
   private claims = 0;
+  /** Lines whose claim may stand although nobody here owns the volume: the coordinator did not answer. */
+  private readonly unsure = new Set<string>();
   /** Changes that this gateway asks of others. */
   readonly confirmer: Confirmer;
   /** Tells this start of the gateway from others of the same node. */
@@ -153,6 +155,7 @@ export class VolumeManager implements DeviceProvider {
       return emptyMessage(PeerType.device + 1);
     }
     if (owned === undefined || owned.releasing || !this.alive(owned)) {
+      if (owned === undefined) this.makeSure(lineOfMessage(message));
       throw new AppError('again', 'this gateway does not own the volume');
     }
     owned.lastServedMs = this.options.clock.nowMs();
@@ -160,6 +163,12 @@ export class VolumeManager implements DeviceProvider {
     return owned.forwarded.run(gateway, message.parent, (keep, isWanted) =>
       this.use(owned, (device) => serveDevice(device, message, { keep, isWanted })),
     );
+  }
+
+  /** As long as the claim stands others ask here and nowhere else: it is claimed anew, and given up properly. */
+  private makeSure(line: string): void {
+    if (!this.unsure.delete(line) || this.stopped) return;
+    this.claim(line).catch(() => {});
   }
 
   /** A new epoch: gateways that are not in it ask for nothing again. */
@@ -230,6 +239,7 @@ export class VolumeManager implements DeviceProvider {
   private claim(line: string): Promise<OwnedVolume | undefined> {
     const running = this.claiming.get(line);
     if (running !== undefined) return running;
+    this.unsure.add(line);
     const work = this.take(line).finally(() => this.claiming.delete(line));
     this.claiming.set(line, work);
     return work;
@@ -338,6 +348,7 @@ export class VolumeManager implements DeviceProvider {
       forwarded: new Forwarded(),
     };
     this.owned.set(line, owned);
+    this.unsure.delete(line);
     log.info({ volume: name, vid: record.vid }, 'took a volume');
     this.releaseLater(owned);
     return owned;
@@ -377,6 +388,9 @@ export class VolumeManager implements DeviceProvider {
         );
         await this.disclaim(owned);
       });
+    } catch (error) {
+      this.unsure.add(owned.line);
+      throw error;
     } finally {
       // When the coordinator did not answer, the claim may still stand: the next request here claims it anew.
       this.forget(owned);

@@ -21,6 +21,8 @@ export interface RoomOptions {
   readonly minCopies?: number;
   /** Hosts with a member of etcd; without any, the sheep share the local coordinator, from which no cut keeps them. */
   readonly etcdOn?: readonly number[];
+  /** Each host has a second network, for traffic between sheep (network 1). */
+  readonly ioNetwork?: boolean;
   /** More options for each sheep. */
   readonly sheepOptions?: readonly string[];
   /** Called before the sheep of a host starts: its folder may become a file system of its own. */
@@ -40,14 +42,17 @@ export class Room {
   ) {}
 
   static async open(options: RoomOptions): Promise<Room> {
-    const network = new HostNetwork(options.zones.length);
+    const network = new HostNetwork(options.zones.length, options.ioNetwork ? 2 : 1);
     // Now and not earlier: the network has just removed what dead runs left.
     const folder = mkdtempSync(folderPrefix);
     const withEtcd = options.etcdOn !== undefined;
     const hosts = options.zones.map((zone, index) => new Host(network, index, zone, folder, withEtcd));
     const etcd = withEtcd ? new Etcd(options.etcdOn.map((index) => hosts[index]!)) : undefined;
     const coordinator = etcd?.address ?? join(folder, 'coordinator');
-    const sheep = hosts.map((host) => new HostSheep(host, coordinator, options.sheepOptions));
+    const sheep = hosts.map((host) => {
+      const io = options.ioNetwork ? ['--io-host', network.address(host.index, 1)] : [];
+      return new HostSheep(host, coordinator, [...io, ...(options.sheepOptions ?? [])]);
+    });
     const room = new Room(folder, network, hosts, sheep, etcd);
     process.once('exit', () => room.remove());
     try {

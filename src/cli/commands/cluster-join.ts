@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
+import path from 'node:path';
 import type { Command } from 'commander';
 import { countArgument } from '../arguments.js';
 import type { Context } from '../context.js';
@@ -106,8 +107,9 @@ async function join(context: Context, [text]: string[], options: JoinOptions): P
       return context.printJson({ directory: home.directory, started, pid: sheep.pid(), node });
     await context.print(report(home, config, sheep, started));
   } catch (error) {
-    // Nothing of the cluster is in a directory that was made now: the next try may choose other options.
-    if (known === undefined) home.remove(config);
+    // Without a store nothing of the cluster is in it, and the next try may choose other options.
+    const hasStore = existsSync(path.join(home.sheepDirectory(0), 'store'));
+    if (known === undefined && !hasStore) home.remove(config);
     throw error;
   }
 }
@@ -149,7 +151,6 @@ function unitOf(context: Context, home: ClusterHome, config: ClusterConfig): str
   const user = existsSync('/run/systemd/system') ? userInfo().username : 'root';
   return `[Unit]
 Description=Sheepfold storage daemon
-Documentation=man:sheep(8)
 Wants=network-online.target
 After=network-online.target etcd.service
 

@@ -18,6 +18,7 @@ import { WatchHub } from '../watch-hub.js';
 import { type EtcdAddress, formatEtcdAddress, withoutPassword } from './address.js';
 import { EtcdLease } from './etcd-lease.js';
 import { Follower } from './follower.js';
+import type { Guardian } from './guardian.js';
 import { type KeySpace, keySpaceOf, keyValueFrom, leaseIdFrom, listAll } from './key-space.js';
 import { Members } from './members.js';
 import type { LeaseGrantResponse, LeaseKeepAliveResponse, RangeResponse, TxnResponse } from './messages.js';
@@ -38,6 +39,8 @@ export interface EtcdCoordinatorOptions {
   /** How long etcd may take to answer for the first time. */
   readonly startLimitMs: number;
   readonly historyChanges?: number;
+  /** Gives the leases back when this process is killed. */
+  readonly guardian?: Guardian;
 }
 
 /** The `etcd` driver: see README.md of the folder for what it relies on. */
@@ -123,9 +126,13 @@ export class EtcdCoordinator implements Coordinator {
       renew: () => this.renew(wireId, ttlMs),
       exists: async () => (await this.read(this.space.leases + id)) !== undefined,
       end: () => this.endLease(wireId),
-      onLost: () => void this.held.delete(id),
+      onLost: () => {
+        this.held.delete(id);
+        this.options.guardian?.release(id);
+      },
     });
     this.held.set(id, lease);
+    this.options.guardian?.hold(id);
     if (this.failure) lease.lose();
     this.check();
     return lease;
@@ -149,6 +156,7 @@ export class EtcdCoordinator implements Coordinator {
       const { clock } = this.options;
       await Promise.race([Promise.all(ends), sleep(clock, CLOSE_LIMIT_MS)]);
     }
+    this.options.guardian?.close();
     this.stop(new AppError('shutdown', 'the coordinator is closed'));
     this.members.close();
   }

@@ -1,0 +1,128 @@
+// run: quick
+// deadline: 240 s
+/** `dog cluster token` and `dog cluster join`: another host, here another directory of this one. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EtcdCluster } from '../helpers/etcd-cluster.js';
+import { freePorts, type RealCluster, type RealSheep, withCluster, within } from '../helpers/real-cluster.js';
+import { requires } from '../helpers/requires.js';
+import { type DogResult, dog } from '../helpers/run-dog.js';
+
+const withEtcd = requires(test, 'etcd', 'etcdctl');
+const JOIN_MS = 90_000;
+
+class Scene {
+  private constructor(
+    readonly cluster: RealCluster,
+    readonly etcd: EtcdCluster,
+    readonly dir: string,
+    private readonly ports: readonly number[],
+  ) {}
+
+  static async run(body: (scene: Scene) => Promise<void>): Promise<void> {
+    const etcd = await EtcdCluster.start();
+    try {
+      const options = { deadlineMs: 150_000, sheep: 2, coordinator: etcd.address('fold') };
+      await withCluster(options, async (cluster) => {
+        const scene = new Scene(cluster, etcd, join(cluster.folder, 'joined'), await freePorts(3));
+        try {
+          await body(scene);
+        } finally {
+          await scene.dog('down').catch(() => {});
+        }
+      });
+    } finally {
+      await etcd.stop();
+    }
+  }
+
+  /** On the new host. */
+  dog(command: string, ...more: string[]): Promise<DogResult> {
+    return dog(['cluster', command, ...more, '--dir', this.dir], { deadlineMs: JOIN_MS });
+  }
+
+  join(token: string, ...more: string[]): Promise<DogResult> {
+    const [port, nbd, http] = this.ports.map(String) as [string, string, string];
+    return this.dog('join', token, '-p', port, '--nbd-port', nbd, '--http-port', http, ...more);
+  }
+
+  async token(): Promise<string> {
+    const [first] = this.cluster.sheep as [RealSheep];
+    const { exit, stdout, stderr } = await dog(['cluster', 'token', '-p', String(first.port)]);
+    assert.is(exit, 0, stderr);
+    return stdout.trim();
+  }
+
+  async members(): Promise<number[]> {
+    const { nodes } = await this.cluster.call('cluster.info', {});
+    return nodes.filter((node) => node.up).map((node) => node.port);
+  }
+
+  get port(): number {
+    return this.ports[0]!;
+  }
+}
+
+withEtcd('one line makes this host one of the cluster; down and up are for it alone', () =>
+  Scene.run(async (scene) => {
+    const joined = await scene.join(await scene.token());
+    assert.is(joined.exit, 0, joined.stderr);
+    assert.match(joined.stdout, /This host has joined the cluster/);
+    assert.ok((await scene.members()).includes(scene.port));
+
+    const again = await scene.join(await scene.token());
+    assert.match(again.stdout, /This host is one of the cluster/);
+
+    const down = await scene.dog('down');
+    assert.match(down.stdout, /Stopped 1 sheep/);
+    assert.is((await scene.members()).length, 2);
+    const up = await scene.dog('up');
+    assert.is(up.exit, 0, up.stderr);
+    await within(JOIN_MS, 'it is back', async () => (await scene.members()).includes(scene.port));
+
+    const unit = await scene.join(await scene.token(), '--print-unit');
+    assert.match(unit.stdout, new RegExp(`ExecStart=.* --dir ${scene.dir}/sheep0 --coordinator etcd://`));
+    const { joined: kept } = JSON.parse(readFileSync(join(scene.dir, 'cluster.json'), 'utf8'));
+    assert.equal(kept, { coordinator: scene.etcd.address('fold'), host: '127.0.0.1', zone: scene.port });
+  }),
+);
+
+withEtcd('tokens that are not good are refused, and nothing is left of the try', () =>
+  Scene.run(async (scene) => {
+    const token = await scene.token();
+    const change = (edit: (fields: Record<string, unknown>) => void): string => {
+      const fields = JSON.parse(Buffer.from(token.slice('sheepfold-'.length), 'base64url').toString());
+      edit(fields);
+      return `sheepfold-${Buffer.from(JSON.stringify(fields)).toString('base64url')}`;
+    };
+    for (const [text, words] of [
+      ['nonsense', /not a token/],
+      [token.slice(0, -9), /not a token/],
+      [change((fields) => Object.assign(fields, { expires: 1 })), /was good until 1970/],
+      [
+        change((fields) => Object.assign(fields, { coordinator: 'etcd://127.0.0.1:1/fold' })),
+        /cannot be reached/,
+      ],
+      [change((fields) => Object.assign(fields, { cluster: 'another' })), /not the cluster another/],
+    ] as const) {
+      const { exit, stderr } = await scene.join(text);
+      assert.ok(exit !== 0);
+      assert.match(stderr, words);
+      assert.not(existsSync(scene.dir), `${words}`);
+    }
+    assert.is((await scene.members()).length, 2);
+  }),
+);
+
+test('a cluster in a directory has no tokens, and says what to do', () =>
+  withCluster({ deadlineMs: 60_000, sheep: 1 }, async (cluster) => {
+    const [first] = cluster.sheep as [RealSheep];
+    const { exit, stderr } = await dog(['cluster', 'token', '-p', String(first.port)]);
+    assert.is(exit, 1);
+    assert.match(stderr, /one host only/);
+    assert.match(stderr, /dog cluster move-coordinator etcd:/);
+  }));
+
+test.run();
