@@ -31,7 +31,7 @@ export async function reachAny(
       tried.push(`${address.host}:${address.port}`);
     }
   }
-  return { tried, mayStart: config || context.host === '127.0.0.1' || context.host === 'localhost' };
+  return { tried, mayStart: config || (!context.portGiven && context.host === '127.0.0.1') };
 }
 
 function candidates(context: Context, directory: string | undefined) {

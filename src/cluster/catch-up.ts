@@ -94,6 +94,7 @@ export class CatchUp {
         for (const oid of decodeOids(answer.payload)) missed.add(oid);
       }
     }
+    if (this.node.options.mutants?.skipTouched) missed.clear();
     for (const oid of this.done) missed.delete(oid);
     return [...missed].sort((a, b) => Number(isInode(b)) - Number(isInode(a)));
   }

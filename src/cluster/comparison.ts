@@ -45,7 +45,10 @@ export class Comparison {
     // What is refused from here on is in the set again.
     const wasRefused = node.refused.delete(oid);
     try {
-      return (await node.ask(context, primary, addressed(PeerType.reconcile, address))).length;
+      const { length } = await node.ask(context, primary, addressed(PeerType.reconcile, address));
+      // Who settles an object for all does not wait for one without room.
+      if (node.refused.has(oid)) throw new AppError('no-space', 'an object has no room here');
+      return length;
     } catch (error) {
       if (wasRefused) node.refused.add(oid);
       throw error;

@@ -8,6 +8,7 @@ import { type EpochRecord, formatEpoch, type Registration } from './epoch.js';
 import { EpochRecords } from './epoch-records.js';
 import { Mirror } from './mirror.js';
 import { firstEpoch } from './next-epoch.js';
+import type { Mutants } from './object-node.js';
 import { EPOCH_PREFIX, epochKey, NODE_PREFIX, RAN_PREFIX } from './proposal.js';
 import { Proposer, type Proposing } from './proposer.js';
 import { ClusterView } from './view.js';
@@ -23,6 +24,7 @@ export interface MembershipOptions {
   /** Copies that a write needs, from the number of holders (I-4). */
   readonly minCopiesOf?: (copies: number) => number;
   readonly newIncarnation: () => string;
+  readonly mutants?: Mutants | undefined;
 }
 
 /**
@@ -304,7 +306,12 @@ export class Membership implements Proposing {
     const previous = this.view;
     const self = last.nodes.find((n) => n.id === this.options.self.id);
     if (self?.up && self.incarnation === this.incarnation) this.lossKnown = true;
-    this.view = new ClusterView(history, this.options.self.id, this.options.minCopiesOf ?? defaultMinCopies);
+    const {
+      self: { id },
+      minCopiesOf = defaultMinCopies,
+      mutants,
+    } = this.options;
+    this.view = new ClusterView(history, id, minCopiesOf, mutants);
     previous?.ended.fire();
     this.options.log.info({ epoch: last.epoch }, formatEpoch(last));
     for (const listener of this.listeners) listener(this.view);

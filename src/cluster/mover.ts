@@ -129,7 +129,8 @@ export class Mover {
     const { node } = this;
     const { view } = context;
     await Promise.race([context.peered.promise, view.ended.promise]);
-    if (this.completeFor !== this.key) await this.takeAll(context);
+    const { moveUnfinished } = node.options.mutants ?? {};
+    if (this.completeFor !== this.key && !moveUnfinished) await this.takeAll(context);
     // Somebody who knows more of some objects may not have been there to list them.
     if (!view.everySetServed(node.options.copiesInUse()))
       throw new AppError('again', 'some holders are awaited');

@@ -181,6 +181,7 @@ export class ObjectClient {
     if (serving[0] !== node.selfId) {
       if (!context.settledPrimaries.has(serving[0]!)) return false;
     } else if (node.inFlight.has(address.oid) || !context.peered.fired) return false;
+    if (node.options.mutants?.nearUncommitted) return node.options.membership.leaseValid();
     return (
       !node.unsettled.overlaps(address.oid, offset, offset + length) && node.options.membership.leaseValid()
     );

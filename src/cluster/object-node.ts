@@ -18,6 +18,28 @@ export interface Mutants {
   readonly ackBeforeReplicas?: boolean;
   readonly skipJournalSync?: boolean;
   readonly serveStaleReplica?: boolean;
+  /** I-2: bytes that may not be on all replicas are read from this node's own. */
+  readonly nearUncommitted?: boolean;
+  /** I-2: what an epoch's end left in doubt is not told to the next primary. */
+  readonly hideUnsettled?: boolean;
+  /** I-3: what was sent in an epoch that is over is still done. */
+  readonly acceptOldEpochs?: boolean;
+  /** I-4: writes do not wait for enough copies. */
+  readonly tooFewCopies?: boolean;
+  /** I-5: whoever is up serves when nobody with the newest content is. */
+  readonly serveOlder?: boolean;
+  /** I-6: the volume does not hold still for its snapshot. */
+  readonly movingSnapshot?: boolean;
+  /** I-6: a deletion frees what others still refer to. */
+  readonly freeShared?: boolean;
+  /** I-9: a volume that has an owner can be claimed. */
+  readonly twoOwners?: boolean;
+  /** D-5: what was touched during an absence is not compared. */
+  readonly skipTouched?: boolean;
+  /** D-4: a node says that it has everything before it has. */
+  readonly moveUnfinished?: boolean;
+  /** D-4: objects are removed from where a move has just put them. */
+  readonly strayTargets?: boolean;
 }
 
 export interface ObjectNodeOptions {
@@ -167,7 +189,7 @@ export class ObjectNode {
     if (message.epoch > this.epoch) await this.reach(message.epoch);
     const context = this.context;
     if (context === undefined || this.stopped) throw new AppError('again', 'not in the cluster yet');
-    if (message.epoch !== context.view.epoch)
+    if (message.epoch !== context.view.epoch && !this.options.mutants?.acceptOldEpochs)
       throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
     if (origin.closed) throw new AppError('network', 'the sender has gone');
     const sender = context.view.nodes.get(origin.nodeId);

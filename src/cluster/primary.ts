@@ -114,7 +114,8 @@ export class Primary {
       }
       this.checkOrigin(context, origin);
       const placement = context.view.locate(address);
-      if (isChange && placement.serving.length < placement.needed) {
+      const tooFew = placement.serving.length < placement.needed && !node.options.mutants?.tooFewCopies;
+      if (isChange && tooFew) {
         // Too few copies: the write waits; it is neither failed nor acknowledged (I-4).
         await node.nextEpoch();
         continue;
@@ -225,7 +226,11 @@ export class Primary {
     );
     if (context === this.node.context) {
       this.node.unsettled.add(address.oid);
-      if (refused !== undefined) context.sources.set(address.oid, nodes[refused.i]!);
+      const source = refused && nodes[refused.i]!;
+      // One that does not count yet may lack more than this change.
+      if (source !== undefined && context.view.locate(address).serving.includes(source)) {
+        context.sources.set(address.oid, source);
+      }
       const later = context.afterSettling.get(address.oid) ?? [];
       context.afterSettling.set(address.oid, [...later, ...finish]);
     }
@@ -238,7 +243,9 @@ export class Primary {
     mutation: Mutation,
   ): Promise<void> {
     const { store } = this.node;
-    await this.repairing(context, address, async () => applyTo(store, address, mutation, context.view.epoch));
+    await this.repairing(context, address, 'write', async () =>
+      applyTo(store, address, mutation, context.view.epoch),
+    );
   }
 
   /**
@@ -248,6 +255,7 @@ export class Primary {
   private async repairing<T>(
     context: EpochContext,
     address: ObjectAddress,
+    by: 'read' | 'write',
     work: () => Promise<T>,
   ): Promise<T> {
     const tries = new Map<number, number>();
@@ -262,7 +270,8 @@ export class Primary {
           if (count > REPAIR_TRIES) throw new AppError('io', error.message, { cause: error });
           tries.set(block, count);
         }
-        this.node.options.log.warn({ err: error.message }, 'bad blocks: repairing from another replica');
+        const text = `bad blocks found by a ${by}: repairing from another replica`;
+        this.node.options.log.warn({ err: error.message }, text);
         await this.settler.repair(context, { ...address, oid: cause.oid }, cause.blocks);
       }
     }
@@ -312,7 +321,9 @@ export class Primary {
   private async readVerified(address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {
     const { node } = this;
     // Repair writes blocks of the range that this read has locked: others wait, and nobody changes them.
-    return this.repairing(node.context!, address, async () => node.store.read(address.oid, offset, length));
+    return this.repairing(node.context!, address, 'read', async () =>
+      node.store.read(address.oid, offset, length),
+    );
   }
 
   /** The sender still waits, and has not been excluded since it asked: another may own its volume by now (I-9). */

@@ -48,7 +48,7 @@ export interface Verdict {
   readonly stuck: boolean;
 }
 
-/** After so many looks at nodes and sets the best that is found so far is good enough. Few broken pairs need less. */
+/** After so many looks at pairs, nodes and sets the best so far is good enough. Few broken pairs need far less. */
 const WORK_MAX = 3_000_000;
 
 export function judge(situation: Situation): Verdict {
@@ -176,6 +176,7 @@ class Search {
       return;
     }
     this.without([worst]);
+    if (this.work > WORK_MAX) return;
     this.without(this.neighbours[worst]!.filter((n) => !this.gone.has(this.ids[n]!)));
   }
 
@@ -189,7 +190,9 @@ class Search {
   private remove(index: number, by: 1 | -1): void {
     if (by === 1) this.gone.add(this.ids[index]!);
     else this.gone.delete(this.ids[index]!);
-    for (const n of this.neighbours[index]!) this.degrees[n]! -= by;
+    const neighbours = this.neighbours[index]!;
+    this.work += neighbours.length;
+    for (const n of neighbours) this.degrees[n]! -= by;
   }
 
   private worstConnected(): number | undefined {

@@ -69,19 +69,19 @@ export class Replica {
       try {
         await applyTo(this.node.store, address, mutation, message.epoch);
       } catch (error) {
-        if (!this.mayLack(address, error)) throw error;
+        if (!this.isTargetWithoutRoom(address, error)) throw error;
         this.node.refused.add(address.oid);
         // Who makes replicas equal must know; a client's change goes on without this one.
-        if (message.sequence === 0) throw error;
+        if (message.sequence === 0 || this.node.strict) throw error;
       }
       return emptyMessage(message.type + 1);
     });
   }
 
   /** A node that does not count yet keeps nobody from writing because its own disk is full (I-8). */
-  private mayLack(address: ObjectAddress, error: unknown): boolean {
+  private isTargetWithoutRoom(address: ObjectAddress, error: unknown): boolean {
     const { node } = this;
-    if (node.strict || !AppError.isCode(error, 'no-space')) return false;
+    if (!AppError.isCode(error, 'no-space')) return false;
     return node.context!.view.locate(address).targets.includes(node.selfId);
   }
 
@@ -141,7 +141,8 @@ export class Replica {
     await context.drained.promise;
     if (context !== this.node.context) throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
     const answer = emptyMessage(PeerType.peering + 1);
-    answer.payload = encodeOids([...this.node.unsettled.pending]);
+    const { hideUnsettled } = this.node.options.mutants ?? {};
+    answer.payload = encodeOids(hideUnsettled ? [] : [...this.node.unsettled.pending]);
     return answer;
   }
 

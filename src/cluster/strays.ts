@@ -19,7 +19,8 @@ export class Strays {
   /** Called with every epoch in which this node is up. */
   async enter(context: EpochContext): Promise<void> {
     const { record } = context.view;
-    if (record.base !== record.epoch) return;
+    const { strayTargets } = this.node.options.mutants ?? {};
+    if (record.base !== record.epoch && !strayTargets) return;
     const key = JSON.stringify([record.nodes.map((n) => [n.id, n.placed]), record.families]);
     if (this.cleanedFor === key) return;
     await Promise.race([context.peered.promise, context.view.ended.promise]);
@@ -47,7 +48,9 @@ export class Strays {
       if (++seen % SCAN_STEP === 0) await node.pauseInEpoch(context, SCAN_PAUSE_MS);
       const address = await node.options.resolve(oid);
       if (context !== node.context || node.stopped) throw new EpochEnded();
-      if (address !== undefined && context.view.locate(address).holders.includes(node.selfId)) continue;
+      const place = address && context.view.locate(address);
+      const holders = node.options.mutants?.strayTargets ? place?.placed : place?.holders;
+      if (holders?.includes(node.selfId)) continue;
       // Begun in this epoch, so whoever asks this node for it in a later one waits until it is gone.
       await node.drop(context, oid);
       found++;

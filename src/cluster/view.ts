@@ -44,6 +44,7 @@ export class ClusterView {
     readonly history: AuthorityHistory,
     readonly selfId: string,
     private readonly minCopiesOf: (copies: number) => number,
+    private readonly mutants: { readonly serveOlder?: boolean } = {},
   ) {
     const record = history.current;
     this.epoch = record.epoch;
@@ -155,7 +156,9 @@ export class ClusterView {
   }
 
   private standing(placed: readonly string[], targets: readonly (readonly string[])[]): Placement {
-    return this.history.standing(placed, this.minCopiesOf(placed.length), targets);
+    const found = this.history.standing(placed, this.minCopiesOf(placed.length), targets);
+    if (!this.mutants.serveOlder || found.serving.length > 0) return found;
+    return { ...found, serving: found.targets, targets: [] };
   }
 
   private shapeOf(family: Copies): Shape {

@@ -36,7 +36,9 @@ function concerned({ situation }: Facts, { copies }: DoctorSets): string {
   const inUse = situation.volumes.filter((v) => v.copies === copies || v.copies > copies);
   const names = inUse.flatMap((v) => v.names);
   const count = inUse.reduce((sum, v) => sum + v.count, 0);
-  return count === 0 ? '' : ` Volumes concerned: any of ${listed(names, count)}.`;
+  return count === 0
+    ? ''
+    : ` ${count === 1 ? 'The volume' : 'Volumes that may be'} concerned: ${listed(names, count)}.`;
 }
 
 const awaited: Rule = (facts) =>

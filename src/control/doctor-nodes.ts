@@ -8,35 +8,41 @@ const MAINTENANCE_LONG_MS = 24 * HOUR_MS;
 const CLOCKS_APART_MS = 10_000;
 const LEASE_SHORT_MS = 1500;
 
-const down: Rule = ({ nodes, situation, formatted }) => {
-  if (!formatted) return [];
-  return nodes
-    .filter((n) => !n.up && n.in && !n.maintenance && n.asideReason === undefined)
-    .map((node): Finding => {
-      const name = addressOf(node);
-      const { downSinceWallMs } = node;
-      const since = downSinceWallMs === undefined ? '' : ` for ${time(situation.wallMs - downSinceWallMs)}`;
-      const { downOutMs, recoveryPaused } = situation;
-      const fate =
-        downOutMs === 0 || recoveryPaused
-          ? 'It is waited for, however long that takes.'
-          : `After ${time(downOutMs)} its objects are placed on others, if enough sheep are left.`;
-      return {
-        rule: 'node-down',
-        severity: node.vnodes > 0 ? 'risk' : 'note',
-        text: `${name} is down${since}. ${node.vnodes > 0 ? fate : 'No objects lie on it.'}`,
-        next: {
-          command: `start the sheep ${name}`,
-          effect: 'It takes over only what was written meanwhile.',
-        },
-        ...(node.vnodes > 0 && {
+/** All that are down in one finding: a machine that fails takes several along. */
+const down: Rule = ({ nodes, situation, formatted, holders }) => {
+  const away = nodes.filter((n) => !n.up && n.in && !n.maintenance && n.asideReason === undefined);
+  if (!formatted || away.length === 0) return [];
+  const names = away.map(addressOf);
+  const since = Math.min(...away.map((n) => n.downSinceWallMs ?? situation.wallMs));
+  const holdsAny = away.some((n) => n.vnodes > 0);
+  const left = holders.filter((n) => n.up && n.in).length;
+  const copies = Math.max(situation.cluster.copies, ...situation.volumes.map((v) => v.copies));
+  const { downOutMs, recoveryPaused } = situation;
+  const waits = downOutMs === 0 || recoveryPaused || left < copies;
+  const one = away.length === 1;
+  const whatNext = !holdsAny
+    ? 'No objects lie there.'
+    : waits
+      ? `${one ? 'It is' : 'They are'} waited for, however long that takes.`
+      : `What lies on a sheep that is down for ${time(downOutMs)} is placed on others.`;
+  return [
+    {
+      rule: 'node-down',
+      severity: holdsAny ? 'risk' : 'note',
+      text: `${listed(names)} ${isAre(away.length)} down, since ${time(situation.wallMs - since)}. ${whatNext}`,
+      next: {
+        command: `start the sheep ${listed(names)}`,
+        effect: `${one ? 'It takes' : 'They take'} over only what was written meanwhile.`,
+      },
+      ...(holdsAny &&
+        left >= copies && {
           otherwise: {
-            command: `dog node out ${name} --dry-run`,
+            command: `dog node out ${names[0]} --dry-run`,
             effect: 'If it will not come back soon: says what placing its objects elsewhere would move.',
           },
         }),
-      };
-    });
+    },
+  ];
 };
 
 const maintenance: Rule = ({ nodes, situation }) =>
@@ -108,18 +114,18 @@ function recovering(node: DoctorNode): string {
   return `${what}: ${progress.done} of about ${counted(progress.total, 'object')}${eta}.`;
 }
 
-const recovers: Rule = ({ up, situation }) =>
+const recovers: Rule = ({ up }) =>
   up
     .filter((n) => n.behind || n.incomplete || n.moving)
     .map((node): Finding => {
-      const paused = situation.recoveryPaused ? ' Recovery is paused.' : '';
       return {
         rule: node.incomplete ? 'node-incomplete' : node.behind ? 'node-behind' : 'node-moving',
         severity: node.incomplete || node.behind ? 'risk' : 'note',
-        text: `${recovering(node)}${paused}`,
-        next: situation.recoveryPaused
-          ? { command: 'dog cluster recover enable', effect: 'Lets it go on.' }
-          : { command: 'dog cluster recover status', effect: 'Shows how far it is; nothing has to be done.' },
+        text: recovering(node),
+        next: {
+          command: 'dog cluster recover status',
+          effect: 'Shows how far it is; nothing has to be done.',
+        },
       };
     });
 

@@ -74,13 +74,13 @@ export class Metrics {
       return core().cluster?.catchUp.remaining ?? 0;
     });
     this.count('sheepfold_recovery_compared_objects_total', 'Objects compared with their primary', () => {
-      return core().cluster?.comparison.totals.objects ?? 0;
+      return core().cluster?.comparison?.totals.objects ?? 0;
     });
     this.count('sheepfold_recovery_moved_bytes_total', 'Bytes that this sheep was given by that', () => {
-      return core().cluster?.comparison.totals.bytes ?? 0;
+      return core().cluster?.comparison?.totals.bytes ?? 0;
     });
     this.gauge('sheepfold_recovery_moving', '1: the placement of objects is being changed', () =>
-      Number(core().membership.view?.record.move !== undefined),
+      Number(core().membership?.view?.record.move !== undefined),
     );
     this.gauge(
       'sheepfold_store_total_bytes',

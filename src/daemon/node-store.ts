@@ -33,8 +33,8 @@ export interface NodeStore {
 }
 
 /**
- * Each format of a cluster has a store of its own on each disk; those of earlier formats go, those of other clusters are
- * refused. AppError 'system' when a disk of this sheep is not there, with what can be done.
+ * Each format of a cluster has a store of its own on each disk; those of earlier formats go, those of other clusters
+ * are refused. AppError 'system' when a disk of this sheep is not there, with what can be done.
  */
 export async function openNodeStore(options: NodeStoreOptions): Promise<NodeStore> {
   const { config, nodeId, bootId, formatId, former, rootOf, log } = options;
@@ -49,7 +49,8 @@ export async function openNodeStore(options: NodeStoreOptions): Promise<NodeStor
   // Of the first start with this format nothing is there yet. Later an empty store would answer "no such object" for
   // everything this node is known to hold.
   const hasStores = loadIdentity(dir).formatId === formatId;
-  const mustBeThere = (path: string) => hasStores && (list.exists ? list.has(path) : paths.length === 1);
+  const anyStore = paths.some((path) => existsSync(join(storePath(path, formatId), SUPERBLOCK_PATH)));
+  const mustBeThere = (path: string) => hasStores && (list.exists ? list.has(path) : !anyStore);
   for (const path of paths) checkStores(path, formatId, former, log);
   const common = {
     clock: systemClock,

@@ -110,6 +110,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       leaseTtlMs: options.leaseTtlMs,
       minCopiesOf: (copies) => minCopiesOf(this.config, copies),
       newIncarnation: () => random.bytes(8).toString('hex'),
+      mutants: options.mutants,
     });
     this.membership.onView((view) => this.standing.note(view));
     this.downOut = new DownOut({
@@ -136,7 +137,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       defaultCopies: () => this.defaultCopies,
       membership: () => this.membership,
       stopping: () => this.stopping,
-      scrub: async () => (await this.scrubbing.calls.call('cluster.scrub', {}))?.result as ScrubStatus | undefined,
+      scrub: async () =>
+        (await this.scrubbing.calls.call('cluster.scrub', {}))?.result as ScrubStatus | undefined,
     });
     this.scrubbing = new Scrubbing(options, {
       settingOf: (key) => this.settings.entries.get(key),
@@ -146,9 +148,10 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   }
 
   async start(): Promise<void> {
-    await this.settings.start();
     await this.figures.start();
     await this.scrubbing.start();
+    // Last: from then on a change of the settings may open a store.
+    await this.settings.start();
     this.knownShutdown = this.settings.entries.get(SHUTDOWN_KEY);
     // The store is opened before this node registers: only then is it known whether it lost anything.
     if (this.config !== undefined) {

@@ -23,8 +23,17 @@ export interface StoreContext {
   /** Stops the store for good. */
   readonly fail: (error: unknown) => void;
   readonly failure: () => AppError | undefined;
+  /** One disk of several (disks/): the others can take over, so any trouble with it ends the store. */
+  readonly isReplaceable: boolean;
   usedBytes: number;
   checksumErrors: number;
+}
+
+/** What a change gets that met this error before anything was done. */
+export function refusalOf(context: StoreContext, error: unknown): AppError {
+  const ofDisk = error instanceof DiskError && error.code !== 'no-space' && error.code !== 'too-many-files';
+  if (context.isReplaceable && ofDisk) context.fail(error);
+  return context.failure() ?? toStoreError(error);
 }
 
 /** A disk's refusal in the words of the store. */

@@ -84,6 +84,7 @@ export class Store implements ObjectStore {
       nextInstance: () => parts.superblock.openCount * 0x1_0000_0000 + ++this.instanceCount,
       fail,
       failure: () => this.failure,
+      isReplaceable: parts.failureCode === 'again',
       usedBytes: parts.superblock.usedBytes,
       checksumErrors: 0,
     };
@@ -140,7 +141,8 @@ export class Store implements ObjectStore {
     this.context.checksumErrors++;
     log.warn({ oid: oid.toString(16) }, 'checksums on the disk are damaged: they are written anew');
     markDirty(journal.current, object);
-    if (this.timer === undefined) this.startTimer();
+    // With batches in it the segment has its timer.
+    if (journal.current.lastSequence < 0) this.startTimer();
   }
 
   async *objects(): AsyncIterable<bigint> {

@@ -13,7 +13,7 @@ import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { applyOperation } from './apply.js';
-import { type StoreContext, toStoreError } from './context.js';
+import { refusalOf, type StoreContext, toStoreError } from './context.js';
 import { copyObject } from './copy-on-write.js';
 import type { DirectFlusher } from './direct-flusher.js';
 import { DiskError } from './disk.js';
@@ -161,7 +161,7 @@ export class Writer {
     try {
       return this.planFree(op, sequence);
     } catch (error) {
-      op.reject(toStoreError(error));
+      op.reject(refusalOf(this.context, error));
       return 'aside';
     }
   }
@@ -344,7 +344,7 @@ export class Writer {
       await copyObject(this.context, this.direct, op, parent);
       op.resolve();
     } catch (error) {
-      op.reject(this.context.failure() ?? toStoreError(error));
+      op.reject(refusalOf(this.context, error));
     } finally {
       source.context.cache.unpin(parent);
       this.release(op.oid);

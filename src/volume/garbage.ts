@@ -210,7 +210,8 @@ export class Garbage {
     const family = directory.family(record.root);
     const mine = await this.indexLeft(session, record);
     const neighbours: Uint32Array[] = [];
-    for (const vid of neighboursOf(record.vid, family))
+    const { freeShared } = this.options.cluster.objects.options.mutants ?? {};
+    for (const vid of freeShared ? [] : neighboursOf(record.vid, family))
       neighbours.push(await this.indexOf(session, family.get(vid)!));
     const doomed: bigint[] = [];
     mine.forEach((owner, index) => {

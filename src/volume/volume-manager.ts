@@ -262,7 +262,7 @@ export class VolumeManager implements DeviceProvider {
     const owner = this.newClaim();
     const claim = await coordinator.txn(
       [
-        { key: keys.owner(line), exists: false },
+        ...(cluster.objects.options.mutants?.twoOwners ? [] : [{ key: keys.owner(line), exists: false }]),
         { key: keys.line(line), value: JSON.stringify(lineRecord) },
         { key: keys.vdi(record.vid), value: JSON.stringify(record) },
         ...compares,

@@ -146,8 +146,10 @@ export class VolumeService {
     const next = await this.reservations.take(name, (vid) =>
       this.nextVersion(device.record, vid, device.record.snapId),
     );
+    const { movingSnapshot } = cluster.objects.options.mutants ?? {};
+    const still: typeof device.still = (work) => (movingSnapshot ? work() : device.still(work));
     return this.reservations.orForget(next, () =>
-      device.still(async () => {
+      still(async () => {
         const current = device.record;
         if (current.vid !== next.parent)
           throw new AppError('again', 'another snapshot was made at the same time');

@@ -11,6 +11,14 @@ import type {
   VdiInfo,
   VdiRef,
 } from '../../src/control/api.js';
+import type {
+  LossReport,
+  MemberChange,
+  MovePlan,
+  RecoveryStatus,
+  Settings,
+} from '../../src/control/member-api.js';
+import { nothingToDo } from '../../src/control/move-plan.js';
 import { checkFields, checkName, checkNewTag, checkSizeBytes } from '../../src/control/params.js';
 import { FakeUploads } from './fake-uploads.js';
 
@@ -41,6 +49,13 @@ export class FakeCluster implements ControlHandler {
   readonly uploads = new FakeUploads(this);
   logLevel: LogLevel = 'info';
   recovery = { recovering: false, done: 0, total: 0 };
+  settings: Settings = { downOutMs: 600_000, recoveryPaused: false };
+  /** What `member.plan` answers. */
+  plan: MovePlan = nothingToDo();
+  readonly changes: MemberChange[] = [];
+  /** Looks at recovery that a move takes until it is done. */
+  looksToDo = 0;
+  loss: LossReport = { versions: [], checked: 0 };
   private nextVid = 0x100;
   private readonly createdMs = Date.UTC(2026, 10, 22, 23, 55, 43);
 
@@ -75,6 +90,23 @@ export class FakeCluster implements ControlHandler {
       waiting: this.waiting,
       nodes: this.nodes,
     };
+  }
+
+  private recoveryStatus(): RecoveryStatus {
+    const moving = this.looksToDo > 0;
+    if (moving) this.looksToDo--;
+    else
+      for (const { id } of this.changes as { id?: string }[])
+        this.nodes = this.nodes.map((n) => emptied(n, id));
+    const move = { epoch: 3, sinceWallMs: this.createdMs };
+    return { ...this.settings, epoch: 3, ...(moving && { move }), nodes: [], waiting: [], down: [] };
+  }
+
+  private family({ info }: FakeVdi) {
+    const versions = this.vdis
+      .filter((vdi) => vdi.info.rootVid === info.rootVid)
+      .map(({ info: { name, tag, snapId } }) => ({ name, tag, snapId }));
+    return { rootVid: info.rootVid, copies: info.copies, versions, recorded: true };
   }
 
   find(ref: VdiRef): FakeVdi {
@@ -137,6 +169,20 @@ export class FakeCluster implements ControlHandler {
     'cluster.alter-copy': ({ copies }) => {
       this.copies = copies;
       return this.info();
+    },
+    'cluster.settings': (change) => (this.settings = { ...this.settings, ...change }),
+    'cluster.recovery': () => this.recoveryStatus(),
+    'member.plan': () => this.plan,
+    'member.loss': () => this.loss,
+    'member.change': (change) => {
+      this.changes.push(change);
+      return { epoch: 3 };
+    },
+    'vdi.family': (ref) => this.family(this.find(ref)),
+    'vdi.alter-copy': ({ name, copies }) => {
+      const vdi = this.find({ name });
+      vdi.info.copies = copies;
+      return this.family(vdi);
     },
     'node.list': () => this.nodes,
     'node.kill': () => ({}),
@@ -242,6 +288,10 @@ export class FakeCluster implements ControlHandler {
       ],
     }),
   };
+}
+
+function emptied(node: NodeInfo, id: string | undefined): NodeInfo {
+  return node.id === id ? { ...node, in: false, empty: true } : node;
 }
 
 export function fakeNode(index: number, port: number, pid = 1): NodeInfo {

@@ -80,6 +80,8 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 export class RealSheep {
+  /** More options, from the next start on. */
+  words: readonly string[] = [];
   private child: ChildProcess | undefined;
   private exited: Promise<number | string> = Promise.resolve('never started');
 
@@ -137,6 +139,7 @@ export class RealSheep {
         String(this.httpPort),
       ],
       ...['--log', this.logFile, '--pid-file', this.beside('pid')],
+      ...this.words,
     ];
     const output = openSync(this.beside('out'), 'a');
     const child = spawn(process.execPath, ['--enable-source-maps', MAIN, ...words], {
@@ -219,6 +222,8 @@ export interface RealClusterOptions {
   readonly copies?: number;
   /** Directory of a sheep; others than the default may lie on file systems of their own. */
   readonly dirOf?: (index: number, folder: string) => string;
+  /** More options of a sheep. */
+  readonly wordsOf?: (index: number, folder: string) => readonly string[];
   /** Ports of their sheepdog doors, where any free ones would not do. */
   readonly ports?: readonly number[];
   /** Address of an etcd; the embedded coordinator without. */
@@ -240,7 +245,9 @@ export class RealCluster {
       const [port, nbdPort, httpPort] = ports.slice(index * 3) as [number, number, number];
       const ownPort = options.ports?.[index] ?? port;
       const coordinator = options.coordinator ?? join(folder, 'coordinator');
-      return new RealSheep(index, dir, coordinator, ownPort, nbdPort, httpPort, folder);
+      const one = new RealSheep(index, dir, coordinator, ownPort, nbdPort, httpPort, folder);
+      one.words = options.wordsOf?.(index, folder) ?? [];
+      return one;
     });
     const cluster = new RealCluster(folder, sheep);
     try {

@@ -30,6 +30,10 @@ export interface Mutants {
 export interface NodeEnvironment {
   readonly index: number;
   readonly name: string;
+  /** Kept on its disk: another one after that was lost. */
+  readonly nodeId: string;
+  /** From 1. */
+  readonly zone: number;
   readonly address: PeerAddress;
   /** Changes when the machine lost its power. */
   readonly bootId: string;
@@ -46,6 +50,14 @@ export interface NodeEnvironment {
   readonly onEnd: (why: string) => void;
 }
 
+/** Where an object belongs. */
+export interface ObjectPlace {
+  readonly holders: readonly string[];
+  /** Different zones of the holders, and of all nodes that hold objects. */
+  readonly zones: number;
+  readonly zonesInUse: number;
+}
+
 export interface SimNode {
   /** Resolves when volumes can be opened (or it may retry inside); `vol` or `vol@tag`. */
   openDevice(name: string, options?: { readOnly?: boolean }): Promise<BlockDevice>;
@@ -59,6 +71,10 @@ export interface SimNode {
   replicaTables?(): Promise<Map<string, { table: Uint32Array; holders: number }>>;
   /** Every object in this node's store, whatever it is there for. */
   storedObjects?(): Promise<string[]>;
+  /** No object counts as lying on that node. */
+  isEmpty?(nodeId: string): Promise<boolean>;
+  /** Nodes on which the object belongs now; undefined: it is nobody's. */
+  holdersOf?(oid: string): Promise<ObjectPlace | undefined>;
   /** What an object is there for; `stated`: a leftover that the program says it may leave. */
   purposes?(): Promise<(oid: string) => 'referred' | 'stated' | 'leaked'>;
   /** Tells this start of the node from others. */
@@ -112,6 +128,8 @@ export interface SimClusterOptions {
   slowMessageMs?: number;
   /** Rate of each node's clock, 1 by default. */
   clockRates?: readonly number[];
+  /** Zone of each node; a zone of its own by default. */
+  zones?: readonly number[];
 }
 
 /** One machine: what outlives its process. */
@@ -119,7 +137,12 @@ export interface Machine {
   readonly index: number;
   readonly name: string;
   readonly address: PeerAddress;
-  readonly disk: CrashableDisk;
+  disk: CrashableDisk;
+  nodeId: string;
+  /** How many disks it has lost. */
+  disksLost: number;
+  /** Not in use: not yet, or not any more. */
+  spare: boolean;
   readonly speed: DiskSpeed;
   boot: number;
   lives: number;
@@ -129,6 +152,7 @@ export interface Machine {
 /** One run of one node's process. */
 export interface Life {
   readonly machine: Machine;
+  readonly nodeId: string;
   readonly clock: NodeClock;
   /** Set when the start is over. */
   node: SimNode | undefined;
@@ -177,7 +201,7 @@ export class SimCluster {
   start(machine: Machine): Life {
     machine.lives++;
     const clock = this.clock.forNode(machine.name, this.options.clockRates?.[machine.index] ?? 1);
-    const life: Life = { machine, clock, node: undefined };
+    const life: Life = { machine, nodeId: machine.nodeId, clock, node: undefined };
     machine.life = life;
     this.trace(`start ${machine.name} (life ${machine.lives})`);
     const environment = this.environmentFor(machine, clock, (why) => this.ended(life, why));
@@ -216,7 +240,7 @@ export class SimCluster {
     if (incarnation === undefined) return true;
     return this.machines.every((m) => {
       const node = m.life?.node;
-      return m.life === life || !node || (node.excludes?.(life.machine.name, incarnation) ?? true);
+      return m.life === life || !node || (node.excludes?.(life.nodeId, incarnation) ?? true);
     });
   }
 
@@ -243,12 +267,26 @@ export class SimCluster {
 
   /** True when every node is up, runs and has nothing to catch up with. */
   healthy(): boolean {
-    return this.machines.every((m) => m.life?.node?.health().allSynced === true && !m.life.clock.frozen);
+    return this.used().every((m) => m.life?.node?.health().allSynced === true && !m.life.clock.frozen);
+  }
+
+  /** Machines that are part of the cluster, running or not. */
+  used(): Machine[] {
+    return this.machines.filter((m) => !m.spare);
+  }
+
+  /** The machine, which is down, gets a new and empty disk. */
+  loseDisk(machine: Machine): void {
+    const { index, name } = machine;
+    this.trace(`the disk of ${name} is lost`);
+    machine.disksLost++;
+    machine.nodeId = `${name}-${machine.disksLost}`;
+    machine.disk = this.makeDisk(index, machine.disksLost);
   }
 
   /** Why it is not healthy. */
   complaints(): string[] {
-    return this.machines.flatMap((m) => {
+    return this.used().flatMap((m) => {
       if (!m.life) return [`${m.name}: not running`];
       if (!m.life.node) return [`${m.name}: starting`];
       const health = m.life.node.health();
@@ -305,12 +343,14 @@ export class SimCluster {
 
   private makeMachine(index: number): Machine {
     const name = `n${index}`;
-    const random = new SeededRandom(this.options.seed * 31 + index);
     return {
       index,
       name,
+      nodeId: name,
+      disksLost: 0,
+      spare: false,
       address: { host: `10.0.0.${index + 1}`, port: 7000 },
-      disk: this.kind.makeDisk({ index, clock: this.clock, random, cluster: this }),
+      disk: this.makeDisk(index, 0),
       speed: { syncMs: NORMAL_SYNC_MS, readMs: NORMAL_READ_MS },
       boot: 1,
       lives: 0,
@@ -318,12 +358,19 @@ export class SimCluster {
     };
   }
 
+  private makeDisk(index: number, generation: number): CrashableDisk {
+    const random = new SeededRandom(this.options.seed * 31 + index + generation * 1_000_003);
+    return this.kind.makeDisk({ index, clock: this.clock, random, cluster: this });
+  }
+
   private environmentFor(machine: Machine, clock: NodeClock, onEnd: (why: string) => void): NodeEnvironment {
     const random = new SeededRandom(this.options.seed * 1009 + machine.index * 101 + machine.lives);
-    const { disk, address, name, index } = machine;
+    const { disk, address, name, nodeId, index } = machine;
     return {
       index,
       name,
+      nodeId,
+      zone: this.options.zones?.[index] ?? index + 1,
       address,
       bootId: `${name}-boot-${machine.boot}`,
       life: machine.lives,

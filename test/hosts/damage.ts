@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { within } from '../helpers/real-cluster.js';
 import { compareReplicas } from './compare.js';
 import type { Fault } from './faults.js';
 import type { Room } from './room.js';
@@ -9,6 +10,8 @@ import type { HostSheep } from './sheep.js';
 
 const BLOCK_BYTES = 4096;
 const FLIPS = 5;
+const NOTICE_DEADLINE_MS = 60_000;
+const DOWN_OUT_MS = 10_000;
 const STILL = 'still';
 const STILL_BYTES = 4 * 1024 * 1024;
 
@@ -78,16 +81,24 @@ async function checksumErrors(room: Room): Promise<number> {
   return sum;
 }
 
-/** `rm -rf` of everything a sheep has, while it runs; its machine comes back with an empty disk. */
-export function storeDeleted(host: number, holdMs: number): Fault {
+/**
+ * `rm -rf` of everything a sheep has, while it runs. It must notice and end by itself; its host starts it again with an
+ * empty disk, as a new member, and the one that is gone for ever is given up after a while.
+ */
+export function storeDeleted(host: number): Fault {
   return {
     name: `directory of sheep ${host} deleted`,
-    begin: (room) => rmSync(room.sheep[host]!.dir, { recursive: true, force: true }),
-    holdMs,
-    async end(room) {
+    async begin(room) {
+      await room.call('cluster.settings', { downOutMs: DOWN_OUT_MS });
       const sheep = room.sheep[host]!;
-      if (sheep.running) throw new Error(`sheep ${host} runs on without its directory`);
-      await room.startSheep();
+      rmSync(sheep.dir, { recursive: true, force: true });
+      await within(
+        NOTICE_DEADLINE_MS,
+        `sheep ${host} notices that its directory is gone`,
+        () => !sheep.running,
+      );
     },
+    holdMs: 0,
+    end: (room) => room.startSheep(),
   };
 }

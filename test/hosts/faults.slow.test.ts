@@ -49,7 +49,7 @@ hostTest(
         bitsFlipped(),
         allKilled(1000),
         allRebooted(1000),
-        storeDeleted(1, LONG_MS),
+        storeDeleted(1),
       ]),
     ),
   'etcd',

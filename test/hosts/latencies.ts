@@ -13,6 +13,11 @@ export class Latencies {
     this.samples.push({ what, startMs, endMs });
   }
 
+  /** Requests that began since then. */
+  count(fromMs: number): number {
+    return this.samples.filter(({ startMs }) => startMs >= fromMs).length;
+  }
+
   /** Median, 99th percentile and longest of each kind of request that began in the stretch. */
   say(fromMs: number, toMs: number): string {
     const within = this.samples.filter(({ startMs }) => startMs >= fromMs && startMs < toMs);

@@ -103,10 +103,7 @@ test('objects lie on the disk that is named after the directory', () =>
     await ok(cluster, 'mkdir -p /files/disk; sheep /store/0,/files/disk -p 7000; dog cluster format -c 1');
     await ok(cluster, 'dog vdi create test 16M; echo there | dog vdi write test');
     assert.not(existsSync(join(cluster.folder, 'store', '0', 'store')));
-    assert.match(
-      await ok(cluster, 'dog node md info -r'),
-      new RegExp(` ${cluster.files}/disk/store/\\S+\n$`),
-    );
+    assert.match(await ok(cluster, 'dog node md info -r'), new RegExp(` ${cluster.files}/disk\n$`));
     await ok(cluster, 'pkill -9 -f "sheep /store/0"; sleep 1; sheep /store/0,/files/disk -p 7000');
     await becomes(cluster, 'dog vdi read test 0 6', /^there\n/);
     await ok(cluster, 'pkill -9 -f "sheep /store/0"; sleep 1; mv /files/disk /files/away');
@@ -140,7 +137,6 @@ test('a start that fails is told where it was asked for', () =>
       ['sheep /store/1 -p', 64, /option requires an argument -- 'p'/],
       ['sheep /store/1 -p 99999', 64, /invalid port number '99999'/],
       ['sheep /store/1 -c zookeeper:127.0.0.1:2181', 64, /'zookeeper' is not available: use '-c local'/],
-      ['sheep /store/1,/store/1d,/store/1e', 64, /several disks .* not available yet/],
       ['sheep', 64, /no directory for the store/],
     ];
     for (const [line, exit, text] of cases) {

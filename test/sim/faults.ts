@@ -6,18 +6,22 @@ import type { SeededRandom } from '../../src/base/random.js';
 import { type Machine, type SimCluster, setDiskSpeed } from '../helpers/sim-cluster.js';
 import { CoordinatorFaults } from './coordinator-faults.js';
 import { DiskFaults } from './disk-faults.js';
+import { MemberFaults } from './member-faults.js';
+import type { Shelf } from './shelf.js';
 import { type FaultName, type ProcessFaultName, type SwarmConfig, shuffled } from './swarm-config.js';
 
 export interface FaultHooks {
   count: (event: string) => void;
   /** The only synced copies may have been on machines that lost their power. */
   onLossyPowerCut: () => void;
+  fail: (error: unknown) => void;
 }
 
 export class Faults {
   private stopped = false;
   private readonly armed: FaultName[] = [];
   readonly disks: DiskFaults;
+  readonly members: MemberFaults;
   private readonly coordinators: CoordinatorFaults;
   private readonly causes: Record<FaultName, (machine: Machine) => void>;
   private readonly own: Record<ProcessFaultName, (machine: Machine) => void> = {
@@ -36,11 +40,13 @@ export class Faults {
     private readonly config: SwarmConfig,
     private readonly random: SeededRandom,
     private readonly hooks: FaultHooks,
+    shelf: Shelf,
   ) {
     const later = (delayMs: number, run: () => void) => this.later(delayMs, run);
     this.disks = new DiskFaults(cluster, random, hooks, later);
     this.coordinators = new CoordinatorFaults(cluster, random, hooks, later);
-    this.causes = { ...this.own, ...this.coordinators.causes, ...this.disks.causes };
+    this.members = new MemberFaults(cluster, random, hooks, shelf, later, config.copiesMax);
+    this.causes = { ...this.own, ...this.members.causes, ...this.coordinators.causes, ...this.disks.causes };
   }
 
   start(): void {
@@ -54,11 +60,12 @@ export class Faults {
     cluster.network.healAll();
     this.coordinators.heal();
     this.disks.heal();
+    this.members.heal();
     for (const machine of cluster.machines) {
       setDiskSpeed(machine, 1);
       if (machine.life?.clock.frozen) cluster.thaw(machine);
     }
-    for (const machine of shuffled(cluster.machines, this.random)) if (!machine.life) cluster.start(machine);
+    for (const machine of shuffled(cluster.used(), this.random)) if (!machine.life) cluster.start(machine);
   }
 
   private schedule(name: FaultName, meanMs: number): void {
@@ -110,7 +117,7 @@ export class Faults {
       else this.cluster.kill(machine);
     }
     if (powerCut) this.hooks.onLossyPowerCut();
-    for (const machine of this.cluster.machines) this.restart(machine, this.downMs());
+    for (const machine of this.cluster.used()) this.restart(machine, this.downMs());
   }
 
   private cutPower(machine: Machine): void {
@@ -177,7 +184,7 @@ export class Faults {
 
   private restart(machine: Machine, delayMs: number): void {
     this.later(delayMs, () => {
-      if (!machine.life) this.cluster.start(machine);
+      if (!machine.life && !machine.spare) this.cluster.start(machine);
     });
   }
 

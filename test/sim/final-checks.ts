@@ -46,7 +46,7 @@ export async function storedOn(
   for (const life of lives) {
     for (const oid of await listOf(life)) {
       const nodes = stored.get(oid) ?? [];
-      stored.set(oid, [...nodes, life.machine.name]);
+      stored.set(oid, [...nodes, life.nodeId]);
     }
   }
   return stored;

@@ -2,15 +2,19 @@
 import type { ObjectAddress } from '../../src/cluster/address.js';
 import { SheepCore } from '../../src/daemon/sheep-core.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
-import { openStore } from '../../src/store/open-store.js';
 import { readIndex } from '../../src/volume/volume-index.js';
 import { dataOid, formatOid, inodeOid, parseOid, vidOf } from '../../src/wire/oid.js';
-import type { ClusterKind, NodeEnvironment, SimCluster, SimNode } from '../helpers/sim-cluster.js';
+import type {
+  ClusterKind,
+  NodeEnvironment,
+  ObjectPlace,
+  SimCluster,
+  SimNode,
+} from '../helpers/sim-cluster.js';
 import { fakeDiskOfMachine } from '../helpers/sim-disk.js';
 import { damageOf } from './sheep-damage.js';
+import { mutantCoordinator, openMutant } from './sheep-mutants.js';
 import { SheepRecords } from './sheep-records.js';
-
-export const sheepMutants = ['ackBeforeReplicas', 'skipJournalSync', 'serveStaleReplica'] as const;
 
 const LEASE_TTL_MS = 2000;
 const DISK_BYTES = 1 << 30;
@@ -53,28 +57,42 @@ export const sheepKind: ClusterKind = {
 };
 
 function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof SheepCore>[0] {
-  const { name, address, bootId, life, disk, clock, random, transport, coordinator, log, mutants, onEnd } =
-    environment;
+  const {
+    name,
+    nodeId,
+    zone,
+    address,
+    bootId,
+    life,
+    disk,
+    clock,
+    random,
+    transport,
+    coordinator,
+    log,
+    mutants,
+    onEnd,
+  } = environment;
   return {
     self: {
-      id: name,
+      id: nodeId,
       ...address,
       nbdPort: 0,
       httpPort: 0,
-      zone: environment.index + 1,
+      zone,
       vnodes: 16,
       hostId: name,
       bootId,
       pid: life,
     },
-    coordinator,
+    coordinator: mutantCoordinator(mutants, coordinator),
     transport,
     clock,
     random,
     log,
     leaseTtlMs: LEASE_TTL_MS,
     openStore: (formatId) =>
-      openStore({ disk, clock, log, identity: { clusterId: formatId, nodeId: name }, bootId, limits }),
+      openMutant(mutants, { disk, clock, log, identity: { clusterId: formatId, nodeId }, bootId, limits }),
     onEnd: ({ kind, message }) => onEnd(`${kind}: ${message}`),
     mutants,
   };
@@ -89,6 +107,8 @@ function simNode(core: SheepCore): SimNode {
     replicaTables: () => replicaTables(core),
     storedObjects: () => storedObjects(core),
     purposes: () => purposes(core),
+    isEmpty: async (id) => core.membership.view?.nodes.get(id)?.placed === undefined,
+    holdersOf: (oid) => holdersOf(core, oid),
     counters: () => countersOf(core.store),
     incarnation: () => core.membership.incarnation,
     excludes: (name, incarnation) => {
@@ -156,6 +176,16 @@ async function storedObjects(core: SheepCore): Promise<string[]> {
   const found: string[] = [];
   for await (const oid of core.store!.objects()) found.push(formatOid(oid));
   return found;
+}
+
+async function holdersOf(core: SheepCore, text: string): Promise<ObjectPlace | undefined> {
+  const view = core.membership.view!;
+  const address = await core.cluster!.objects.options.resolve(parseOid(text)!);
+  if (address === undefined) return undefined;
+  const { holders } = view.locate(address);
+  const zoneOf = (id: string) => view.nodes.get(id)?.placed?.zone;
+  const inUse = [...view.nodes.keys()].map(zoneOf).filter((zone) => zone !== undefined);
+  return { holders, zones: new Set(holders.map(zoneOf)).size, zonesInUse: new Set(inUse).size };
 }
 
 /**

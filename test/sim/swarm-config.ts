@@ -32,10 +32,25 @@ const diskFaultNames = [
   'fullDisks',
   'lyingSync',
 ] as const;
-export const faultNames = [...processFaultNames, ...coordinatorFaultNames, ...diskFaultNames] as const;
+const memberFaultNames = [
+  'join',
+  'out',
+  'weight',
+  'retire',
+  'loseDisk',
+  'alterCopies',
+  'pauseRecovery',
+] as const;
+export const faultNames = [
+  ...processFaultNames,
+  ...coordinatorFaultNames,
+  ...diskFaultNames,
+  ...memberFaultNames,
+] as const;
 export type FaultName = (typeof faultNames)[number];
 export type ProcessFaultName = (typeof processFaultNames)[number];
 export type CoordinatorFaultName = (typeof coordinatorFaultNames)[number];
+export type MemberFaultName = (typeof memberFaultNames)[number];
 export type DiskFaultName = (typeof diskFaultNames)[number];
 
 const dataOperationNames = ['read', 'write', 'zero', 'discard', 'flush'] as const;
@@ -59,8 +74,17 @@ export function isVolumeOperation(name: OperationName): name is VolumeOperationN
 
 export interface SwarmConfig {
   readonly seed: number;
+  /** Machines that are there from the beginning. */
   readonly nodes: number;
+  /** Machines that may join. */
+  readonly spares: number;
+  /** By machine, spares too. */
+  readonly zones: readonly number[];
   readonly copies: number;
+  /** Most copies that any volume is given. */
+  readonly copiesMax: number;
+  /** A node that is down for so long is given up; 0: never. */
+  readonly downOutMs: number;
   readonly objectShift: number;
   readonly volumeBytes: number;
   readonly clients: number;
@@ -87,11 +111,17 @@ export function configFor(seed: number, random: SeededRandom): SwarmConfig {
   const nodes = 3 + random.below(3);
   const clients = 1 + random.below(5);
   const all = [...Array(nodes).keys()];
+  const faults = faultsFrom(random);
+  const spares = faults.join === undefined ? 0 : 1 + random.below(2);
   const objectShift = 20;
   return {
     seed,
     nodes,
+    spares,
+    zones: zonesFrom(nodes + spares, random),
     copies: 2 + random.below(2),
+    copiesMax: 3,
+    downOutMs: random.chance(0.3) ? random.pick([1500, 4000]) : 0,
     objectShift,
     volumeBytes: (1 + random.below(3)) << objectShift,
     clients,
@@ -105,11 +135,11 @@ export function configFor(seed: number, random: SeededRandom): SwarmConfig {
     fuaChance: random.pick([0, 0.1, 0.5, 1]),
     hotChance: random.pick([0, 0.7, 0.95]),
     largestBytes: random.pick([4096, 16_384, 65_536, 262_144]),
-    faults: faultsFrom(random),
+    faults,
     slowMessageChance: random.pick([0, 0.01, 0.05]),
     slowMessageMs: random.pick([5, 20, 200]),
     coordinatorDelayMs: random.pick([1, 5, 50]),
-    clockRates: all.map(() => (random.chance(0.2) ? 1 + (random.below(21) - 10) / 1000 : 1)),
+    clockRates: [...all, 0, 0].map(() => (random.chance(0.2) ? 1 + (random.below(21) - 10) / 1000 : 1)),
   };
 }
 
@@ -157,7 +187,20 @@ const paces: Record<FaultName, readonly [meanMs: number, chance: number]> = {
   fullDisk: [6000, 0.15],
   fullDisks: [8000, 0.1],
   lyingSync: [6000, 0],
+  join: [4000, 0.15],
+  out: [5000, 0.15],
+  weight: [4000, 0.15],
+  retire: [9000, 0.1],
+  loseDisk: [9000, 0.12],
+  alterCopies: [5000, 0.15],
+  pauseRecovery: [6000, 0.12],
 };
+
+/** A zone for each, or two or three zones for all. */
+function zonesFrom(machines: number, random: SeededRandom): number[] {
+  const zones = random.pick([machines, machines, 2, 3]);
+  return Array.from({ length: machines }, (_, i) => 1 + (i % zones));
+}
 
 function faultsFrom(random: SeededRandom): Partial<Record<FaultName, number>> {
   const faults: Partial<Record<FaultName, number>> = {};

@@ -26,6 +26,7 @@ const DEATH_POLL_MS = 2;
 const SETUP_DEADLINE_MS = 30_000;
 const SETTLE_MS = 500;
 const HEAL_DEADLINE_MS = 120_000;
+const STRAYS_LOOK_MS = 3000;
 const FINAL_READ_BYTES = 256 * 1024;
 const EVENTS_MAX = 3_000_000;
 const NO_BYTES = new Uint8Array(0);
@@ -84,11 +85,13 @@ class SeedRun {
     const { kind, seed, mutants = {}, trace } = options;
     this.random = new SeededRandom(seed);
     this.config = without({ ...configFor(seed, this.random), ...options.config }, kind.without);
-    const { nodes, coordinatorDelayMs, slowMessageChance, slowMessageMs, clockRates } = this.config;
+    const { nodes, spares, zones, coordinatorDelayMs, slowMessageChance, slowMessageMs, clockRates } =
+      this.config;
     this.cluster = new SimCluster({
       kind,
       seed,
-      nodes,
+      nodes: nodes + spares,
+      zones,
       mutants,
       coordinatorDelayMs,
       slowMessageChance,
@@ -106,10 +109,17 @@ class SeedRun {
       this.shelf.apply(change);
     });
     this.load = this.makeLoad(count);
-    this.faults = new Faults(this.cluster, this.config, new SeededRandom(seed + 0x30003), {
-      count: this.load.count,
-      onLossyPowerCut: () => this.lossyPowerCut(),
-    });
+    this.faults = new Faults(
+      this.cluster,
+      this.config,
+      new SeededRandom(seed + 0x30003),
+      {
+        count: this.load.count,
+        onLossyPowerCut: () => this.lossyPowerCut(),
+        fail: this.load.fail,
+      },
+      this.shelf,
+    );
     this.cluster.excuses = (machine) => this.faults.disks.excuses(machine);
   }
 
@@ -160,7 +170,8 @@ class SeedRun {
 
   private async setUp(): Promise<void> {
     const { cluster, config } = this;
-    for (const machine of cluster.machines) cluster.start(machine);
+    for (const machine of cluster.machines) machine.spare = machine.index >= config.nodes;
+    for (const machine of cluster.used()) cluster.start(machine);
     await this.runUntil(
       () => cluster.living().length === config.nodes,
       SETUP_DEADLINE_MS,
@@ -171,6 +182,7 @@ class SeedRun {
     const { copies, objectShift, volumeBytes } = config;
     await this.control('cluster.format', { copies, blockSizeShift: objectShift });
     await this.runUntil(() => cluster.healthy(), SETUP_DEADLINE_MS, 'the new cluster is healthy');
+    if (config.downOutMs > 0) await this.control('cluster.settings', { downOutMs: config.downOutMs });
     await this.control('vdi.create', {
       name: VOLUME,
       sizeBytes: volumeBytes,
@@ -199,7 +211,9 @@ class SeedRun {
       HEAL_DEADLINE_MS,
       'all clients have their answers',
     );
-    await this.runUntil(() => this.cluster.healthy(), HEAL_DEADLINE_MS, 'the healed cluster is healthy');
+    const { members } = this.faults;
+    const isWell = () => members.done && this.cluster.healthy();
+    await this.runUntil(isWell, HEAL_DEADLINE_MS, 'the healed cluster is healthy');
     const { tidy } = this.cluster.kind;
     if (tidy) await this.runUntil(() => tidy(this.cluster), HEAL_DEADLINE_MS, 'all that is deleted is freed');
   }
@@ -267,11 +281,37 @@ class SeedRun {
     const { cluster } = this;
     const living = cluster.living();
     if (!living[0]?.node?.storedObjects) return;
-    const stored = await storedOn(living, (life) =>
-      this.answer(life, 'the list of objects', (node) => node.storedObjects!()),
-    );
+    const list = () =>
+      storedOn(living, (life) => this.answer(life, 'the list of objects', (node) => node.storedObjects!()));
     const kindOf = await this.answer(living[0], 'what objects are for', (node) => node.purposes!());
-    checkLeaks(stored, kindOf, this.load.count);
+    // What lies where it does not belong any more is removed in the background.
+    const endMs = cluster.clock.nowMs() + HEAL_DEADLINE_MS;
+    for (let stored = await list(); ; stored = await list()) {
+      const stray = await this.findStray(living[0], stored);
+      if (stray === undefined) {
+        checkLeaks(stored, kindOf, this.load.count);
+        return;
+      }
+      if (cluster.clock.nowMs() > endMs) throw new ModelViolation(`${stray} and is not removed`);
+      this.load.count('member: strays were waited for');
+      await this.run(cluster.clock.nowMs() + STRAYS_LOOK_MS, () => false);
+    }
+  }
+
+  private async findStray(
+    life: Life,
+    stored: ReadonlyMap<string, readonly string[]>,
+  ): Promise<string | undefined> {
+    for (const [oid, nodes] of stored) {
+      const place = await this.answer(life, 'where objects lie', (node) => node.holdersOf!(oid));
+      if (place === undefined) continue;
+      const stray = nodes.find((id) => !place.holders.includes(id));
+      if (stray !== undefined) return `object ${oid} lies on ${stray}, where it does not belong,`;
+      const zonesWanted = Math.min(place.holders.length, place.zonesInUse);
+      if (place.zones < zonesWanted)
+        throw new ModelViolation(`object ${oid} lies in ${place.zones} zones, and could in ${zonesWanted}`);
+    }
+    return undefined;
   }
 
   private async control(method: string, params: object): Promise<void> {
@@ -336,7 +376,9 @@ class SeedRun {
     await this.run(deadlineMs, condition);
     if (condition()) return;
     const stuck = this.clients.filter((c) => !c.done).map((c) => `${c.name}: ${c.doing}`);
-    const lines = [...stuck, ...this.cluster.complaints()].map((line) => `  ${line}`);
+    const lines = [...stuck, ...this.faults.members.complaints, ...this.cluster.complaints()].map(
+      (line) => `  ${line}`,
+    );
     throw new ModelViolation(
       `no liveness: in ${withinMs} ms it never came true that ${what}\n${lines.join('\n')}`,
     );

@@ -75,6 +75,13 @@ export const toyKind: ClusterKind = {
   toleratedControlErrors: [],
   toleratedStartErrors: [],
   without: [
+    'join',
+    'out',
+    'weight',
+    'retire',
+    'loseDisk',
+    'alterCopies',
+    'pauseRecovery',
     'fullDisk',
     'fullDisks',
     'clone',

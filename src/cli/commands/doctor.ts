@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { AppError } from '../../base/errors.js';
 import { diagnose, summarise } from '../../control/doctor.js';
 import type { Finding } from '../../control/doctor-api.js';
 import type { Context } from '../context.js';
@@ -32,7 +33,7 @@ async function run(context: Context, options: { dir?: string }): Promise<void> {
   const reached = await reachAny(context, options.dir);
   if (!('client' in reached)) return tellUnreached(context, reached);
   try {
-    const state = await collectState(reached.client);
+    const state = await collectState(reached.client).catch(tooOld);
     const findings = diagnose(state);
     const summary = summarise(state, findings);
     if (context.json) await context.printJson({ summary, findings });
@@ -41,6 +42,13 @@ async function run(context: Context, options: { dir?: string }): Promise<void> {
   } finally {
     reached.client.close();
   }
+}
+
+function tooOld(error: unknown): never {
+  if (!AppError.isCode(error, 'not-supported')) throw error;
+  throw new Exit(exitCodes.failure, 'The sheep is of an earlier version and cannot tell', {
+    hint: "Upgrade the sheep first: 'dog cluster upgrade'.",
+  });
 }
 
 async function tellUnreached(context: Context, { tried, mayStart }: NotReached): Promise<void> {

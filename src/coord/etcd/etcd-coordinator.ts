@@ -16,19 +16,15 @@ import type {
 import type { Processes } from '../local/processes.js';
 import { WatchHub } from '../watch-hub.js';
 import { type EtcdAddress, formatEtcdAddress, withoutPassword } from './address.js';
-import { EtcdLease } from './etcd-lease.js';
 import { Follower } from './follower.js';
 import type { Guardian } from './guardian.js';
 import { type KeySpace, keySpaceOf, keyValueFrom, leaseIdFrom, listAll } from './key-space.js';
 import { Members } from './members.js';
-import type { LeaseGrantResponse, LeaseKeepAliveResponse, RangeResponse, TxnResponse } from './messages.js';
+import type { RangeResponse, TxnResponse } from './messages.js';
 import { txnRequest } from './txn-request.js';
 
 /** What is given back at the end may take this long; what is not ends by itself. */
 const CLOSE_LIMIT_MS = 1000;
-/** A suspected holder on this host is looked at this often, this many times: a killed process takes a moment. */
-const SUSPECT_MS = 10;
-const SUSPECT_LOOKS = 20;
 
 export interface EtcdCoordinatorOptions {
   readonly address: EtcdAddress;
@@ -48,7 +44,8 @@ export class EtcdCoordinator implements Coordinator {
   private readonly members: Members;
   private readonly space: KeySpace;
   private readonly follower: Follower;
-  private readonly held = new Map<string, EtcdLease>();
+  private readonly leases: HeldLeases;
+  private readonly reaper: LeaseReaper;
   private hub: WatchHub | undefined;
   private failure: AppError | undefined;
 
@@ -56,6 +53,9 @@ export class EtcdCoordinator implements Coordinator {
     const { address, clock, random, log } = options;
     this.members = new Members({ address, clock, random, log });
     this.space = keySpaceOf(address);
+    const { members, space } = this;
+    this.leases = new HeldLeases({ members, space, clock, log, processes: options.processes });
+    this.reaper = new LeaseReaper(clock, (id, modRevision) => this.leases.endSilent(id, modRevision));
     this.follower = new Follower({
       members: this.members,
       space: this.space,
@@ -66,7 +66,8 @@ export class EtcdCoordinator implements Coordinator {
           this.hub = new WatchHub(revision, options.historyChanges);
         },
         onChange: (change) => this.hub!.publish(change),
-        onLeaseGone: (id) => this.held.get(id)?.lose(),
+        onLeaseGone: (id) => this.leases.lose(id),
+        onLeases: (leases, alive) => this.reaper.update(leases, alive),
         onFailure: (error) => this.onFailure(error),
       },
     });
@@ -113,58 +114,33 @@ export class EtcdCoordinator implements Coordinator {
   async grantLease(ttlMs: number): Promise<Lease> {
     assert(ttlMs > 0 && Number.isFinite(ttlMs), 'a lease needs a time to live');
     this.check();
-    const { clock, log } = this.options;
-    const sentMs = clock.nowMs();
-    // Whole seconds, and never less than the holder counts.
-    const request = { ttl: Math.ceil(ttlMs / 1000) };
-    // Sent twice it makes a lease that nobody renews and that no key hangs on: it ends by itself.
-    const { id: wireId } = await this.members.repeatable<LeaseGrantResponse>('leaseGrant', request);
-    const id = leaseIdFrom(wireId);
-    await this.nameHolder(id);
-    const lease = new EtcdLease({
-      ...{ clock, log, id, ttlMs, sentMs },
-      renew: () => this.renew(wireId, ttlMs),
-      exists: async () => (await this.read(this.space.leases + id)) !== undefined,
-      end: () => this.endLease(wireId),
-      onLost: () => {
-        this.held.delete(id);
-        this.options.guardian?.release(id);
-      },
-    });
-    this.held.set(id, lease);
-    this.options.guardian?.hold(id);
+    const lease = await this.leases.grant(ttlMs);
     if (this.failure) lease.lose();
     this.check();
     return lease;
   }
 
-  /**
-   * etcd only knows that a holder is silent. A process of this very boot of this host can be looked at: it is
-   * dead for certain when its pid is gone. Of other hosts nothing is certain, and time must tell.
-   */
+  /** Ends the lease at once when its holder was a process of this host and is dead for certain. */
   suspect(leaseId: string): void {
-    this.judge(leaseId).catch((error: unknown) => {
-      this.options.log.info({ lease: leaseId, error: String(error) }, 'could not judge a suspected holder');
-    });
+    this.leases
+      .judge(leaseId, () => this.failure === undefined)
+      .catch((error: unknown) => {
+        this.options.log.info({ lease: leaseId, error: String(error) }, 'could not judge a suspected holder');
+      });
   }
 
   /** Gives back the leases that are still held, as nobody will renew them. */
   async close(): Promise<void> {
     if (this.failure?.code === 'shutdown') return;
-    const ends = [...this.held.values()].map((lease) => lease.revoke().catch(() => {}));
-    if (ends.length > 0) {
-      const { clock } = this.options;
-      await Promise.race([Promise.all(ends), sleep(clock, CLOSE_LIMIT_MS)]);
-    }
-    this.options.guardian?.close();
+    const { clock } = this.options;
+    if (this.leases.count > 0) await Promise.race([this.leases.revokeAll(), sleep(clock, CLOSE_LIMIT_MS)]);
     this.stop(new AppError('shutdown', 'the coordinator is closed'));
     this.members.close();
   }
 
   /** For tests: falls silent as a process that was killed does. Its leases end at their time. */
   abandon(): void {
-    for (const lease of this.held.values()) lease.abandon();
-    this.held.clear();
+    this.leases.abandonAll();
     this.stop(new AppError('shutdown', 'abandoned'));
     this.members.close();
   }
@@ -174,7 +150,7 @@ export class EtcdCoordinator implements Coordinator {
     const { address } = this.options;
     const trouble = this.failure ? `, failed: ${this.failure.message}` : '';
     const where = withoutPassword(formatEtcdAddress(address));
-    return `${where}, revision ${this.follower.revision}, ${this.held.size} leases held here${trouble}`;
+    return `${where}, revision ${this.follower.revision}, ${this.leases.count} leases held here${trouble}`;
   }
 
   private check(): void {
@@ -187,46 +163,6 @@ export class EtcdCoordinator implements Coordinator {
     return response.kvs[0];
   }
 
-  /** So that others on this host can look whether the holder lives, and the holder whether the lease does. */
-  private async nameHolder(id: string): Promise<void> {
-    const value = this.options.processes.selfIdentity();
-    const request = txnRequest(this.space.leases, [], [{ type: 'put', key: id, value, lease: id }]);
-    await this.members.repeatable<TxnResponse>('txn', request);
-  }
-
-  /** One member gets little time, so that another is asked before the lease's validity ends. */
-  private async renew(wireId: string, ttlMs: number): Promise<boolean> {
-    const options = { limitMs: ttlMs, tryLimitMs: ttlMs / 4 };
-    const answer = await this.members.exchange<LeaseKeepAliveResponse>(
-      'leaseKeepAlive',
-      { id: wireId },
-      options,
-    );
-    return Number(answer.ttl) > 0;
-  }
-
-  private async endLease(wireId: string): Promise<void> {
-    try {
-      await this.members.repeatable('leaseRevoke', { id: wireId });
-    } catch (error) {
-      // Not known any more: it has ended.
-      if (!AppError.isCode(error, 'cluster-error')) throw error;
-    }
-  }
-
-  private async judge(leaseId: string): Promise<void> {
-    const { clock, log, processes } = this.options;
-    const holder = (await this.read(this.space.leases + leaseId))?.value.toString();
-    if (holder === undefined || !isOfThisBoot(holder, processes.selfIdentity())) return;
-    for (let looks = 0; looks < SUSPECT_LOOKS && !this.failure; looks++) {
-      if (processes.liveness(holder) === 'dead') {
-        log.info({ lease: leaseId, holder }, 'the holder of a lease is dead');
-        return await this.endLease(BigInt(`0x${leaseId}`).toString());
-      }
-      await sleep(clock, SUSPECT_MS);
-    }
-  }
-
   /** Nothing can be known or decided any more: whoever holds a lease here must stop. */
   private onFailure(error: AppError): void {
     this.options.log.error({ error: error.message }, 'the coordinator failed');
@@ -236,12 +172,8 @@ export class EtcdCoordinator implements Coordinator {
   private stop(error: AppError): void {
     this.failure = error;
     this.follower.close();
-    for (const lease of [...this.held.values()]) lease.lose();
+    this.reaper.stop();
+    this.leases.loseAll();
     this.hub?.close();
   }
-}
-
-/** The first part of an identity is the boot id, which no two running kernels share (see LinuxProcesses). */
-function isOfThisBoot(holder: string, self: string): boolean {
-  return holder.split('/')[0] === self.split('/')[0];
 }

@@ -4,7 +4,7 @@ import type { Lease } from '../coordinator.js';
 
 /** A lease is renewed this often in its time to live. */
 const RENEWALS_PER_TTL = 4;
-/** The holder stops this fraction of the ttl before etcd may end the lease: clocks of two machines count it. */
+/** The holder stops this fraction of the ttl before others act: the clocks of two machines count it. */
 const VALIDITY_MARGIN = 0.1;
 /** After a renewal that failed. */
 const RETRY_MS = 100;
@@ -27,8 +27,8 @@ export interface EtcdLeaseOptions {
 }
 
 /**
- * The holder's side. etcd counts a lease's time from when a renewal reaches it (and anew when its leader changes);
- * the holder from before it was sent, so it stops first (I-3).
+ * The holder's side. Others end the lease when they have not heard of the holder for its ttl (lease-reaper.ts); it
+ * counts from before its last renewal was sent, so it stops first (I-3).
  *
  * A validity that has passed is not the end: while etcd is away nobody can act on this lease's end either, and the
  * holder goes on when a renewal succeeds after all. Then it is looked whether the lease's keys are really still

@@ -4,9 +4,9 @@ import type { Logger } from '../../base/log.js';
 import type { KeyValue, WatchEvent } from '../coordinator.js';
 import type { Change } from '../key-value-state.js';
 import { differences, type KeyTable } from '../state-diff.js';
-import { type KeySpace, keyValueFrom, type Listing, listAll } from './key-space.js';
+import { type KeySpace, keyValueFrom, type Listing, listAll, parseLeaseText } from './key-space.js';
 import type { Members } from './members.js';
-import type { RangeResponse, WatchResponse } from './messages.js';
+import type { RangeResponse, WatchResponse, WireKeyValue } from './messages.js';
 import { prefixRange } from './txn-request.js';
 
 /** A stream that says nothing is asked for a word this often; without one in SILENCES_MAX times it is given up. */
@@ -21,8 +21,16 @@ export interface FollowerEvents {
   onChange(change: Change): void;
   /** The lease (hexadecimal) is gone. */
   onLeaseGone(id: string): void;
+  /** All leases as they are now, and which of them are heard of; whenever that may have changed. */
+  onLeases(leases: ReadonlyMap<string, KnownLease>, alive: ReadonlySet<string>): void;
   /** What etcd shows cannot be the store that was followed so far. */
   onFailure(error: AppError): void;
+}
+
+export interface KnownLease {
+  readonly ttlMs: number;
+  /** Rises with each revival. */
+  readonly modRevision: number;
 }
 
 export interface FollowerOptions {
@@ -38,7 +46,7 @@ export interface FollowerOptions {
  * here, and when etcd has compacted what was missed, the copy shows what a new listing differs in.
  */
 export class Follower {
-  private state: State = { revision: 0, keys: new Map(), leases: new Set() };
+  private state: State = { revision: 0, keys: new Map(), leases: new Map(), alive: new Set() };
   private clusterId = '';
   private stop: () => void = () => {};
   private closed = false;
@@ -57,6 +65,7 @@ export class Follower {
     this.clusterId = listing.clusterId;
     this.state = stateFrom(listing, space);
     events.onStart(this.revision);
+    events.onLeases(this.state.leases, this.state.alive);
     void this.follow();
   }
 
@@ -116,8 +125,11 @@ export class Follower {
         finish('broken');
       },
     });
-    this.stop = () => finish('broken');
-    if (this.closed) finish('broken');
+    this.stop = () => {
+      stream.cancel();
+      finish('broken');
+    };
+    if (this.closed) this.stop();
     const startRevision = this.revision + 1;
     stream.send({ createRequest: { ...prefixRange(space.all), startRevision } });
     pulse.start(
@@ -147,27 +159,36 @@ export class Follower {
     for (const [revision, some] of byRevision) this.apply(revision, some);
   }
 
-  private apply(revision: number, events: WireEvent[]): void {
-    const { space } = this.options;
+  private apply(revision: number, wireEvents: WireEvent[]): void {
+    const { space, events } = this.options;
     this.state.revision = revision;
     const told: WatchEvent[] = [];
-    for (const { type, kv: wire } of events) {
+    let leasesChanged = false;
+    for (const { type, kv: wire } of wireEvents) {
       const path = wire.key.toString();
-      if (path.startsWith(space.leases)) {
-        this.leaseChanged(path.slice(space.leases.length), type === PUT);
-      } else if (path.startsWith(space.keys)) {
-        const kv = keyValueFrom(wire, space.keys);
-        if (type === PUT) this.state.keys.set(kv.key, kv);
-        else this.state.keys.delete(kv.key);
-        told.push(type === PUT ? { type: 'put', kv, revision } : { type: 'delete', key: kv.key, revision });
+      if (!path.startsWith(space.keys)) {
+        leasesChanged ||= this.noteLease(path, type === PUT ? wire : undefined);
+        continue;
       }
+      const kv = keyValueFrom(wire, space.keys);
+      if (type === PUT) this.state.keys.set(kv.key, kv);
+      else this.state.keys.delete(kv.key);
+      told.push(type === PUT ? { type: 'put', kv, revision } : { type: 'delete', key: kv.key, revision });
     }
-    if (told.length > 0) this.options.events.onChange({ revision, events: told });
+    if (told.length > 0) events.onChange({ revision, events: told });
+    if (leasesChanged) events.onLeases(this.state.leases, this.state.alive);
   }
 
-  private leaseChanged(id: string, isThere: boolean): void {
-    if (isThere) this.state.leases.add(id);
-    else if (this.state.leases.delete(id)) this.options.events.onLeaseGone(id);
+  /** `wire`: what is there now, if anything. */
+  private noteLease(path: string, wire: WireKeyValue | undefined): boolean {
+    const { space, events } = this.options;
+    if (wire !== undefined) return noteLease(this.state, path, wire, space);
+    if (path.startsWith(space.alive)) return this.state.alive.delete(path.slice(space.alive.length));
+    if (!path.startsWith(space.lease)) return false;
+    const id = path.slice(space.lease.length);
+    this.state.leases.delete(id);
+    events.onLeaseGone(id);
+    return true;
   }
 
   /** What happened since is not kept any more: told is what it led to. */
@@ -179,8 +200,9 @@ export class Follower {
     this.state = stateFrom(listing, space);
     const changes = differences(tableOf(before), tableOf(this.state));
     log.warn({ changes: changes.length, revision: this.revision }, 'etcd was compacted meanwhile: read anew');
-    for (const id of before.leases) if (!this.state.leases.has(id)) events.onLeaseGone(id);
+    for (const id of before.leases.keys()) if (!this.state.leases.has(id)) events.onLeaseGone(id);
     for (const change of changes) events.onChange(change);
+    events.onLeases(this.state.leases, this.state.alive);
   }
 }
 
@@ -190,21 +212,36 @@ type WireEvent = WatchResponse['events'][number];
 interface State {
   revision: number;
   readonly keys: Map<string, KeyValue>;
-  readonly leases: Set<string>;
+  readonly leases: Map<string, KnownLease>;
+  /** May name leases that are gone already. */
+  readonly alive: Set<string>;
 }
 
 function stateFrom(listing: Listing, space: KeySpace): State {
-  const keys = new Map<string, KeyValue>();
-  const leases = new Set<string>();
+  const state: State = { revision: listing.revision, keys: new Map(), leases: new Map(), alive: new Set() };
   for (const wire of listing.kvs) {
     const path = wire.key.toString();
-    if (path.startsWith(space.leases)) leases.add(path.slice(space.leases.length));
-    else if (path.startsWith(space.keys)) {
+    if (path.startsWith(space.keys)) {
       const kv = keyValueFrom(wire, space.keys);
-      keys.set(kv.key, kv);
+      state.keys.set(kv.key, kv);
+    } else {
+      noteLease(state, path, wire, space);
     }
   }
-  return { revision: listing.revision, keys, leases };
+  return state;
+}
+
+/** Whether the key is one that tells of a lease. */
+function noteLease(state: State, path: string, wire: WireKeyValue, space: KeySpace): boolean {
+  if (path.startsWith(space.alive)) {
+    state.alive.add(path.slice(space.alive.length));
+    return true;
+  }
+  if (!path.startsWith(space.lease)) return false;
+  const { ttlMs } = parseLeaseText(wire.value.toString());
+  const modRevision = Number(wire.modRevision);
+  state.leases.set(path.slice(space.lease.length), { ttlMs, modRevision });
+  return true;
 }
 
 function tableOf({ revision, keys }: State): KeyTable {

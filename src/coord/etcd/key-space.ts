@@ -13,20 +13,33 @@ const LISTINGS_MAX = 5;
 /**
  * Where a cluster's keys are in etcd:
  *
- * | Key                            | Value                                                              |
- * | ------------------------------ | ------------------------------------------------------------------ |
- * | `/sheepfold/NAME/keys/KEY`     | what the coordinator's users put under KEY                         |
- * | `/sheepfold/NAME/leases/ID`    | the process that holds the lease ID (hexadecimal); goes with it    |
+ * | Key                         | Value, and what it is attached to                                               |
+ * | --------------------------- | ------------------------------------------------------------------------------- |
+ * | `/sheepfold/NAME/keys/KEY`  | what the coordinator's users put under KEY; attached to lease ID, if to any     |
+ * | `/sheepfold/NAME/lease/ID`  | lease ID (hexadecimal): `TTLMS HOLDER`; attached to it. Put again at each revival |
+ * | `/sheepfold/NAME/alive/ID`  | there while the holder is heard; attached to a short etcd lease of its own      |
+ * | `/sheepfold/NAME/over/ID`   | lease ID is about to be ended, it cannot be revived; attached to it             |
  */
 export interface KeySpace {
   readonly all: string;
   readonly keys: string;
-  readonly leases: string;
+  readonly lease: string;
+  readonly alive: string;
+  readonly over: string;
 }
 
 export function keySpaceOf({ cluster }: Pick<EtcdAddress, 'cluster'>): KeySpace {
   const all = `/sheepfold/${cluster}/`;
-  return { all, keys: `${all}keys/`, leases: `${all}leases/` };
+  return { all, keys: `${all}keys/`, lease: `${all}lease/`, alive: `${all}alive/`, over: `${all}over/` };
+}
+
+export function leaseText(ttlMs: number, holder: string): string {
+  return `${ttlMs} ${holder}`;
+}
+
+export function parseLeaseText(text: string): { ttlMs: number; holder: string } {
+  const at = text.indexOf(' ');
+  return { ttlMs: Number(text.slice(0, at)), holder: text.slice(at + 1) };
 }
 
 /** A key as the users know it. */

@@ -24,8 +24,8 @@ export function clusterChangeOperations(facts: ClusterFacts, refuse: Refuse): Op
     [Op.KILL_NODE, () => facts.acts.kill().then(() => success)],
     [Op.CLEANUP, () => cleanup(facts)],
     [Op.FORCE_RECOVER, () => forceRecover(facts, refuse)],
-    // Catching up is never switched off, so this is how it is already.
-    [Op.ENABLE_RECOVER, () => success],
+    [Op.ENABLE_RECOVER, () => facts.acts.setRecovery(true).then(() => success)],
+    [Op.DISABLE_RECOVER, () => facts.acts.setRecovery(false).then(() => success)],
     [Op.ALTER_CLUSTER_COPY, (request) => alterCopies(facts, request)],
   ];
 }

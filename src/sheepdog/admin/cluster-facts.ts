@@ -113,6 +113,8 @@ export interface AdminActs {
   kill(): Promise<void>;
   /** Copies of volumes made later without a number of their own. */
   setDefaultCopies(copies: number): Promise<void>;
+  /** Whether anything is copied to make up for absences and losses. */
+  setRecovery(enabled: boolean): Promise<void>;
   /** 0 emerg to 7 debug. */
   setLogLevel(level: number): Promise<void>;
 }
@@ -126,6 +128,8 @@ export interface ClusterDescription {
   readonly blockSizeShift: number;
   /** ClusterFlag bits. */
   readonly flags: number;
+  /** Recovery is paused. */
+  readonly recoveryDisabled?: boolean;
   /** Nodes that can be reached now, also while the cluster is not formatted. */
   readonly nodes: readonly NodeFacts[];
   /** Newest first; old ones may be forgotten. */

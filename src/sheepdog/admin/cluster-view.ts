@@ -95,11 +95,12 @@ function encodeEpoch(record: EpochFacts, room: number, target: Buffer, offset: n
 /** The first record says how the cluster is set up, too. */
 function addSettings(
   { driverName }: ClusterFacts,
-  { createdMs, copies, flags }: ClusterDescription,
+  { createdMs, copies, flags, recoveryDisabled }: ClusterDescription,
   target: Buffer,
   offset: number,
 ): void {
-  const settings = { ctime: encodeTime(createdMs), copies, flags, driverName };
+  const disableRecovery = Number(recoveryDisabled ?? false);
+  const settings = { ctime: encodeTime(createdMs), copies, flags, driverName, disableRecovery };
   epochLog.encodeInto({ ...epochLog.decode(target, offset), ...settings }, target, offset);
 }
 
@@ -115,6 +116,7 @@ function clusterInfo(cluster: ClusterDescription): Buffer {
       epoch: newest?.epoch ?? 0,
       ctime: encodeTime(createdMs),
       flags,
+      disableRecovery: Number(cluster.recoveryDisabled ?? false),
       copies,
       status: statusOfState[state],
       blockSizeShift,

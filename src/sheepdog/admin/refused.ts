@@ -11,8 +11,7 @@ const COUNTS = 'sharing is computed from indexes, there are no reference counts 
 
 /** NO_SUPPORT, whatever the request carries. */
 const unsupported: readonly (readonly [opcode: number, reason: string])[] = [
-  [Op.DISABLE_RECOVER, 'catching up cannot be switched off'],
-  [Op.REWEIGHT, 'weights of nodes are given when they start, and do not follow the size of their disks'],
+  [Op.REWEIGHT, 'weights of nodes are set one by one, and do not follow the size of their disks'],
   [Op.MD_PLUG, 'a sheep has one disk for now'],
   [Op.MD_UNPLUG, 'a sheep has one disk for now'],
   [Op.CREATE_AND_WRITE_PEER, PEER],

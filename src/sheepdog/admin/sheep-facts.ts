@@ -36,6 +36,7 @@ export interface ClusterInfo {
   readonly createdMs: number;
   readonly copies: number;
   readonly blockSizeShift: number;
+  readonly recoveryPaused?: boolean;
   readonly epochs: readonly {
     readonly epoch: number;
     readonly wallMs: number;
@@ -87,7 +88,8 @@ class SheepFacts implements ClusterFacts {
   }
 
   describe(): ClusterDescription {
-    const { status, createdMs, copies, blockSizeShift, nodes, epochs } = this.sources.info();
+    const { status, createdMs, copies, blockSizeShift, nodes, epochs, ...rest } = this.sources.info();
+    const { recoveryPaused: recoveryDisabled = false } = rest;
     const members = new Map(nodes.map((member) => [placeOf(member), member]));
     return {
       state: status,
@@ -95,6 +97,7 @@ class SheepFacts implements ClusterFacts {
       copies,
       blockSizeShift,
       flags: this.flags(),
+      recoveryDisabled,
       nodes: nodes.filter((member) => member.up).map((member) => nodeOf(member, member)),
       epochs: epochs.map((record) => ({
         epoch: record.epoch,
@@ -168,6 +171,7 @@ function actsBy(call: SheepFactsSources['call']): AdminActs {
     shutdown: () => act('cluster.shutdown'),
     kill: () => act('node.kill'),
     setDefaultCopies: (copies) => act('cluster.alter-copy', { copies }),
+    setRecovery: (enabled) => act('cluster.settings', { recoveryPaused: !enabled }),
     setLogLevel: (level) => act('node.loglevel', { level: logLevels[level]! }),
   };
 }

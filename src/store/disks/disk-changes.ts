@@ -38,8 +38,12 @@ export class DiskChanges {
   }
 
   list(): DiskInfo[] {
-    return this.options.set.members.map(({ name, id, leaving, store }) => {
-      const { totalBytes, freeBytes, usedBytes } = store.stats();
+    return this.options.set.members.map(({ name, id, leaving, figures }) => {
+      const { totalBytes, freeBytes, usedBytes } = figures?.stats ?? {
+        totalBytes: 0,
+        freeBytes: 0,
+        usedBytes: 0,
+      };
       return { name, id, state: leaving ? 'leaving' : 'active', totalBytes, freeBytes, usedBytes };
     });
   }

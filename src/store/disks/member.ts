@@ -2,6 +2,7 @@
 import type { Clock, Timer } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import { type Disk, DiskError } from '../disk.js';
+import type { StoreStats } from '../object-store.js';
 import type { Store } from '../store.js';
 import { readSuperblock, SUPERBLOCK_PATH } from '../superblock.js';
 import type { MemberEntry } from './disk-record.js';
@@ -46,9 +47,15 @@ export class Member implements Weighted {
     return { id: this.id, weight: this.bytes, ...(this.leaving && { leaving: true }) };
   }
 
-  /** False when a new object of this size would eat into the reserve. */
+  /** False when a new object of this size would eat into the reserve, and when the disk cannot say. */
   hasRoom(objectBytes: number): boolean {
-    return this.disk.space().freeBytes - objectBytes >= this.store.context.space.reserveBytes;
+    const space = orUndefined(() => this.disk.space());
+    return space !== undefined && space.freeBytes - objectBytes >= this.store.context.space.reserveBytes;
+  }
+
+  /** Undefined when the disk is just going away: figures are no reason to fail. */
+  get figures(): { readonly stats: StoreStats; readonly device: number | undefined } | undefined {
+    return orUndefined(() => ({ stats: this.store.stats(), device: this.disk.space().device }));
   }
 
   /**
@@ -94,6 +101,15 @@ export class Member implements Weighted {
     } finally {
       file.close();
     }
+  }
+}
+
+function orUndefined<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof DiskError) return undefined;
+    throw error;
   }
 }
 

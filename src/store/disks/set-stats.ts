@@ -1,4 +1,3 @@
-import { DiskError } from '../disk.js';
 import type { StoreStats } from '../object-store.js';
 import type { Member } from './member.js';
 
@@ -13,10 +12,9 @@ export function sumStats(members: readonly Member[]): StoreStats {
     checksumErrors: 0,
   };
   const devices = new Set<number>();
-  for (const { disk, store } of members) {
-    const found = read(() => ({ stats: store.stats(), device: disk.space().device }));
-    if (found === undefined) continue;
-    const { stats, device } = found;
+  for (const { figures } of members) {
+    if (figures === undefined) continue;
+    const { stats, device } = figures;
     if (device === undefined || !devices.has(device)) {
       sum.totalBytes += stats.totalBytes;
       sum.freeBytes += stats.freeBytes;
@@ -28,14 +26,4 @@ export function sumStats(members: readonly Member[]): StoreStats {
     sum.checksumErrors += stats.checksumErrors;
   }
   return sum;
-}
-
-/** Undefined when the disk is just going away: figures are no reason to fail. */
-function read<T>(ask: () => T): T | undefined {
-  try {
-    return ask();
-  } catch (error) {
-    if (error instanceof DiskError) return undefined;
-    throw error;
-  }
 }

@@ -220,7 +220,7 @@ test('unlock takes a lock away, and says when there is none', async ({ bench }) 
   expect(await bench.run('vdi lock unlock nosuch'), 1, '', 'Failed to find VDI nosuch: No VDI found\n');
 });
 
-test('alter-copy refuses in the words of the original, or says that it cannot yet', async ({ bench }) => {
+test('alter-copy speaks in the words of the original', async ({ bench }) => {
   const beta = bench.cluster.add('beta', 1);
   expect(
     await bench.run('vdi alter-copy beta -c 3 -f'),
@@ -234,16 +234,22 @@ test('alter-copy refuses in the words of the original, or says that it cannot ye
     '',
     "Failed to open VDI nosuch (snapshot id: 0 snapshot tag: ): No VDI found\nReading nosuch's vdi object failure.\n",
   );
-  const yet = await bench.run('vdi alter-copy beta -c 2 -f');
-  assert.is(yet.exit, 1);
-  assert.match(yet.stderr, /^beta keeps its 3 copies: changing them is not available yet\n/);
-  bench.cluster.add('child', 1, { parentVid: beta.info.vid });
-  expect(
-    await bench.run('vdi alter-copy beta -c 2 -f'),
-    1,
-    '',
-    'Only standalone vdi supports changing redundancy level.\nPlease clone beta with -n (--no-share) option first.\n',
+  const declined = await bench.run('vdi alter-copy beta -c 2', { stdin: 'no\n' });
+  assert.equal([declined.exit, beta.info.copies], [1, 3]);
+  assert.match(
+    declined.stdout,
+    /Changing VDI's redundancy level will affect\n .* the VDI itself only and trigger/,
   );
+  const done = "beta's redundancy level is set to 2, the old one was 3.\n";
+  expect(await bench.run('vdi alter-copy beta -c 2 -f'), 0, '', done);
+  assert.is(beta.info.copies, 2);
+});
+
+test('alter-copy of a volume with snapshots says that they change with it', async ({ bench }) => {
+  const beta = bench.cluster.add('beta', 1);
+  bench.cluster.add('child', 1, { parentVid: beta.info.vid, rootVid: beta.info.rootVid });
+  const declined = await bench.run('vdi alter-copy beta -c 2', { stdin: 'no\n' });
+  assert.match(declined.stdout, /the VDI and the 1 it shares objects with and trigger recovery/);
 });
 
 test('snapshots of a whole cluster are not there yet, and say so', async ({ bench }) => {

@@ -1,79 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
-import { silentLogger } from '../../../src/base/log.js';
-import { SeededRandom } from '../../../src/base/random.js';
-import { Links, type PeerHandler } from '../../../src/cluster/links.js';
-import { emptyMessage, type PeerMessage, PeerType } from '../../../src/wire/peer-message.js';
-import { type NodeClock, SimClock } from '../../helpers/sim-clock.js';
-import { SimNetwork } from '../../helpers/sim-net.js';
-
-/** Two or more nodes over a simulated network; each answers with what its handler says. */
-class World {
-  readonly clock = new SimClock();
-  readonly network = new SimNetwork({ clock: this.clock, random: new SeededRandom(3), slowChance: 0 });
-  readonly refused: string[] = [];
-  readonly addresses = new Map<string, { host: string; port: number }>();
-  clocks = new Map<string, NodeClock>();
-
-  node(id: string, handler: PeerHandler = echo, options: { formatId?: string; as?: string } = {}): Links {
-    const address = this.addresses.get(id) ?? { host: id, port: 1 };
-    this.addresses.set(id, address);
-    const clock = this.clock.forNode(id);
-    this.clocks.set(id, clock);
-    return new Links(
-      {
-        selfId: options.as ?? id,
-        incarnation: () => `${id}-1`,
-        formatId: options.formatId ?? 'format',
-        transport: this.network.transportFor(id, address, clock),
-        clock,
-        log: silentLogger,
-        addressOf: (other) => this.addresses.get(other),
-        onRefused: (other) => this.refused.push(other),
-      },
-      handler,
-    );
-  }
-
-  kill(id: string, silent = false): void {
-    this.network.kill(id, { silent });
-    this.clocks.get(id)!.kill();
-  }
-
-  /** The outcome after simulated time; 'pending' when there is none by then. */
-  async outcome(work: Promise<PeerMessage>, withinMs = 500): Promise<PeerMessage | AppError | 'pending'> {
-    let result: PeerMessage | AppError | 'pending' = 'pending';
-    work.then(
-      (answer) => (result = answer),
-      (error) => (result = error),
-    );
-    await this.run(withinMs);
-    return result;
-  }
-
-  run(ms: number): Promise<void> {
-    return this.clock.run({ untilMs: this.clock.nowMs() + ms, eventsMax: 100_000 });
-  }
-}
-
-const echo: PeerHandler = async (message) => {
-  const answer = emptyMessage(message.type + 1);
-  answer.offset = message.offset;
-  return answer;
-};
-
-function request(offset = 0): PeerMessage {
-  const message = emptyMessage(PeerType.read);
-  message.offset = offset;
-  return message;
-}
-
-const never: PeerHandler = () => new Promise(() => {});
-
-function isNetwork(value: unknown): boolean {
-  return AppError.isCode(value, 'network');
-}
+import { emptyMessage, type PeerMessage } from '../../../src/wire/peer-message.js';
+import { echo, isNetwork, never, request, World } from './links-world.js';
 
 test('requests are answered, each with its own answer', async () => {
   const world = new World();

@@ -137,11 +137,12 @@ test('mistakes are told in the words of getopt', () => {
 
 test('objects may lie on another disk than the rest', () => {
   const { dir, disk, log } = parse('/meta,/disk1');
-  assert.equal([dir, disk, log], ['/meta', '/disk1', '/meta/sheep.log']);
+  assert.equal([dir, disk, log], ['/meta', ['/disk1'], '/meta/sheep.log']);
 });
 
-test('several disks are refused with what to do instead', () => {
-  assert.match(refused('/meta,/disk1,/disk2'), /\/disk1, \/disk2.*one sheep for each disk/s);
+test('objects may lie on several disks', () => {
+  assert.equal(parse('/meta,/disk1,/disk2').disk, ['/disk1', '/disk2']);
+  assert.is(parse('/meta').disk, undefined);
 });
 
 test('doors beside a port far away are left out', () => {

@@ -17,6 +17,7 @@ export interface Told {
   shutdowns: number;
   kills: number;
   copies: number[];
+  recovery: boolean[];
   levels: number[];
 }
 
@@ -53,7 +54,7 @@ export function fakeFacts(): {
   cluster: Editable<ClusterDescription>;
   told: Told;
 } {
-  const told: Told = { formats: [], shutdowns: 0, kills: 0, copies: [], levels: [] };
+  const told: Told = { formats: [], shutdowns: 0, kills: 0, copies: [], recovery: [], levels: [] };
   const nodes = [node(7001), node(7000)];
   const cluster: ClusterDescription = {
     state: 'running',
@@ -91,6 +92,7 @@ export function fakeFacts(): {
       shutdown: async () => void told.shutdowns++,
       kill: async () => void told.kills++,
       setDefaultCopies: async (copies) => void told.copies.push(copies),
+      setRecovery: async (enabled) => void told.recovery.push(enabled),
       setLogLevel: async (level) => void told.levels.push(level),
     },
   };

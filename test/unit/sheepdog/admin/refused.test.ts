@@ -22,7 +22,7 @@ test('a refusal is a warning with its reason once, and no flood', async () => {
     { operation: 'MD_PLUG', reason: 'a sheep has one disk for now' },
     {
       operation: 'REWEIGHT',
-      reason: 'weights of nodes are given when they start, and do not follow the size of their disks',
+      reason: 'weights of nodes are set one by one, and do not follow the size of their disks',
     },
   ]);
   assert.is(debugged, 198);

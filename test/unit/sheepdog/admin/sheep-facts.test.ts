@@ -123,6 +123,7 @@ test('acts are control calls', async () => {
   await acts.shutdown();
   await acts.kill();
   await acts.setDefaultCopies(2);
+  await acts.setRecovery(false);
   await acts.setLogLevel(4);
   assert.equal(calls, [
     ['cluster.format', { copies: 3, blockSizeShift: 22, force: true }],
@@ -130,6 +131,7 @@ test('acts are control calls', async () => {
     ['cluster.shutdown', {}],
     ['node.kill', {}],
     ['cluster.alter-copy', { copies: 2 }],
+    ['cluster.settings', { recoveryPaused: true }],
     ['node.loglevel', { level: 'warning' }],
   ]);
 });

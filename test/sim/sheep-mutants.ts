@@ -1,0 +1,97 @@
+/**
+ * Deliberate bugs of a sheep, one at least for each invariant (design, section 2). Some are lines of the program (the
+ * `Mutants` of src/cluster/object-node.ts), some are made here, around what the node is given.
+ */
+import { AppError } from '../../src/base/errors.js';
+import type { Coordinator } from '../../src/coord/coordinator.js';
+import { BadBlocksError, type ObjectStore } from '../../src/store/object-store.js';
+import { openStore, type StoreOptions } from '../../src/store/open-store.js';
+import type { Mutants } from '../helpers/sim-cluster.js';
+import type { SwarmConfig } from './swarm-config.js';
+
+export interface SheepMutant {
+  readonly name: string;
+  /** What it breaks. */
+  readonly breaks: string;
+  /** Seeds after which it has to be noticed; about four times what it took when it was made. */
+  readonly seeds: number;
+  /** Noticed in so few seeds that every test run can look. */
+  readonly quick: boolean;
+  /** What a seed must have to notice it at all. */
+  readonly needs?: Partial<SwarmConfig>;
+}
+
+export const sheepMutants: readonly SheepMutant[] = [
+  { name: 'ackBeforeReplicas', breaks: 'I-1', seeds: 600, quick: true },
+  { name: 'skipJournalSync', breaks: 'I-1', seeds: 600, quick: true },
+  { name: 'serveStaleReplica', breaks: 'I-2', seeds: 600, quick: true },
+  { name: 'nearUncommitted', breaks: 'I-2', seeds: 2000, quick: false },
+  { name: 'hideUnsettled', breaks: 'I-2', seeds: 2000, quick: false },
+  { name: 'acceptOldEpochs', breaks: 'I-3', seeds: 2000, quick: false },
+  { name: 'ignoreLease', breaks: 'I-3', seeds: 2000, quick: false },
+  { name: 'tooFewCopies', breaks: 'I-4', seeds: 2000, quick: false },
+  { name: 'serveOlder', breaks: 'I-5', seeds: 2000, quick: false },
+  { name: 'hideLoss', breaks: 'I-5', seeds: 2000, quick: false },
+  { name: 'movingSnapshot', breaks: 'I-6', seeds: 2000, quick: false },
+  { name: 'freeShared', breaks: 'I-6', seeds: 2000, quick: false },
+  { name: 'trustBadBlocks', breaks: 'I-7', seeds: 2000, quick: false },
+  { name: 'noReserve', breaks: 'I-8', seeds: 2000, quick: false },
+  { name: 'twoOwners', breaks: 'I-9', seeds: 2000, quick: false },
+  { name: 'skipTouched', breaks: 'D-5', seeds: 2000, quick: false },
+  { name: 'moveUnfinished', breaks: 'D-4', seeds: 2000, quick: false },
+  { name: 'strayTargets', breaks: 'D-4', seeds: 2000, quick: false },
+];
+
+/** The store, or one that does wrong. */
+export async function openMutant(mutants: Mutants, options: StoreOptions): Promise<ObjectStore> {
+  const limits = mutants.noReserve ? { ...options.limits, reserveBytes: 0 } : options.limits;
+  const store = await openStore({ ...options, ...(limits && { limits }) });
+  if (mutants.hideLoss) return without(store, { lossy: false, suspects: () => new Set() });
+  if (mutants.trustBadBlocks) return without(store, { read: trustingRead(store), verify: async () => [] });
+  return store;
+}
+
+/** Leases that are believed in for ever. */
+export function mutantCoordinator(mutants: Mutants, coordinator: Coordinator): Coordinator {
+  if (!mutants.ignoreLease) return coordinator;
+  return {
+    get: (key) => coordinator.get(key),
+    list: (prefix) => coordinator.list(prefix),
+    txn: (compares, ops) => coordinator.txn(compares, ops),
+    watch: (prefix, afterRevision, onEvents) => coordinator.watch(prefix, afterRevision, onEvents),
+    suspect: (leaseId) => coordinator.suspect(leaseId),
+    close: () => coordinator.close(),
+    grantLease: async (ttlMs) => {
+      const lease = await coordinator.grantLease(ttlMs);
+      return {
+        id: lease.id,
+        lost: lease.lost,
+        revoke: () => lease.revoke(),
+        validUntilMs: () => Number.POSITIVE_INFINITY,
+      };
+    },
+  };
+}
+
+function without(store: ObjectStore, changes: Partial<ObjectStore>): ObjectStore {
+  return new Proxy(store, {
+    get: (target, name) => {
+      if (name in changes) return changes[name as keyof ObjectStore];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** What does not match its checksum is believed all the same. */
+function trustingRead(store: ObjectStore): ObjectStore['read'] {
+  return async (oid, offset, length) => {
+    try {
+      return await store.read(oid, offset, length);
+    } catch (error) {
+      if (!AppError.isCode(error, 'checksum') || !(error.cause instanceof BadBlocksError)) throw error;
+      await store.adopt(oid, error.cause.blocks);
+      return store.read(oid, offset, length);
+    }
+  };
+}
