@@ -12,6 +12,8 @@ import { MISSED_PAGE_ENTRIES } from './replica.js';
 /** Objects under way at once; how many really run is the pace's affair. */
 const PARALLEL = 16;
 const RETRY_MS = 50;
+/** What needs room, or another disk, is not there a moment later. */
+const WAIT_MS = 1000;
 
 /**
  * A node that was away takes every write from the moment it is up, and meanwhile has each object that was touched
@@ -24,6 +26,9 @@ export class CatchUp {
   /** Objects compared since this node came up: writes reach it too, so they stay right. */
   private done = new Set<bigint>();
   private doneFor = -1;
+  /** Of an object that has to wait while the others go on, and what was said of it last. */
+  private failure: AppError | undefined;
+  private said = '';
 
   constructor(
     private readonly node: ObjectNode,
@@ -62,8 +67,10 @@ export class CatchUp {
         await Promise.race([context.peered.promise, context.view.ended.promise]);
         const missed = await this.collect(context, since);
         this.remaining = missed.length;
+        this.failure = undefined;
         await forEachLimit(missed, PARALLEL, (oid) => this.makeRight(context, oid));
         if (context !== node.context) return;
+        if (this.failure !== undefined) throw this.failure;
         if (this.mover.isWhole(context) && context.view.everySetServed(node.options.copiesInUse())) {
           await this.comparison.complete(context);
           await node.store.flush();
@@ -74,10 +81,18 @@ export class CatchUp {
         }
       } catch (error) {
         if (error instanceof EpochEnded) return;
-        node.options.log.warn({ err: AppError.from(error).message }, 'catching up was interrupted, going on');
+        this.note(AppError.from(error));
       }
-      await node.pauseInEpoch(context, RETRY_MS);
+      await node.pauseInEpoch(context, mayWait(this.failure) ? WAIT_MS : RETRY_MS);
     }
+  }
+
+  /** Said once: a disk may be full for days. */
+  private note({ message: err }: AppError): void {
+    const { log } = this.node.options;
+    if (err !== this.said) log.warn({ err }, 'catching up was interrupted, going on');
+    else log.debug({ err }, 'catching up still waits');
+    this.said = err;
   }
 
   /** Everything any member touched since, and what this node itself may have that nobody else has; inodes first. */
@@ -100,9 +115,20 @@ export class CatchUp {
   }
 
   private async makeRight(context: EpochContext, oid: bigint): Promise<void> {
-    const bytes = await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
-    this.movedBytes += bytes;
+    try {
+      const bytes = await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+      this.movedBytes += bytes;
+    } catch (error) {
+      if (error instanceof EpochEnded || !mayWait(error)) throw error;
+      // What is removed further on may make the room that this one needs.
+      this.failure = AppError.from(error);
+      return;
+    }
     this.done.add(oid);
     this.remaining--;
   }
+}
+
+function mayWait(error: unknown): boolean {
+  return AppError.isCode(error, 'no-space', 'io', 'checksum');
 }

@@ -89,11 +89,20 @@ export class Connectivity {
     return emptyMessage(PeerType.pingBack + 1);
   }
 
+  /** Members that this node cannot reach, with the incarnations that this is about. */
+  get cut(): ReadonlyMap<string, string> {
+    return this.prober.cut;
+  }
+
+  get isAside(): boolean {
+    return this.stepAside.state !== undefined;
+  }
+
   state(): ConnectivityState {
     const { board, options } = this;
     const states = options.links.states();
     return {
-      cut: [...this.prober.cut.keys()].sort(),
+      cut: [...this.cut.keys()].sort(),
       broken: [...board.reports].flatMap(([id, report]) =>
         Object.keys(report.cannot).map((other): [string, string] => [id, other]),
       ),

@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.js';
 import { forEachLimit } from '../base/signal.js';
 import { isInode } from '../wire/oid.js';
 import type { Comparison } from './comparison.js';
+import { isWhole } from './epoch.js';
 import { MoveList } from './mover-list.js';
 import type { ObjectLists } from './object-lists.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
@@ -82,7 +83,7 @@ export class Mover {
       this.waiting = undefined;
       return;
     }
-    this.begin(keyOf(context));
+    this.begin(context);
     while (context === this.node.context && !this.node.stopped) {
       try {
         if (await this.walk(context)) return;
@@ -94,10 +95,14 @@ export class Mover {
     }
   }
 
-  private begin(key: string): void {
+  private begin(context: EpochContext): void {
+    const key = keyOf(context);
     if (this.key === key) return;
     this.key = key;
-    this.node.strict = false;
+    // What was said of another target is void. What a node that was behind has said of having caught up is not: it may
+    // be believed in the next epoch, so from then on it must not lack anything.
+    const { self } = context.view;
+    if (self === undefined || isWhole(self)) this.node.strict = false;
     this.cursor = 0n;
     this.sure = true;
     this.later.clear();

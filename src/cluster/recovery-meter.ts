@@ -21,6 +21,8 @@ export interface RecoveryProgress {
   readonly bytesPerS: number;
   /** Why nothing happens, if so. */
   readonly waiting?: string;
+  /** The same in words. */
+  readonly reason?: string;
 }
 
 interface Sample {
@@ -56,8 +58,9 @@ export class RecoveryMeter {
     const movedBytes = moved.movedBytes + (behind ? catchUp.movedBytes : 0);
     const doing = self.incomplete ? 'restoring' : behind ? 'catching-up' : 'moving';
     const rate = this.rate(key, { atMs: this.clock.nowMs(), done, movedBytes });
-    const { waiting } = moved;
-    return { doing, key, done, remaining, movedBytes, ...rate, ...(waiting !== undefined && { waiting }) };
+    const { waiting, reason } = moved;
+    const why = waiting !== undefined && { waiting, ...(reason && { reason }) };
+    return { doing, key, done, remaining, movedBytes, ...rate, ...why };
   }
 
   private rate(key: string, now: Sample): { objectsPerS: number; bytesPerS: number } {

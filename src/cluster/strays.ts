@@ -20,8 +20,10 @@ export class Strays {
   async enter(context: EpochContext): Promise<void> {
     const { record } = context.view;
     const { strayTargets } = this.node.options.mutants ?? {};
+    const key = JSON.stringify([record.nodes.map((n) => [n.id, n.placed]), record.families, record.move]);
+    // Also for a placement that was there before: in between there were others.
+    if (this.cleanedFor !== key) this.cleanedFor = '';
     if (record.base !== record.epoch && !strayTargets) return;
-    const key = JSON.stringify([record.nodes.map((n) => [n.id, n.placed]), record.families]);
     if (this.cleanedFor === key) return;
     await Promise.race([context.peered.promise, context.view.ended.promise]);
     while (context === this.node.context && !this.node.stopped) {

@@ -7,6 +7,8 @@ export type MemberChange =
   | { kind: 'in' | 'out'; id: string }
   /** Weight: its part of the objects, beside that of others. */
   | { kind: 'weight'; id: string; vnodes: number }
+  /** Sheep of one zone fail together: copies lie in different ones. */
+  | { kind: 'zone'; id: string; zone: number }
   /** It will be away for a while, and is not given up meanwhile. */
   | { kind: 'maintenance'; id: string; on: boolean }
   /** Its data will never come back. */
@@ -15,6 +17,9 @@ export type MemberChange =
   | { kind: 'remove'; id: string }
   /** Where the newest content of an object is lost, the newest that is left counts. */
   | { kind: 'accept-loss' };
+
+/** What can be asked before: also the copies of a family. */
+export type PlannedChange = MemberChange | { kind: 'copies'; name: string; copies: number };
 
 export type Doing = 'catching-up' | 'restoring' | 'moving';
 
@@ -28,8 +33,9 @@ export interface NodeProgress {
   bytesPerS: number;
   /** Unknown until something has been measured. */
   etaMs?: number;
-  /** Why nothing happens, if so: paused, no-space, holders. */
+  /** Why it does not end, if so: paused, no-space, holders, unreadable; and in words. */
   waiting?: string;
+  reason?: string;
 }
 
 /** What a change would move to a sheep, and away from it; bytes are estimates from the average size of objects. */
@@ -125,7 +131,7 @@ export interface MemberMethods {
   /** Result: the epoch that has it; none when it was so already. */
   'member.change': [MemberChange, { epoch?: number }];
   /** What a change would move. Every sheep that is up looks through its store for that. */
-  'member.plan': [MemberChange, MovePlan];
+  'member.plan': [PlannedChange, MovePlan];
   /** What a change (`lost`, `accept-loss`) would lose for good. Progress in versions. */
   'member.loss': [MemberChange, LossReport];
   /** Changes what is given, and answers with all. */

@@ -28,6 +28,7 @@ const SEEN_LOOK_MS = 20;
 /** A sheep that does not answer an estimate is left out after this. */
 const ESTIMATE_DEADLINE_MS = 120_000;
 const VNODES_MAX = 65535;
+const ZONE_MAX = 0xffffffff;
 const DOWN_OUT_MAX_MS = 366 * 24 * 60 * 60 * 1000;
 const ESTIMATE = 'internal.estimate';
 
@@ -62,7 +63,7 @@ export class MemberCalls {
         return { result: epoch === undefined ? {} : { epoch } };
       }
       case 'member.plan':
-        return { result: await this.plan(checkChange(params)) };
+        return { result: await this.plan(this.planned(params)) };
       case 'member.loss':
         return { result: await this.loss(checkChange(params), onProgress) };
       case 'cluster.settings':
@@ -120,9 +121,16 @@ export class MemberCalls {
     return next === undefined || sameContent(next, nextEpoch(record, registrations, step)) ? undefined : next;
   }
 
-  private async plan(change: MemberChange): Promise<MovePlan> {
+  private planned(params: unknown): Change {
+    const fields = check.checkFields(params);
+    if (fields.kind !== 'copies') return coreChange(checkChange(params));
+    const { root, copies: present } = this.parts.directory.find({ name: check.checkName(fields.name) });
+    return { kind: 'copies', root, present, copies: check.checkCopies(fields.copies) };
+  }
+
+  private async plan(change: Change): Promise<MovePlan> {
     const { view } = this;
-    const next = this.epochWith(coreChange(change));
+    const next = this.epochWith(change);
     if (next === undefined) return nothingToDo();
     const unasked: string[] = [];
     const asked = [view.selfId, ...view.peers].map(async (id) => {
@@ -134,7 +142,6 @@ export class MemberCalls {
     const estimates = (await Promise.all(asked)).filter((one) => one !== undefined);
     if (view !== this.view) throw new AppError('again', 'the cluster has changed meanwhile: ask again');
     return movePlan({
-      change,
       record: view.record,
       next,
       estimates,
@@ -247,9 +254,14 @@ function checkChange(params: unknown): MemberChange {
       return { kind, id };
     case 'weight':
       return { kind, id, vnodes: check.checkInteger(fields.vnodes, 'vnodes', 0, VNODES_MAX) };
+    case 'zone':
+      return { kind, id, zone: check.checkInteger(fields.zone, 'zone', 0, ZONE_MAX) };
     case 'maintenance':
       return { kind, id, on: check.checkOptionalBoolean(fields.on, 'on') };
     default:
-      throw new AppError('invalid', 'kind must be in, out, weight, maintenance, lost, remove or accept-loss');
+      throw new AppError(
+        'invalid',
+        'kind must be in, out, weight, zone, maintenance, lost, remove or accept-loss',
+      );
   }
 }

@@ -4,7 +4,7 @@ import type { Estimate } from '../cluster/estimate.js';
 import { whenMoved } from '../cluster/estimate.js';
 import { recoveryReserveBytes } from '../cluster/recovery-space.js';
 import type { NodeInfo } from './api.js';
-import type { MemberChange, MovePlan, NodePlan } from './member-api.js';
+import type { MovePlan, NodePlan } from './member-api.js';
 
 /** Where nothing has been measured: what a sheep takes over in a second beside its other work, carefully guessed. */
 const ASSUMED_BYTES_PER_S = 30 * 2 ** 20;
@@ -12,7 +12,6 @@ const ASSUMED_BYTES_PER_S = 30 * 2 ** 20;
 const MEASURED_BYTES_MIN = 2 ** 20;
 
 export interface PlanSources {
-  readonly change: MemberChange;
   readonly record: EpochRecord;
   /** The epoch that the change would make. */
   readonly next: EpochRecord;

@@ -55,7 +55,7 @@ export function progressOf(
     const doing = node.incomplete ? 'restoring' : node.behindSince !== undefined ? 'catching-up' : 'moving';
     return { doing, done: 0, total: 0, movedBytes: 0, bytesPerS: 0 };
   }
-  const { doing, done, remaining, movedBytes, objectsPerS, bytesPerS, waiting } = published;
+  const { doing, done, remaining, movedBytes, objectsPerS, bytesPerS, waiting, reason } = published;
   return {
     doing,
     done,
@@ -64,6 +64,7 @@ export function progressOf(
     bytesPerS,
     ...(objectsPerS > 0 && { etaMs: Math.round((remaining / objectsPerS) * 1000) }),
     ...(waiting !== undefined && { waiting }),
+    ...(reason !== undefined && { reason }),
   };
 }
 
@@ -119,8 +120,13 @@ function waitingFor(sources: RecoverySources): string[] {
     }
   }
   for (const node of nodes) {
-    if (node.progress?.waiting !== 'no-space') continue;
-    lines.push(`${node.host}:${node.port} has no room for what it is given: make room there, or add a sheep`);
+    const { waiting, reason } = node.progress ?? {};
+    const name = `${node.host}:${node.port}`;
+    if (waiting === 'no-space') {
+      lines.push(`${name} has no room for what it is given: make room there, or add a sheep`);
+    } else if (waiting === 'unreadable') {
+      lines.push(`${name} is given objects that cannot be read everywhere: ${reason ?? 'see its log'}`);
+    }
   }
   return lines;
 }

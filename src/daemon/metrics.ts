@@ -83,6 +83,28 @@ export class Metrics {
       Number(core().membership?.view?.record.move !== undefined),
     );
     this.gauge(
+      'sheepfold_peers_unreachable',
+      'Members that are up and that this sheep cannot reach',
+      () => core().cluster?.connectivity?.cut.size ?? 0,
+    );
+    this.gauge('sheepfold_stepped_aside', '1: waits outside of the cluster to reach all members', () =>
+      Number(core().cluster?.connectivity?.isAside ?? false),
+    );
+    this.gauge('sheepfold_io_network_failed_peers', 'Members reached by the main network instead', () => {
+      return (
+        core()
+          .cluster?.links?.states()
+          .filter((s) => s.ioAvoided).length ?? 0
+      );
+    });
+    this.count('sheepfold_io_network_fallbacks_total', 'Changes from the I/O network to the main one', () => {
+      return (
+        core()
+          .cluster?.links?.states()
+          .reduce((sum, s) => sum + s.fallbacks, 0) ?? 0
+      );
+    });
+    this.gauge(
       'sheepfold_store_total_bytes',
       'Size of the file system',
       () => core().store?.stats().totalBytes ?? 0,

@@ -85,6 +85,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
    */
   private readonly started = new Signal();
   private stopping = false;
+  /** Changes of the settings are acted upon: not before the store that the first ones name has been opened. */
+  private following = false;
   private knownShutdown: string | undefined;
   private readonly standing: StoreStanding;
   private readonly downOut: DownOut;
@@ -150,7 +152,6 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   async start(): Promise<void> {
     await this.figures.start();
     await this.scrubbing.start();
-    // Last: from then on a change of the settings may open a store.
     await this.settings.start();
     this.knownShutdown = this.settings.entries.get(SHUTDOWN_KEY);
     // The store is opened before this node registers: only then is it known whether it lost anything.
@@ -159,6 +160,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       await this.opening;
       this.opening = undefined;
     }
+    this.following = true;
+    this.settingsChanged();
     await this.membership.start();
     this.downOut.start();
     // A sheep that has just joined is to be seen with its room at once.
@@ -280,7 +283,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   }
 
   private settingsChanged(): void {
-    if (this.stopping) return;
+    if (this.stopping || !this.following) return;
     if (this.settings.entries.get(SHUTDOWN_KEY) !== this.knownShutdown) {
       this.membership.freeze();
       this.options.onEnd({ kind: 'shutdown', message: 'the cluster is shut down' });

@@ -1,5 +1,5 @@
 // run: quick
-// deadline: 120 s
+// deadline: 180 s
 /** The etcd driver when members of etcd die, freeze and forget: nothing lost, doubled or missed. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -185,6 +185,48 @@ withEtcd('etcd is away for longer than a lease: its holder stops, and goes on wi
     assert.ok(await holder.get('node'));
     const answer = await gone;
     assert.ok(!(answer instanceof Error) || AppError.isCode(answer, 'network'));
+  }),
+);
+
+/** etcd before 3.4.31 and 3.5.13: the old leader, as it wakes, ends all leases of which it missed the renewals. */
+withEtcd('a leader of etcd that wakes after a freeze ends no lease of ours', () =>
+  inWorld({ members: 3 }, async (etcd, world) => {
+    const holder = await world.open('h');
+    const watcher = await world.open('w');
+    const leases = await Promise.all(Array.from({ length: 10 }, () => holder.grantLease(4000)));
+    for (const { id } of leases) await holder.txn([], [put(`node/${id}`, '', id)]);
+    const { revision } = await watcher.list('');
+    let gone = 0;
+    watcher.watch('node/', revision, (events) => {
+      gone += events.filter(({ type }) => type === 'delete').length;
+    });
+    for (let round = 0; round < 3; round++) {
+      const frozen = await etcd.leader();
+      etcd.signal(frozen, 'SIGSTOP');
+      await sleep(systemClock, 4000);
+      etcd.signal(frozen, 'SIGCONT');
+      await sleep(systemClock, 1000);
+      assert.ok(leases.every((lease) => lease.validUntilMs() > systemClock.nowMs()));
+    }
+    assert.is(gone, 0);
+    assert.is((await watcher.list('node/')).entries.length, leases.length);
+  }),
+);
+
+withEtcd('the lease of a holder that falls silent ends when it has stopped acting, and soon after', () =>
+  inWorld({ members: 1 }, async (_etcd, world) => {
+    const [holder, watcher] = [await world.open('h'), await world.open('w')];
+    const lease = await holder.grantLease(2000);
+    await holder.txn([], [put('node', '', lease.id)]);
+    const seen = await mirror(watcher);
+    await sleep(systemClock, 3000);
+    assert.ok(seen.keys.has('node'));
+    const validMs = lease.validUntilMs();
+    holder.abandon();
+    const silentMs = systemClock.nowMs();
+    await within(QUIET_MS, 'its key is gone', () => !seen.keys.has('node'));
+    assert.ok(systemClock.nowMs() > validMs);
+    assert.ok(systemClock.nowMs() - silentMs < 5000, `after ${systemClock.nowMs() - silentMs} ms`);
   }),
 );
 

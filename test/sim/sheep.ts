@@ -1,5 +1,6 @@
 /** The production node in the simulator: SheepCore on a fake disk, with a small store so that journals turn over. */
 import type { ObjectAddress } from '../../src/cluster/address.js';
+import { formatEpoch } from '../../src/cluster/epoch.js';
 import { SheepCore } from '../../src/daemon/sheep-core.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { readIndex } from '../../src/volume/volume-index.js';
@@ -214,14 +215,7 @@ async function purposes(core: SheepCore): Promise<(oid: string) => 'referred' | 
 function stateOf(core: SheepCore): string {
   const objects = core.cluster?.objects;
   const record = core.membership.view?.history.current;
-  const nodes = record?.nodes
-    .map(
-      (n) =>
-        `${n.id}${n.up ? '' : ' down'}${n.behindSince === undefined ? '' : ` behind since ${n.behindSince}`}`,
-    )
-    .join(', ');
-  const peered = objects?.context?.peered.fired === true;
-  const epoch = `epoch ${core.epoch} base ${record?.base} (${nodes}), lease ${core.membership.leaseValid()}`;
+  const epoch = `${record && formatEpoch(record)}, lease ${core.membership.leaseValid()}`;
   return `${epoch}, peered ${peered}, unsettled ${objects?.unsettled.pending.size}`;
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { NodeInfo } from '../../control/api.js';
-import type { MemberChange, MovePlan } from '../../control/member-api.js';
+import type { MemberChange, MovePlan, PlannedChange } from '../../control/member-api.js';
 import { countArgument } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
@@ -10,6 +10,7 @@ import { planLines } from '../plan-text.js';
 import { type ClusterState, goesOn, refused, waitUntil } from '../wait.js';
 
 const VNODES_MAX = 65535;
+const ZONE_MAX = 0xffffffff;
 
 const nodeHelp = "NODE is the number in 'dog node list', HOST:PORT, or the id of the sheep.";
 const planOptions = [
@@ -33,7 +34,11 @@ serving its clients, and holds nothing in the end; 'dog node in' undoes it at an
 Refused when what is moved does not fit on the others (exit code 4), or when fewer sheep would be left than volumes have
 copies (exit code 1), unless --force is given.`,
     examples: ['dog node drain 3 --dry-run', 'dog node drain 127.0.0.1:7003', 'dog node drain 3 --no-wait'],
-    options: [...planOptions, ['--no-wait', 'return at once, while objects are being moved']],
+    options: [
+      ...planOptions,
+      ['--wait', 'return when nothing lies on it any more (the default)'],
+      ['--no-wait', 'return at once, while objects are being moved'],
+    ],
     run: drain,
   });
   addLeaf<PlanOptions>(parent, runner, {
@@ -121,6 +126,28 @@ sheep of weight 0 is a gateway: nothing lies on it.`,
     options: [...planOptions, ['--wait', 'return when all objects have been moved']],
     run: (context, [text, count], options) => run(context, text!, count!, options),
   });
+  addLeaf<PlanOptions>(parent, runner, {
+    usage: 'zone <node> <zone>',
+    summary: 'tell in which zone a sheep is: those of one zone fail together',
+    details: `${nodeHelp} Copies of an object lie in different zones as long as there are enough. A sheep keeps the zone
+that it had when it joined, whatever it is started with later.`,
+    examples: ['dog node zone 3 1 --dry-run', 'dog node zone 3 1'],
+    options: [...planOptions, ['--wait', 'return when all objects have been moved']],
+    run: (context, [text, zoneText], options) => {
+      const zone = countArgument(zoneText!, 'zone', 0, ZONE_MAX);
+      return alter(
+        context,
+        text!,
+        { ...options, wait: options.wait ?? false },
+        {
+          change: (node) => ({ kind: 'zone', id: node.id, zone }),
+          title: 'moving',
+          isDone: isSettled,
+          done: (name) => `Objects lie as ${name} in zone ${zone} means.`,
+        },
+      );
+    },
+  });
   const vnodes = parent
     .command('vnodes')
     .summary('the weight of a sheep')
@@ -185,6 +212,7 @@ async function alter(
   refuseUnless(force ?? false, plan);
   const { epoch } = await makeChange(context, change);
   if (wait !== false) {
+    context.remark(['Objects are being moved; that goes on when this command is interrupted.']);
     const state = await waitUntil(context, what.title, (now) => {
       return now.recovery.epoch >= (epoch ?? 0) && what.isDone(now, node.id);
     });
@@ -195,13 +223,13 @@ async function alter(
   if (plan.movedObjects > 0) context.note(goesOn);
 }
 
-async function printPlan(context: Context, plan: MovePlan): Promise<void> {
+export async function printPlan(context: Context, plan: MovePlan): Promise<void> {
   if (context.json) return context.printJson(plan);
   for (const line of planLines(plan)) await context.printLine(line);
   for (const { text } of plan.refusals) await context.printLine(`It would be refused: ${text}.`);
 }
 
-function refuseUnless(force: boolean, plan: MovePlan): void {
+export function refuseUnless(force: boolean, plan: MovePlan): void {
   if (force || plan.refusals.length === 0) return;
   const full = plan.refusals.some(({ code }) => code === 'no-space');
   throw refused(
@@ -213,7 +241,7 @@ function refuseUnless(force: boolean, plan: MovePlan): void {
   );
 }
 
-async function planOf(context: Context, change: MemberChange): Promise<MovePlan> {
+export async function planOf(context: Context, change: PlannedChange): Promise<MovePlan> {
   return context.call('member.plan', change).catch((error: unknown) => {
     throw refusal('Failed to find out what would be moved', error);
   });

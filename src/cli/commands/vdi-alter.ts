@@ -7,10 +7,12 @@ import { addLeaf, type Runner } from '../leaf.js';
 import { callNode, fetchNodes } from '../nodes.js';
 import { confirm } from '../prompt.js';
 import { goesOn, Observer, waitUntil } from '../wait.js';
+import { planOf, printPlan, refuseUnless } from './node-members.js';
 
 interface AlterOptions {
   copies?: string;
   force?: boolean;
+  dryRun?: boolean;
   wait?: boolean;
 }
 
@@ -24,7 +26,8 @@ complete; superfluous ones are removed then. What is asked for in between replac
     examples: ['dog vdi alter-copy first -c 3', 'dog vdi alter-copy first -c 2 -f --no-wait'],
     options: [
       ['-c, --copies <copies>', 'the new number of copies (needed)'],
-      ['-f, --force', 'do not ask'],
+      ['-f, --force', 'do not ask, and do it also when it does not fit'],
+      ['-n, --dry-run', 'only say what would be copied, and whether it fits'],
       ['--no-wait', 'return at once, while objects are being copied'],
     ],
     run: alterCopy,
@@ -52,6 +55,9 @@ async function alterCopy(context: Context, [name]: string[], options: AlterOptio
     const text = `${name}'s redundancy level is already set to ${copies}, nothing changed.`;
     throw new Exit(exitCodes.failure, text);
   }
+  const plan = await planOf(context, { kind: 'copies', name: name!, copies });
+  if (options.dryRun === true) return printPlan(context, plan);
+  if (!plan.nodes.every(({ fits }) => fits)) refuseUnless(options.force ?? false, plan);
   if (options.force !== true) await ask(context, before, copies);
   await context.call('vdi.alter-copy', { name: name!, copies }).catch((error: unknown) => {
     throw refusal('Failed to alter copies', error);

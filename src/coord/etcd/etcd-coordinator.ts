@@ -18,7 +18,9 @@ import { WatchHub } from '../watch-hub.js';
 import { type EtcdAddress, formatEtcdAddress, withoutPassword } from './address.js';
 import { Follower } from './follower.js';
 import type { Guardian } from './guardian.js';
-import { type KeySpace, keySpaceOf, keyValueFrom, leaseIdFrom, listAll } from './key-space.js';
+import { HeldLeases } from './held-leases.js';
+import { type KeySpace, keySpaceOf, keyValueFrom, listAll } from './key-space.js';
+import { LeaseReaper } from './lease-reaper.js';
 import { Members } from './members.js';
 import type { RangeResponse, TxnResponse } from './messages.js';
 import { txnRequest } from './txn-request.js';
@@ -54,7 +56,8 @@ export class EtcdCoordinator implements Coordinator {
     this.members = new Members({ address, clock, random, log });
     this.space = keySpaceOf(address);
     const { members, space } = this;
-    this.leases = new HeldLeases({ members, space, clock, log, processes: options.processes });
+    const { processes, guardian } = options;
+    this.leases = new HeldLeases({ members, space, clock, log, processes, ...(guardian && { guardian }) });
     this.reaper = new LeaseReaper(clock, (id, modRevision) => this.leases.endSilent(id, modRevision));
     this.follower = new Follower({
       members: this.members,
@@ -134,6 +137,7 @@ export class EtcdCoordinator implements Coordinator {
     if (this.failure?.code === 'shutdown') return;
     const { clock } = this.options;
     if (this.leases.count > 0) await Promise.race([this.leases.revokeAll(), sleep(clock, CLOSE_LIMIT_MS)]);
+    this.options.guardian?.close();
     this.stop(new AppError('shutdown', 'the coordinator is closed'));
     this.members.close();
   }

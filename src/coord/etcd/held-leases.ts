@@ -4,15 +4,17 @@ import type { Logger } from '../../base/log.js';
 import type { Compare, Op } from '../coordinator.js';
 import type { Processes } from '../local/processes.js';
 import { EtcdLease } from './etcd-lease.js';
+import type { Guardian } from './guardian.js';
 import { type KeySpace, leaseIdFrom, leaseText, parseLeaseText } from './key-space.js';
 import type { CallOptions, Members } from './members.js';
 import type { LeaseGrantResponse, LeaseKeepAliveResponse, RangeResponse, TxnResponse } from './messages.js';
 import { txnRequest } from './txn-request.js';
 
-/** The etcd lease that keys are attached to outlives many renewals: it ends when somebody ends it. */
-const KEYS_TTL_FACTOR = 20;
-const KEYS_TTL_MIN_MS = 60_000;
-/** It is renewed this often in its time. */
+/**
+ * The etcd lease that keys are attached to does not end by itself while anybody is there to end it: no leader of etcd is
+ * frozen for so long. It is renewed this often in its time.
+ */
+const KEYS_TTL_MS = 24 * 3_600_000;
 const KEYS_RENEWALS = 6;
 /** A suspected holder on this host is looked at this often, this many times: a killed process takes a moment. */
 const SUSPECT_MS = 10;
@@ -24,6 +26,8 @@ export interface HeldLeasesOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly processes: Processes;
+  /** Ends the leases of this process when it is killed. */
+  readonly guardian?: Guardian;
 }
 
 /** The etcd leases behind one of ours. Ids are decimal, as etcd's API has them. */
@@ -46,10 +50,10 @@ export class HeldLeases {
   }
 
   async grant(ttlMs: number): Promise<EtcdLease> {
-    const { clock, log, processes, space } = this.options;
+    const { clock, log, processes, guardian } = this.options;
     const sentMs = clock.nowMs();
     // Sent twice they make leases that nobody renews and that no key hangs on: they end by themselves.
-    const keys = await this.grantInEtcd(keysTtlMs(ttlMs));
+    const keys = await this.grantInEtcd(KEYS_TTL_MS);
     const alive = await this.grantInEtcd(aliveTtlMs(ttlMs));
     const id = leaseIdFrom(keys);
     const pair: Pair = { keys, alive, keysRenewedMs: sentMs };
@@ -58,11 +62,15 @@ export class HeldLeases {
     const lease = new EtcdLease({
       ...{ clock, log, id, ttlMs, sentMs },
       renew: () => this.renew(id, pair, ttlMs, text),
-      exists: async () => (await this.read(space.alive + id)) !== undefined,
+      exists: async () => (await this.read(this.options.space.alive + id)) !== undefined,
       end: () => this.revoke(pair),
-      onLost: () => void this.held.delete(id),
+      onLost: () => {
+        this.held.delete(id);
+        guardian?.release(id);
+      },
     });
     this.held.set(id, lease);
+    guardian?.hold(id);
     return lease;
   }
 
@@ -124,7 +132,7 @@ export class HeldLeases {
     const { clock } = this.options;
     const limits = { limitMs: ttlMs, tryLimitMs: ttlMs / 4 };
     const nowMs = clock.nowMs();
-    if (nowMs - pair.keysRenewedMs > keysTtlMs(ttlMs) / KEYS_RENEWALS) {
+    if (nowMs - pair.keysRenewedMs > KEYS_TTL_MS / KEYS_RENEWALS) {
       if (!(await this.keepAlive(pair.keys, limits))) return false;
       pair.keysRenewedMs = nowMs;
     }
@@ -196,10 +204,6 @@ function announcement(id: string, text: string, pair: Pair): Op[] {
     { type: 'put', key: `lease/${id}`, value: text, lease: id },
     { type: 'put', key: `alive/${id}`, value: '', lease: leaseIdFrom(pair.alive) },
   ];
-}
-
-function keysTtlMs(ttlMs: number): number {
-  return Math.max(KEYS_TTL_MIN_MS, KEYS_TTL_FACTOR * ttlMs);
 }
 
 /** After its end others wait a ttl: together not much more than one. Too short does no harm, see `revive`. */

@@ -245,6 +245,31 @@ test('alter-copy speaks in the words of the original', async ({ bench }) => {
   assert.is(beta.info.copies, 2);
 });
 
+test('alter-copy is refused when the copies do not fit, and says so before', async ({ bench }) => {
+  const beta = bench.cluster.add('beta', 1);
+  const row = {
+    id: 'node0',
+    host: '127.0.0.1',
+    port: 7000,
+    up: true,
+    lossObjects: 0,
+    lossBytes: 0,
+    freeBytes: 0,
+  };
+  bench.cluster.plan = {
+    ...bench.cluster.plan,
+    changes: true,
+    movedObjects: 1,
+    nodes: [{ ...row, gainObjects: 1, gainBytes: 2 ** 30, fits: false }],
+    refusals: [{ code: 'no-space', text: 'it does not fit' }],
+  };
+  const said = await bench.run('vdi alter-copy beta -c 4 --dry-run');
+  assert.equal([said.exit, beta.info.copies], [0, 3]);
+  assert.match(said.stdout, /takes about 1\.0 GB in 1 object; 0\.0 MB are free: it does not fit\n/);
+  assert.equal([(await bench.run('vdi alter-copy beta -c 4')).exit, beta.info.copies], [4, 3]);
+  assert.equal([(await bench.run('vdi alter-copy beta -c 4 -f')).exit, beta.info.copies], [0, 4]);
+});
+
 test('alter-copy of a volume with snapshots says that they change with it', async ({ bench }) => {
   const beta = bench.cluster.add('beta', 1);
   bench.cluster.add('child', 1, { parentVid: beta.info.vid, rootVid: beta.info.rootVid });

@@ -120,7 +120,7 @@ class World {
   }
 }
 
-test('of a pair that cannot reach each other one steps aside, the rest goes on, and it returns when healed', async () => {
+test('of a pair without connection one steps aside, the rest goes on, and it returns when healed', async () => {
   const world = new World(3);
   await world.start(3);
   world.cutBoth(0, 1);

@@ -89,7 +89,6 @@ class World {
     const { record, registrations } = this;
     const next = nextEpoch(record, registrations, { wallMs: 0, ran: true, change })!;
     return movePlan({
-      change,
       record,
       next,
       estimates,
