@@ -44,6 +44,7 @@ First steps:
   dog cluster up                 start a cluster on this machine
   dog vdi create first 4G        create a volume
   qemu-img info nbd://127.0.0.1:10809/first
+  dog doctor                     what is wrong, what is at risk, what to do next
   dog COMMAND SUBCOMMAND --help  what a command does, with examples
 
 Environment: SHEEPDOG_DOG_ADDR and SHEEPDOG_DOG_PORT replace the defaults of -a and -p; SHEEPFOLD_HOME that of --dir.

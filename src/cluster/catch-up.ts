@@ -42,12 +42,20 @@ export class CatchUp {
     return this.done.size;
   }
 
+  /** Why it does not come to an end, if so, and the same in words. */
+  get waiting(): { readonly code: 'no-space' | 'unreadable'; readonly reason: string } | undefined {
+    if (this.failure === undefined) return undefined;
+    const { code, message: reason } = this.failure;
+    return { code: code === 'no-space' ? 'no-space' : 'unreadable', reason };
+  }
+
   /** Called with every epoch this node enters. */
   enter(context: EpochContext): void {
     const self = context.view.self;
     if (self === undefined || !self.up) return;
     if (self.behindSince === undefined && !self.incomplete) {
       this.remaining = 0;
+      this.failure = undefined;
       return;
     }
     if (this.doneFor !== self.upSince) {
@@ -81,6 +89,7 @@ export class CatchUp {
         }
       } catch (error) {
         if (error instanceof EpochEnded) return;
+        if (mayWait(error)) this.failure = AppError.from(error);
         this.note(AppError.from(error));
       }
       await node.pauseInEpoch(context, mayWait(this.failure) ? WAIT_MS : RETRY_MS);

@@ -37,9 +37,9 @@ export interface ObjectCheck {
 
 /**
  * Compares all replicas of one object, as its primary (scrubbing, `dog vdi check`). Reading them takes long, so it is
- * done while clients go on: a store verifies a block against the checksum it has at that moment. Only then changes wait,
- * for the time of one round trip, while the tables of checksums are compared and blocks in doubt are read once more.
- * What is found wrong is made right by settling, which moves only blocks that differ.
+ * done while clients go on: a store verifies a block against the checksum it has at that moment. Only then changes
+ * wait, for the time of one round trip, while the tables of checksums are compared and blocks in doubt are read once
+ * more. What is found wrong is made right by settling, which moves only blocks that differ.
  */
 export class Checker {
   constructor(
@@ -98,7 +98,7 @@ export class Checker {
     }
   }
 
-  /** The replicas at one moment: shared with reads; changes wait, so that none is seen on one and not yet on another. */
+  /** The replicas at one moment: changes wait, so that none is seen on one and not yet on another. */
   private async compareStill(
     context: EpochContext,
     address: ObjectAddress,

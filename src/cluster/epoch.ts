@@ -143,7 +143,21 @@ export function formatEpoch(record: EpochRecord): string {
   return `epoch ${record.epoch} base ${record.base}${move}: ${nodes.join(', ')}`;
 }
 
+/** Texts parsed last: everybody in a process reads the same. */
+const PARSED_MAX = 64;
+const parsed = new Map<string, EpochRecord>();
+
 export function parseEpoch(text: string): EpochRecord {
+  let record = parsed.get(text);
+  if (record === undefined) {
+    record = parseNew(text);
+    if (parsed.size >= PARSED_MAX) parsed.delete(parsed.keys().next().value!);
+    parsed.set(text, record);
+  }
+  return record;
+}
+
+function parseNew(text: string): EpochRecord {
   const record = JSON.parse(text) as EpochRecord;
   if (!Number.isSafeInteger(record.epoch) || !Array.isArray(record.nodes)) {
     throw new AppError('cluster-error', 'the epoch record in the coordinator is not readable');

@@ -158,9 +158,18 @@ export class Membership implements Proposing {
     const same: Compare[] = [{ key: this.key, value: JSON.stringify(registration) }];
     const done = await this.putRegistration(said, same);
     // It is being registered anew, which says nothing yet.
-    if (!done || this.registration !== registration)
-      throw new AppError('again', 'the registration has changed');
-    this.registration = said;
+    if (this.registration !== registration) throw new AppError('again', 'the registration has changed');
+    if (!done) await this.readBack(registration);
+    else this.registration = said;
+  }
+
+  /** What was said earlier and answered to nobody may be there all the same: otherwise nothing could be said again. */
+  private async readBack(known: Registration): Promise<never> {
+    const kv = await this.options.coordinator.get(this.key);
+    const found = kv === undefined ? undefined : (JSON.parse(kv.value) as Registration);
+    const isOurs = found?.incarnation === known.incarnation && found.lease === known.lease;
+    if (isOurs && this.registration === known) this.registration = found;
+    throw new AppError('again', 'the registration has changed');
   }
 
   /** See Proposer. */

@@ -19,6 +19,11 @@ export interface PaceLimits {
   readonly riseBytesPerS: number;
   /** Between two measurements of the undisturbed latency. */
   readonly measureEveryMs: number;
+  /** Clients count as gone after so long without an operation. */
+  readonly goneMs: number;
+  /** Fewer operations than this in a sample are no load, unless they take longer than `idleMs`. */
+  readonly loadOperations: number;
+  readonly idleMs: number;
 }
 
 const MIB = 1024 * 1024;
@@ -30,6 +35,9 @@ export const defaultPaceLimits: PaceLimits = {
   factor: 2,
   riseBytesPerS: 12 * MIB,
   measureEveryMs: 15_000,
+  goneMs: 1000,
+  loadOperations: 10,
+  idleMs: 20,
 };
 
 /** What happened since the last sample. */
@@ -62,6 +70,7 @@ export class PaceController {
   private wantedBytesPerS: number;
   private sinceMeasuredMs = 0;
   private settledMs = 0;
+  private quietMs = 0;
   /** Samples that still show work from before the last drop. */
   private late = 0;
 
@@ -76,8 +85,18 @@ export class PaceController {
   }
 
   step(sample: PaceSample): void {
-    if (sample.operations === 0) return this.alone();
-    if (this.rateBytesPerS === Number.POSITIVE_INFINITY) return this.meetClients(sample);
+    const { rateBytesPerS, limits } = this;
+    this.quietMs = sample.operations === 0 ? this.quietMs + sample.elapsedMs : 0;
+    if (rateBytesPerS === Number.POSITIVE_INFINITY) {
+      const isLoad = sample.operations >= limits.loadOperations || sample.latencyMs > limits.idleMs;
+      if (isLoad) this.meetClients(sample);
+      return;
+    }
+    if (sample.operations === 0) {
+      // At the first look nothing speaks for clients that are silent just now.
+      if (this.baselineMs === undefined || this.quietMs >= limits.goneMs) this.alone();
+      return;
+    }
     this.sinceMeasuredMs += sample.elapsedMs;
     if (this.phase === 'settle') this.settle(sample.elapsedMs);
     else if (this.phase === 'measure') this.noteBaseline(sample.latencyMs);

@@ -6,7 +6,7 @@ import type { Links } from './links.js';
  * Finds out from the traffic itself which members this node cannot reach. Time is counted in ticks of this process: one
  * that was frozen has missed ticks, not answers.
  */
-/** Ticks without any answer to what was asked, after which a node cannot be reached: when it is dead, its lease ends first. */
+/** Ticks without any answer to what was asked, after which a node cannot be reached. A dead one's lease ends first. */
 const SILENT_TICKS = 8;
 /** The same for nodes about which others complain: whoever is concerned shall know at about the same time. */
 const SILENT_TICKS_ALARMED = 3;

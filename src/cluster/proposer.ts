@@ -21,6 +21,8 @@ import type { ClusterView } from './view.js';
 const RETRY_MS = 50;
 /** What a node says of its own progress is in no hurry: several may say so, and need one epoch only. */
 const STATEMENT_DELAY_MS = 100;
+/** That it has been given what a move brings it, while others have not: the switch will tell, or this. */
+const MOVED_DELAY_MS = 5000;
 /** Between the turns of nodes that want the same of the coordinator. */
 const TURN_MS = 10;
 const TURN_MS_MAX = 1000;
@@ -111,11 +113,7 @@ export class Proposer {
     let next = this.nextOf(record);
     if (next === undefined) return;
     this.proposing = true;
-    const delayMs = this.turnMs(record) + (onlyStatements(record, next) ? STATEMENT_DELAY_MS : 0);
-    if (delayMs > 0) {
-      await sleep(this.options.clock, delayMs);
-      next = this.membership.view?.history.current === record ? this.nextOf(record) : undefined;
-    }
+    next = await this.gather(record, next);
     try {
       if (next !== undefined) await this.commit(record, next);
     } catch (error) {
@@ -126,6 +124,20 @@ export class Proposer {
     // Lost races and lost answers alike are settled by what the watch shows next.
     if (this.membership.view?.history.current !== record) void this.propose();
     else this.options.clock.after(RETRY_MS, () => void this.propose());
+  }
+
+  /** Waits for this node's turn, and for more of what is in no hurry: each epoch interrupts everybody. */
+  private async gather(record: EpochRecord, first: EpochRecord): Promise<EpochRecord | undefined> {
+    const { clock } = this.options;
+    const fromMs = clock.nowMs();
+    let next: EpochRecord | undefined = first;
+    const turnMs = this.turnMs(record);
+    if (turnMs > 0) await sleep(clock, turnMs);
+    for (;;) {
+      next = this.membership.view?.history.current === record ? this.nextOf(record) : undefined;
+      if (next === undefined || clock.nowMs() - fromMs >= turnMs + patienceMs(record, next)) return next;
+      await sleep(clock, STATEMENT_DELAY_MS);
+    }
   }
 
   /** One proposal is enough: the nodes take their turns, the later ones in case that the earlier ones cannot. */
@@ -170,4 +182,10 @@ export class Proposer {
       value: this.membership.registrationText(n.id) ?? '',
     }));
   }
+}
+
+function patienceMs(record: EpochRecord, next: EpochRecord): number {
+  if (!onlyStatements(record, next)) return 0;
+  const switches = next.move !== record.move;
+  return switches || next.nodes.some((n) => n.caughtUp) ? STATEMENT_DELAY_MS : MOVED_DELAY_MS;
 }

@@ -5,15 +5,15 @@
  *
  * Kept are nodes that all reach each other, chosen so that, in this order: the fewest sets of holders are left without
  * anybody who has the newest content; the fewest are left with too few to take writes; the most weight stays; the most
- * nodes stay; those that have been up longest stay; the lower ids stay. When that is less than half of the weight nobody
- * goes: so broken a network is no quarrel between two, and more can be lost by going than by waiting.
+ * nodes stay; those that have been up longest stay; the lower ids stay. When that is less than half of the weight
+ * nobody goes: so broken a network is no quarrel between two, and more can be lost by going than by waiting.
  *
  * Why two nodes cannot both wait for ever: as long as both have their leases and neither hears the other, at least one
  * says so in the coordinator; from the same data both come to the same verdict, in which one of the two goes (or more
- * than half of the weight would have to); that one does so by itself, and whoever else would go at the same time decides
- * again, as steps aside are one after the other (step-aside.ts). Who has lost its lease is not waited for in any case.
- * Why a healthy cluster with one bad pair loses one node: the smallest cover of a single edge is one of its ends, all
- * come to the same end, and only that one acts.
+ * than half of the weight would have to); that one does so by itself, and whoever else would go at the same time
+ * decides again, as steps aside are one after the other (step-aside.ts). Who has lost its lease is not waited for in
+ * any case. Why a healthy cluster with one bad pair loses one node: the smallest cover of a single edge is one of its
+ * ends, all come to the same end, and only that one acts.
  */
 export interface Member {
   readonly id: string;

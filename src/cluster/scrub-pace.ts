@@ -34,7 +34,7 @@ export const defaultScrubLimits: ScrubLimits = {
 const REST_BUSY = 9;
 const REST_IDLE = 1;
 
-/** Bytes per second that bring a pass over so many bytes to its end within the period. `hurry`: somebody waits for it. */
+/** Bytes per second that bring a pass to its end within the period. `hurry`: somebody waits for it. */
 export function scrubRate(
   storedBytes: number,
   periodMs: number,

@@ -34,8 +34,8 @@ export interface ScrubTarget {
   /** Compares and repairs, as the primary. */
   check(address: ObjectAddress): Promise<ObjectCheck>;
   /**
-   * As another replica: an object that its primary has lost is in no list of the primary. Undefined when the primary has
-   * it, or nobody refers to it.
+   * As another replica: an object that its primary has lost is in no list of the primary. Undefined when the primary
+   * has it, or nobody refers to it.
    */
   restoreAtPrimary(address: ObjectAddress): Promise<ObjectCheck | undefined>;
   /** The cluster is whole, so that there is nothing better to do. */

@@ -332,8 +332,8 @@ export class Settler {
       } catch (error) {
         const cause = error instanceof AppError ? error.cause : undefined;
         if (!AppError.isCode(error, 'checksum') || !(cause instanceof BadBlocksError)) throw error;
-        // Without the lock a newer write could be overwritten: such blocks are left for when it is held. What was mended
-        // and is bad again is beyond help.
+        // Without the lock a newer write could be overwritten: such blocks are left for when it is held. What was
+        // mended and is bad again is beyond help.
         const fresh = cause.blocks.filter((block) => how.unlocked !== true && !mended.has(block));
         for (const block of cause.blocks) if (!fresh.includes(block)) left.add(block);
         for (const block of fresh) mended.add(block);

@@ -174,9 +174,7 @@ export class StepAside {
     while (!this.stopped) {
       await sleep(clock, tickMs);
       current = await this.keepSaying(aside, current);
-      const waitsFor = await this.notReached();
-      this.note(waitsFor);
-      const good = waitsFor.length === 0 || this.isNeeded(waitsFor);
+      const good = await this.mayReturn();
       goodSinceMs = good ? (goodSinceMs ?? clock.nowMs()) : undefined;
       if (goodSinceMs !== undefined && clock.nowMs() - goodSinceMs >= this.backoffMs) break;
     }
@@ -186,6 +184,18 @@ export class StepAside {
     await current.revoke().catch(() => {
       // It ends by itself; the next registration has another incarnation, which is not aside.
     });
+  }
+
+  /** Never fails: a node that gave up here would stay outside for ever. */
+  private async mayReturn(): Promise<boolean> {
+    try {
+      const waitsFor = await this.notReached();
+      this.note(waitsFor);
+      return waitsFor.length === 0 || this.isNeeded(waitsFor);
+    } catch (error) {
+      this.options.log.error({ err: AppError.from(error).message }, 'looking for the way back failed');
+      return false;
+    }
   }
 
   private note(waitsFor: readonly string[]): void {
@@ -227,7 +237,8 @@ export class StepAside {
     const question = emptyMessage(PeerType.pingBack);
     const answer = links.request(nodeId, question).then(
       () => true,
-      () => false,
+      // A sheep of a former version does not know the question; it can answer, though.
+      (error) => AppError.isCode(error, 'not-supported'),
     );
     const late = sleep(clock, leaseTtlMs).then(() => false);
     return Promise.race([answer, late]);

@@ -1,4 +1,4 @@
-/** What `dog doctor` goes by: one sheep's view of the whole cluster, and what each sheep says of itself (see api.ts). */
+/** What `dog doctor` goes by: one sheep's view of the cluster, and what each sheep says of itself (see api.ts). */
 import type { ClusterInfo, NodeInfo, ObjectPlace } from './api.js';
 
 /** Standing of one member beyond what its row in the list says. */

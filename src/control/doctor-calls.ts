@@ -136,6 +136,10 @@ export class DoctorCalls {
     const stats = present?.store.stats();
     const total = stats?.totalBytes ?? 0;
     const progress = present?.cluster.mover.progress;
+    const waiting =
+      progress?.waiting === undefined
+        ? present?.cluster.catchUp.waiting?.reason
+        : (progress.reason ?? progress.waiting);
     const pace = present?.cluster.pace.rateBytesPerS ?? Number.POSITIVE_INFINITY;
     return {
       wallMs: clock.wallMs(),
@@ -145,14 +149,14 @@ export class DoctorCalls {
       recoveryReserveBytes: recoveryReserveBytes(total),
       incomplete: present?.store.incomplete ?? false,
       checksumErrors: stats?.checksumErrors ?? 0,
-      ...(progress?.waiting !== undefined && { waiting: progress.reason ?? progress.waiting }),
+      ...(waiting !== undefined && { waiting }),
       ...(Number.isFinite(pace) && { paceBytesPerS: Math.round(pace) }),
     };
   }
 }
 
 /** When the newest run of epochs began in which this is true of the node; `epochs`: newest first. */
-function sinceWallMs(
+export function sinceWallMs(
   epochs: readonly EpochRecord[],
   id: string,
   isSo: (node: EpochRecord['nodes'][number]) => boolean,
@@ -167,7 +171,7 @@ function sinceWallMs(
 }
 
 /** Sets of holders with somebody who is not as it should be, by the number of their copies. */
-function troubledSets(view: ClusterView, copiesInUse: Iterable<number>): DoctorSets[] {
+export function troubledSets(view: ClusterView, copiesInUse: Iterable<number>): DoctorSets[] {
   const byCopies = new Map<number, Placement[]>();
   for (const set of view.setsWith(view.history.disturbed, copiesInUse)) {
     byCopies.set(set.placed.length, [...(byCopies.get(set.placed.length) ?? []), set]);
@@ -177,7 +181,8 @@ function troubledSets(view: ClusterView, copiesInUse: Iterable<number>): DoctorS
     const alone = new Set<string>();
     let blocked: DoctorSets['blocked'];
     for (const { serving, authority, needed } of sets) {
-      if (serving.length === 0) awaited.set(authority.join(), [...authority]);
+      const newest = [...authority].sort();
+      if (serving.length === 0) awaited.set(newest.join(), newest);
       else if (serving.length < needed && (blocked === undefined || serving.length < blocked.have)) {
         blocked = { have: serving.length, needed };
       }

@@ -155,7 +155,9 @@ const fewCopies: Rule = ({ situation, formatted }) => {
     {
       rule: 'single-copy',
       severity: 'risk',
-      text: `${listed(single.names, single.count)} ${isAre(single.count)} kept once: any disk that fails takes data along.`,
+      text:
+        `${listed(single.names, single.count)} ${isAre(single.count)} kept once: ` +
+        'any disk that fails takes data along.',
       next: {
         command: `dog vdi alter-copy -c 2 ${name}`,
         effect:

@@ -1,6 +1,6 @@
 /** Rules about single sheep: which are away, behind, given up, or not what they were started as. */
 import { addressOf, type Rule } from './doctor.js';
-import type { DoctorNode, Finding } from './doctor-api.js';
+import type { DoctorNode, Finding, Severity } from './doctor-api.js';
 import { counted, isAre, listed, time } from './doctor-words.js';
 
 const HOUR_MS = 3_600_000;
@@ -101,33 +101,61 @@ const out: Rule = ({ nodes }) =>
       };
     });
 
-function recovering(node: DoctorNode): string {
-  const { progress } = node;
-  const name = addressOf(node);
-  const what = node.incomplete
-    ? `${name} lost objects (a disk is gone) and is given them again`
-    : node.behind
-      ? `${name} catches up with what it missed`
-      : `${name} is given objects`;
-  if (progress === undefined || progress.total === 0) return `${what}.`;
-  const eta = progress.etaMs === undefined ? '' : `, about ${time(progress.etaMs)} left`;
-  return `${what}: ${progress.done} of about ${counted(progress.total, 'object')}${eta}.`;
+interface Recovering {
+  readonly rule: string;
+  readonly severity: Severity;
+  readonly isSo: (node: DoctorNode) => boolean | undefined;
+  readonly one: string;
+  readonly several: string;
 }
 
+const kinds: readonly Recovering[] = [
+  {
+    rule: 'node-incomplete',
+    severity: 'risk',
+    isSo: (n) => n.incomplete,
+    one: 'lost objects (a disk is gone) and is given them again',
+    several: 'lost objects (disks are gone) and are given them again',
+  },
+  {
+    rule: 'node-behind',
+    severity: 'risk',
+    isSo: (n) => n.behind && !n.incomplete,
+    one: 'catches up with what it missed',
+    several: 'catch up with what they missed',
+  },
+  {
+    rule: 'node-moving',
+    severity: 'note',
+    isSo: (n) => n.moving && !n.behind && !n.incomplete,
+    one: 'is given objects',
+    several: 'are given objects',
+  },
+];
+
+/** Together: after a restart of everything all catch up, and most moves concern many. */
 const recovers: Rule = ({ up }) =>
-  up
-    .filter((n) => n.behind || n.incomplete || n.moving)
-    .map((node): Finding => {
-      return {
-        rule: node.incomplete ? 'node-incomplete' : node.behind ? 'node-behind' : 'node-moving',
-        severity: node.incomplete || node.behind ? 'risk' : 'note',
-        text: recovering(node),
+  kinds.flatMap(({ rule, severity, isSo, one, several }): Finding[] => {
+    const nodes = up.filter((n) => isSo(n) === true);
+    if (nodes.length === 0) return [];
+    const sum = (what: 'done' | 'total') => nodes.reduce((all, n) => all + (n.progress?.[what] ?? 0), 0);
+    const etas = nodes.flatMap((n) => n.progress?.etaMs ?? []);
+    const eta = etas.length === 0 ? '' : `, about ${time(Math.max(...etas))} left`;
+    const far =
+      sum('total') === 0 ? '' : `: ${sum('done')} of about ${counted(sum('total'), 'object')}${eta}`;
+    const what = nodes.length === 1 ? one : several;
+    return [
+      {
+        rule,
+        severity,
+        text: `${listed(nodes.map(addressOf))} ${what}${far}.`,
         next: {
           command: 'dog cluster recover status',
           effect: 'Shows how far it is; nothing has to be done.',
         },
-      };
-    });
+      },
+    ];
+  });
 
 const stuck: Rule = ({ up, report }) =>
   up.flatMap((node): Finding[] => {

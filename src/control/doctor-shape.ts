@@ -31,7 +31,7 @@ const neverGivenUp: Rule = ({ situation, holders }) => {
       severity: 'note',
       text: 'A sheep that stays down is never given up by itself: its copies stay missing until somebody acts.',
       next: {
-        command: 'dog cluster recover settings --down-out 10m',
+        command: 'dog cluster settings --down-out 10m',
         effect: 'What lay on a sheep that has been down for ten minutes is placed on others.',
       },
     },
@@ -46,7 +46,9 @@ const fewHolders: Rule = ({ situation, holders, formatted }) => {
     {
       rule: 'few-holders',
       severity: 'risk',
-      text: `Volumes are to have ${counted(wanted, 'copy', 'copies')}, and ${counted(inUse, 'sheep holds', 'sheep hold')} objects.`,
+      text:
+        `Volumes are to have ${counted(wanted, 'copy', 'copies')}, and ` +
+        `${counted(inUse, 'sheep holds', 'sheep hold')} objects.`,
       next: {
         command: 'start another sheep',
         effect: 'It becomes a member by itself, and is given its part while volumes are in use.',
@@ -84,7 +86,7 @@ const fewZones: Rule = ({ holders, situation }) => {
   const text =
     zones.length === 1
       ? `All sheep are in one zone: what fails together is not known, so copies may lie on one machine.`
-      : `Volumes have ${copies} copies and there are ${zones.length} zones: some objects have two copies in one of them.`;
+      : `Volumes have ${copies} copies and there are ${zones.length} zones: some have two copies in one zone.`;
   return [
     {
       rule: 'few-zones',
@@ -144,7 +146,9 @@ const minCopies: Rule = ({ situation, formatted }) => {
     {
       rule: 'min-copies',
       severity: 'note',
-      text: `Writes are acknowledged with one copy in sync, although volumes have ${copies}: that copy may be lost next.`,
+      text:
+        `Writes are acknowledged with one copy in sync, although volumes have ${copies}: ` +
+        'that copy may be lost next.',
     },
   ];
 };

@@ -22,6 +22,8 @@ import * as check from './params.js';
 import { recoveryStatus } from './recovery-status.js';
 
 const TRIES = 20;
+const PLAN_TRIES = 10;
+const PLAN_RETRY_MS = 300;
 /** How long a change of settings may take until this sheep itself has seen it. */
 const SEEN_MS = 5000;
 const SEEN_LOOK_MS = 20;
@@ -63,7 +65,7 @@ export class MemberCalls {
         return { result: epoch === undefined ? {} : { epoch } };
       }
       case 'member.plan':
-        return { result: await this.plan(this.planned(params)) };
+        return { result: await this.planSettled(this.planned(params)) };
       case 'member.loss':
         return { result: await this.loss(checkChange(params), onProgress) };
       case 'cluster.settings':
@@ -126,6 +128,18 @@ export class MemberCalls {
     if (fields.kind !== 'copies') return coreChange(checkChange(params));
     const { root, copies: present } = this.parts.directory.find({ name: check.checkName(fields.name) });
     return { kind: 'copies', root, present, copies: check.checkCopies(fields.copies) };
+  }
+
+  /** An epoch that begins meanwhile makes what the sheep have said worthless: they are asked anew. */
+  private async planSettled(change: Change): Promise<MovePlan> {
+    for (let tries = PLAN_TRIES; ; tries--) {
+      try {
+        return await this.plan(change);
+      } catch (error) {
+        if (!AppError.isCode(error, 'again') || tries === 0) throw error;
+      }
+      await sleep(this.options.clock, PLAN_RETRY_MS);
+    }
   }
 
   private async plan(change: Change): Promise<MovePlan> {

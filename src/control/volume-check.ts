@@ -165,8 +165,8 @@ export class VolumeCheck {
   }
 
   /**
-   * The records are the truth, and the header in the inode repeats them, for whoever rebuilds volumes without a cluster.
-   * One that stayed behind (a crash between the two) is written anew, from the record as it is then.
+   * The records are the truth, and the header in the inode repeats them, for whoever rebuilds volumes without a
+   * cluster. One that stayed behind (a crash between the two) is written anew, from the record as it is then.
    */
   private async checkHeader(): Promise<void> {
     const { client } = this.options.cluster;

@@ -92,7 +92,7 @@ function parseOwnArguments(argv: readonly string[]): SheepConfig {
     .option('--tls-psk <file>', 'pre-shared keys: lines of user:hexkey')
     .option(
       '--lease-ttl-ms <ms>',
-      'a silent sheep is excluded after this (default: 3000, with etcd 5000)',
+      'a silent sheep is excluded after this (default: 3000, with etcd 4000)',
       integer(500, 600_000),
     )
     // The caller says what was wrong, once.

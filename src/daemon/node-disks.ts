@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
@@ -6,6 +6,7 @@ import type { DiskChanges, DiskInfo } from '../store/disks/disk-changes.js';
 import type { DiskSet } from '../store/disks/disk-set.js';
 import { openFileDisk } from '../store/file-disk.js';
 import type { DiskList } from './disk-list.js';
+import { makeDurably } from './durable-folder.js';
 import { restoreIdentity } from './identity.js';
 
 export interface NodeDisksOptions {
@@ -38,9 +39,23 @@ export class NodeDisks {
     if (existsSync(stores) && !existsSync(store)) {
       throw new AppError('invalid', `${stores} belongs to another cluster: choose another directory`);
     }
-    mkdirSync(store, { recursive: true });
+    this.clearFormer(path, store);
+    makeDurably(store);
     await changes.plug(path, openFileDisk(store));
     this.save();
+  }
+
+  /** The store of a disk that was emptied before it was taken out has nothing that anybody could miss. */
+  private clearFormer(path: string, store: string): void {
+    const inUse = this.options.set.members.some(({ name }) => name === path);
+    if (inUse || !existsSync(store)) return;
+    if (hasObjects(join(store, 'obj'))) {
+      throw new AppError(
+        'invalid',
+        `${store} holds objects of an earlier time: remove it first, if nobody needs them`,
+      );
+    }
+    rmSync(store, { recursive: true });
   }
 
   unplug(path: string, force: boolean): Promise<void> {
@@ -65,6 +80,11 @@ export class NodeDisks {
       log.error({ err: AppError.from(error).message }, 'the list of disks could not be saved');
     }
   }
+}
+
+function hasObjects(folder: string): boolean {
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder).some((name) => readdirSync(join(folder, name)).length > 0);
 }
 
 /** A mistyped path must not become a disk on the root file system. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
@@ -13,6 +13,7 @@ import { openFileDisk } from '../store/file-disk.js';
 import { SUPERBLOCK_PATH } from '../store/superblock.js';
 import type { SheepConfig } from './config.js';
 import { DiskList } from './disk-list.js';
+import { makeDurably } from './durable-folder.js';
 import { loadIdentity, noteStore } from './identity.js';
 import { NodeDisks } from './node-disks.js';
 
@@ -99,7 +100,7 @@ function openDisk(path: string, formatId: string, mustBeThere: boolean) {
   if (mustBeThere && !existsSync(join(store, SUPERBLOCK_PATH))) {
     throw new DiskError('missing', `the store ${store} is missing: is its disk mounted?`);
   }
-  mkdirSync(store, { recursive: true });
+  makeDurably(store);
   return openFileDisk(store);
 }
 

@@ -34,7 +34,7 @@ const DRAIN_LOOK_MS = 2;
  * A silent sheep is excluded after this. A lease must outlive the election of a new leader of etcd, one to two seconds
  * with its usual settings, and the renewals that fail meanwhile.
  */
-const LEASE_TTL_MS = { local: 3000, etcd: 5000 } as const;
+const LEASE_TTL_MS = { local: 3000, etcd: 4000 } as const;
 
 export interface PartsOptions {
   readonly config: SheepConfig;

@@ -101,8 +101,8 @@ export interface ObjectStore {
    */
   adopt(oid: bigint, blocks: readonly number[]): Promise<void>;
   /**
-   * Blocks of which no replica has the content any more: from now on they read as bad here too, and `sums` (one for each)
-   * tells their content apart should a replica turn up that has it. 'no-object'.
+   * Blocks of which no replica has the content any more: from now on they read as bad here too, and `sums` (one for
+   * each) tells their content apart should a replica turn up that has it. 'no-object'.
    */
   spoil(oid: bigint, blocks: readonly number[], sums: readonly number[], epoch: number): Promise<void>;
   /** All object ids, in no order; streams from the directory, memory stays flat. */

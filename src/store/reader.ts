@@ -91,8 +91,8 @@ export interface Verified {
 }
 
 /**
- * Reads all of the object, a slice at a time. `fromDevice`: what is in memory is dropped first, and afterwards too where
- * nobody had it in memory before, so that a scrub sees what is on the device and leaves the cache as it was.
+ * Reads all of the object, a slice at a time. `fromDevice`: what is in memory is dropped first, and afterwards too
+ * where nobody had it in memory before, so that a scrub sees what is on the device and leaves the cache as it was.
  */
 export async function verifyObject(
   context: StoreContext,

@@ -6,7 +6,7 @@
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { DiskError, type DiskFile } from './disk.js';
 
-/** Fills `bytes` (whole blocks) through a thread. The places in it of blocks that the device cannot read; else empty. */
+/** Fills `bytes` (whole blocks) through a thread. Resolves with the places in it of blocks that cannot be read. */
 export async function readBlocks(file: DiskFile, bytes: Uint8Array, offset: number): Promise<number[]> {
   try {
     blankRest(bytes, await file.readAsync(bytes, offset));

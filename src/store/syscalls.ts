@@ -1,6 +1,7 @@
 /**
  * The system calls that Node's fs lacks: fallocate (reserve, punch), preadv2 with RWF_NOWAIT, posix_fadvise, flock,
- * fcntl. The only file that knows koffi. Where the platform has no such call, `available` is false and callers fall back.
+ * fcntl. The only file that knows koffi. Where the platform has no such call, `available` is false and callers fall
+ * back.
  */
 import { constants } from 'node:os';
 import koffi from 'koffi';

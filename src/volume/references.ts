@@ -6,8 +6,8 @@ import { objectCount, readIndexEntry } from './volume-index.js';
 
 /**
  * Whether some version of a volume refers to this object, as the stored indexes say, which are never older than what
- * was acknowledged. False is certain only for versions that nobody changes: a copy is made before an index points to it.
- * Rejects when an index cannot be read.
+ * was acknowledged. False is certain only for versions that nobody changes: a copy is made before an index points to
+ * it. Rejects when an index cannot be read.
  */
 export async function isReferenced(
   directory: Directory,

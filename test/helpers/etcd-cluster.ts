@@ -15,6 +15,9 @@ export interface EtcdClusterOptions {
   readonly heartbeatMs?: number;
   readonly electionMs?: number;
   readonly more?: readonly string[];
+  /** Of a client, when members want TLS; `more` says that they do. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly ca?: string;
 }
 
 interface EtcdMember {
@@ -68,7 +71,7 @@ export class EtcdCluster {
   launch(index: number): void {
     const member = this.members[index]!;
     const { heartbeatMs = 20, electionMs = 200, more = [] } = this.options;
-    const client = `http://127.0.0.1:${member.clientPort}`;
+    const client = `${this.options.tls ? 'https' : 'http'}://127.0.0.1:${member.clientPort}`;
     const peer = `http://127.0.0.1:${member.peerPort}`;
     const args = [
       ...['--name', member.name, '--data-dir', member.dataDir, '--logger', 'zap', '--log-level', 'error'],
@@ -102,7 +105,9 @@ export class EtcdCluster {
   async ctl(args: readonly string[], index?: number): Promise<string> {
     const asked = index === undefined ? this.members : [this.members[index]!];
     const endpoints = asked.map((m) => `127.0.0.1:${m.clientPort}`).join(',');
-    const { stdout } = await promisify(execFile)('etcdctl', ['--endpoints', endpoints, ...args], {
+    const { tls, ca } = this.options;
+    const secure = tls && ca ? ['--cacert', ca, '--cert', tls.cert, '--key', tls.key] : [];
+    const { stdout } = await promisify(execFile)('etcdctl', ['--endpoints', endpoints, ...secure, ...args], {
       env: { ...process.env, ETCDCTL_API: '3' },
       timeout: 10_000,
     });

@@ -1,9 +1,16 @@
 /** A folder of a disk as a disk of its own: several disks that die and come back with one machine. */
 import type { Disk, DiskFile } from '../../src/store/disk.js';
 
-/** The folder is made when it is not there. `isLost`: the device is gone; every call throws what it returns. */
-export function subDisk(disk: Disk, folder: string, isLost: () => Error | undefined = () => undefined): Disk {
-  disk.mkdir(folder);
+/** The folder is made, durably, when it is not there. `isLost`: the device is gone; every call throws what it returns. */
+export async function subDisk(
+  disk: Disk,
+  folder: string,
+  isLost: () => Error | undefined = () => undefined,
+): Promise<Disk> {
+  if (!disk.exists(folder)) {
+    disk.mkdir(folder);
+    await disk.syncDir('.');
+  }
   const full = (path: string): string => (path === '' || path === '.' ? folder : `${folder}/${path}`);
   const alive = (): Disk => {
     const error = isLost();

@@ -1,4 +1,4 @@
-// deadline: 180 s
+// deadline: 300 s
 /**
  * What may happen to one of a sheep's two disks while clients write: its directory is deleted, a new one is plugged in,
  * one is taken out by command, one is not there at the start, its file system turns read-only.

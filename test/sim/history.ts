@@ -11,6 +11,14 @@ export class WriteIds {
   next = 1;
 }
 
+export interface ModelOptions {
+  strictDeaths?: boolean | undefined;
+  snapshotsDurable?: boolean | undefined;
+  ids?: WriteIds;
+  /** What it holds from the beginning, by sector: of a clone. */
+  content?: Int32Array | undefined;
+}
+
 export interface WriteOp {
   readonly kind: 'write';
   /** >= 1; what its sectors show, unless `zero`. */

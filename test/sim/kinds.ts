@@ -1,5 +1,5 @@
 /** The clusters that campaigns can be run against, by name. */
-import type { ClusterKind } from '../helpers/sim-cluster.js';
+import type { ClusterKind } from '../helpers/sim-kind.js';
 import { sheepKind } from './sheep.js';
 import { toyKind } from './toy.js';
 

@@ -30,6 +30,7 @@ import {
   endMinOf,
   type FlushOp,
   happened,
+  type ModelOptions,
   NEVER,
   type ReadOp,
   type SnapshotOp,
@@ -50,14 +51,6 @@ interface Era {
   clusters: Cluster[];
   /** Reads of a value that fit several writes of it. */
   vagueReads: { value: number; start: number; end: number }[];
-}
-
-export interface ModelOptions {
-  strictDeaths?: boolean | undefined;
-  snapshotsDurable?: boolean | undefined;
-  ids?: WriteIds;
-  /** What it holds from the beginning, by sector: of a clone. */
-  content?: Int32Array | undefined;
 }
 
 export class VolumeModel {

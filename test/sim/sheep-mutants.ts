@@ -6,7 +6,7 @@ import { AppError } from '../../src/base/errors.js';
 import type { Coordinator } from '../../src/coord/coordinator.js';
 import { BadBlocksError, type ObjectStore } from '../../src/store/object-store.js';
 import { openStore, type StoreOptions } from '../../src/store/open-store.js';
-import type { Mutants } from '../helpers/sim-cluster.js';
+import type { Mutants } from '../helpers/sim-kind.js';
 import type { SwarmConfig } from './swarm-config.js';
 
 export interface SheepMutant {

@@ -5,14 +5,9 @@ import { SheepCore } from '../../src/daemon/sheep-core.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { readIndex } from '../../src/volume/volume-index.js';
 import { dataOid, formatOid, inodeOid, parseOid, vidOf } from '../../src/wire/oid.js';
-import type {
-  ClusterKind,
-  NodeEnvironment,
-  ObjectPlace,
-  SimCluster,
-  SimNode,
-} from '../helpers/sim-cluster.js';
+import type { SimCluster } from '../helpers/sim-cluster.js';
 import { fakeDiskOfMachine } from '../helpers/sim-disk.js';
+import type { ClusterKind, NodeEnvironment, ObjectPlace, SimNode } from '../helpers/sim-kind.js';
 import { damageOf } from './sheep-damage.js';
 import { mutantCoordinator, openMutant } from './sheep-mutants.js';
 import { SheepRecords } from './sheep-records.js';
@@ -28,6 +23,16 @@ const limits = {
   maxOpenObjects: 16,
   maxBatchBytes: 256 << 10,
   reserveBytes: 512 << 10,
+};
+
+/** Fast, as little is stored and little time passes. */
+const scrub = {
+  periodMs: 2000,
+  floorBytesPerS: 5e7,
+  ceilingBytesPerS: 1e9,
+  patienceMs: 50,
+  pollMs: 200,
+  saveMs: 1000,
 };
 
 const recordsOf = new WeakMap<SimCluster, SheepRecords>();
@@ -73,6 +78,7 @@ function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof 
     log,
     mutants,
     onEnd,
+    scrubs,
   } = environment;
   return {
     self: {
@@ -92,6 +98,7 @@ function optionsFor(environment: NodeEnvironment): ConstructorParameters<typeof 
     random,
     log,
     leaseTtlMs: LEASE_TTL_MS,
+    ...(scrubs && { scrub }),
     openStore: (formatId) =>
       openMutant(mutants, { disk, clock, log, identity: { clusterId: formatId, nodeId }, bootId, limits }),
     onEnd: ({ kind, message }) => onEnd(`${kind}: ${message}`),
@@ -215,6 +222,7 @@ async function purposes(core: SheepCore): Promise<(oid: string) => 'referred' | 
 function stateOf(core: SheepCore): string {
   const objects = core.cluster?.objects;
   const record = core.membership.view?.history.current;
+  const peered = objects?.context?.peered.fired === true;
   const epoch = `${record && formatEpoch(record)}, lease ${core.membership.leaseValid()}`;
   return `${epoch}, peered ${peered}, unsettled ${objects?.unsettled.pending.size}`;
 }

@@ -5,7 +5,7 @@
  */
 
 import { SeededRandom } from '../../src/base/random.js';
-import type { ClusterKind, Mutants } from '../helpers/sim-cluster.js';
+import type { ClusterKind, Mutants } from '../helpers/sim-kind.js';
 import { runSeed } from './swarm.js';
 import { configFor, type SwarmConfig } from './swarm-config.js';
 

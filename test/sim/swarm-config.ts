@@ -85,6 +85,8 @@ export interface SwarmConfig {
   readonly copiesMax: number;
   /** A node that is down for so long is given up; 0: never. */
   readonly downOutMs: number;
+  /** All that is stored is read and verified every two seconds. */
+  readonly scrubs: boolean;
   readonly objectShift: number;
   readonly volumeBytes: number;
   readonly clients: number;
@@ -122,6 +124,7 @@ export function configFor(seed: number, random: SeededRandom): SwarmConfig {
     copies: 2 + random.below(2),
     copiesMax: 3,
     downOutMs: random.chance(0.3) ? random.pick([1500, 4000]) : 0,
+    scrubs: random.chance(0.3),
     objectShift,
     volumeBytes: (1 + random.below(3)) << objectShift,
     clients,
@@ -215,14 +218,14 @@ function faultsFrom(random: SeededRandom): Partial<Record<FaultName, number>> {
   return faults;
 }
 
-/** Leaves out what a kind of cluster cannot do. */
+/** Leaves out what a kind of cluster cannot do, and gateways that a smaller one does not have. */
 export function without(config: SwarmConfig, names: readonly string[] = []): SwarmConfig {
   const keep = ([name]: [string, number]): boolean => !names.includes(name);
-  const weights = Object.fromEntries(
-    operationNames.map((name) => [name, keep([name, 0]) ? config.weights[name] : 0]),
-  );
+  const weights = { ...config.weights };
+  for (const name of operationNames) if (names.includes(name)) weights[name] = 0;
   const faults = Object.fromEntries(Object.entries(config.faults).filter(keep));
-  return { ...config, weights: weights as SwarmConfig['weights'], faults };
+  const gateways = [...new Set(config.gateways.map((gateway) => gateway % config.nodes))];
+  return { ...config, weights, faults, gateways };
 }
 
 export function shuffled<T>(items: readonly T[], random: SeededRandom): T[] {

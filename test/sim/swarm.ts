@@ -4,14 +4,8 @@
  * replicas must be equal.
  */
 import { SeededRandom } from '../../src/base/random.js';
-import {
-  addCounters,
-  ask,
-  type ClusterKind,
-  type Life,
-  type Mutants,
-  SimCluster,
-} from '../helpers/sim-cluster.js';
+import { addCounters, ask, type Life, SimCluster } from '../helpers/sim-cluster.js';
+import type { ClusterKind, Mutants } from '../helpers/sim-kind.js';
 import { Client } from './clients.js';
 import { eventCounter } from './coverage.js';
 import { Faults } from './faults.js';
@@ -92,6 +86,7 @@ class SeedRun {
       seed,
       nodes: nodes + spares,
       zones,
+      scrubs: this.config.scrubs,
       mutants,
       coordinatorDelayMs,
       slowMessageChance,

@@ -8,8 +8,8 @@ import type { ControlHandler } from '../../src/control/api.js';
 import type { Channel } from '../../src/net/transport.js';
 import type { BlockDevice, Extent } from '../../src/volume/device.js';
 import { type PeerMessage, PeerType } from '../../src/wire/peer-message.js';
-import type { ClusterKind, NodeEnvironment, SimNode } from '../helpers/sim-cluster.js';
 import type { CrashableDisk } from '../helpers/sim-disk.js';
+import type { ClusterKind, NodeEnvironment, SimNode } from '../helpers/sim-kind.js';
 import type { VolumeChange } from '../helpers/sim-volumes.js';
 import { SECTOR_BYTES } from './pattern.js';
 

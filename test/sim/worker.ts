@@ -1,5 +1,5 @@
 /** One worker process of a campaign: takes a seed, runs it, sends the result, until the parent hangs up. */
-import type { ClusterKind, Mutants } from '../helpers/sim-cluster.js';
+import type { ClusterKind, Mutants } from '../helpers/sim-kind.js';
 import { forbidTimeAndChance } from './forbid.js';
 import { runSeed, type SeedResult } from './swarm.js';
 

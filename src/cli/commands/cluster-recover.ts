@@ -26,9 +26,10 @@ export function clusterRecoverCommands(parent: Command, runner: Runner): void {
   addLeaf(recover, runner, {
     usage: 'disable',
     summary: 'pause recovery: nothing is compared or copied until it is enabled again',
-    details: `Writes still reach every sheep that is up, and what a client waits for is put right. Sheep that were away stay
-behind, and one more failure may make I/O wait: enable it soon. Holds over restarts of everything. For maintenance there is
-no need of it: a sheep that is stopped starts no copying for ten minutes ('dog node maintenance': for longer).`,
+    details: `Writes still reach every sheep that is up, and what a client waits for is put right. Sheep that were
+away stay behind, and one more failure may make I/O wait: enable it soon. Holds over restarts of everything. For
+maintenance there is no need of it: a sheep that is stopped starts no copying for ten minutes ('dog node
+maintenance': for longer).`,
     examples: ['dog cluster recover disable', 'dog cluster recover enable'],
     run: (context) => setPaused(context, true),
   });
@@ -55,8 +56,8 @@ no need of it: a sheep that is stopped starts no copying for ten minutes ('dog n
   addLeaf<{ downOut?: string }>(parent, runner, {
     usage: 'settings',
     summary: 'how long sheep that are down are waited for',
-    details: `--down-out: a sheep that has been down for so long is given up, and its objects are placed elsewhere; as in 10m
-(the default), 2h, 1d; 0 or never: it is always waited for. 'dog node maintenance' does that for one sheep.`,
+    details: `--down-out: a sheep that has been down for so long is given up, and its objects are placed elsewhere;
+as in 10m (the default), 2h, 1d; 0 or never: it is always waited for. 'dog node maintenance' does that for one sheep.`,
     examples: ['dog cluster settings', 'dog cluster settings --down-out 30m'],
     options: [['--down-out <time>', 'give up a sheep that has been down for so long']],
     run: settings,

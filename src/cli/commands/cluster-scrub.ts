@@ -148,7 +148,12 @@ function row(node: ScrubNode): string {
   const done = node.state === 'idle' ? '-' : `${Math.floor(percent)}%`;
   const last = node.last === undefined ? 'never' : lastText(node.last);
   const state = node.up ? node.state : 'down';
-  const figures = `${String(found).padStart(7)} ${String(repaired).padStart(9)} ${String(node.unrepairable).padStart(7)}`;
+  const columns = [
+    [found, 7],
+    [repaired, 9],
+    [node.unrepairable, 7],
+  ] as const;
+  const figures = columns.map(([value, width]) => String(value).padStart(width)).join(' ');
   return `${address(node).padEnd(22)} ${state.padEnd(7)} ${done.padStart(5)} ${figures}  ${last}`;
 }
 

@@ -19,9 +19,9 @@ export function nodeLostCommands(parent: Command, runner: Runner): void {
   addLeaf<LossOptions>(parent, runner, {
     usage: 'lost <node>',
     summary: 'give up a sheep whose data will never come back, and say what that loses',
-    details: `NODE is HOST:PORT or the id of a sheep that is down. Its objects are placed elsewhere, from the other copies.
-Without --yes nothing is done: it says which volumes had the newest content of something on this sheep alone. Of these
-the others may have an older state; 'dog cluster accept-loss' goes on with that.
+    details: `NODE is HOST:PORT or the id of a sheep that is down. Its objects are placed elsewhere, from the other
+copies. Without --yes nothing is done: it says which volumes had the newest content of something on this sheep alone.
+Of these the others may have an older state; 'dog cluster accept-loss' goes on with that.
 A sheep that may come back needs none of this: start it, or 'dog node out' meanwhile.`,
     examples: ['dog node lost 127.0.0.1:7002', 'dog node lost 127.0.0.1:7002 --yes'],
     options: [yesOption],
@@ -34,9 +34,9 @@ export function acceptLossCommands(parent: Command, runner: Runner): void {
   addLeaf<LossOptions>(parent, runner, {
     usage: 'accept-loss',
     summary: 'go on with the newest content that is left where the newest of all is lost',
-    details: `Objects whose newest content is lost with all of its holders are not served: never is older data shown as if
-nothing had happened. This lets the sheep that are up serve what they have of them. It cannot be undone; start every
-sheep that may still come back first. Without --yes nothing is done: it says which volumes lose what.`,
+    details: `Objects whose newest content is lost with all of its holders are not served: never is older data shown
+as if nothing had happened. This lets the sheep that are up serve what they have of them. It cannot be undone; start
+every sheep that may still come back first. Without --yes nothing is done: it says which volumes lose what.`,
     examples: ['dog cluster accept-loss', 'dog cluster accept-loss --yes'],
     options: [yesOption],
     run: acceptLoss,

@@ -29,8 +29,8 @@ export function nodeMemberCommands(parent: Command, runner: Runner): void {
   addLeaf<PlanOptions>(parent, runner, {
     usage: 'drain <node>',
     summary: 'move all objects away from a sheep, so that it can be removed',
-    details: `${nodeHelp} Volumes stay in use, and no copy is removed before all new ones are complete. The sheep goes on
-serving its clients, and holds nothing in the end; 'dog node in' undoes it at any time.
+    details: `${nodeHelp} Volumes stay in use, and no copy is removed before all new ones are complete. The sheep
+goes on serving its clients, and holds nothing in the end; 'dog node in' undoes it at any time.
 Refused when what is moved does not fit on the others (exit code 4), or when fewer sheep would be left than volumes have
 copies (exit code 1), unless --force is given.`,
     examples: ['dog node drain 3 --dry-run', 'dog node drain 127.0.0.1:7003', 'dog node drain 3 --no-wait'],
@@ -44,9 +44,9 @@ copies (exit code 1), unless --force is given.`,
   addLeaf<PlanOptions>(parent, runner, {
     usage: 'out <node>',
     summary: 'place the objects of a sheep elsewhere; of one that is down, without waiting for it',
-    details: `${nodeHelp} A sheep that is down is given up by itself after a while ('dog cluster settings'); this does it
-at once. Its data is not forgotten: when it comes back, what it alone has is taken from it. For a sheep that is up it is
-the same as 'dog node drain --no-wait'.`,
+    details: `${nodeHelp} A sheep that is down is given up by itself after a while ('dog cluster settings'); this
+does it at once. Its data is not forgotten: when it comes back, what it alone has is taken from it. For a sheep that
+is up it is the same as 'dog node drain --no-wait'.`,
     examples: ['dog node out 127.0.0.1:7003 --dry-run', 'dog node out 127.0.0.1:7003 --wait'],
     options: [...planOptions, ['--wait', 'return when all objects have been moved']],
     run: (context, [text], options) =>
@@ -95,8 +95,8 @@ when it is back. It ends with --end only.`,
   addLeaf(parent, runner, {
     usage: 'remove <node>',
     summary: 'forget a sheep that is stopped and holds nothing any more',
-    details: `${nodeHelp} Drain it first, then stop it ('dog node kill'). It is a member again when it is started with the
-same coordinator; its directory can be deleted.`,
+    details: `${nodeHelp} Drain it first, then stop it ('dog node kill'). It is a member again when it is started
+with the same coordinator; its directory can be deleted.`,
     examples: ['dog node drain 3', 'dog node kill 3', 'dog node remove 127.0.0.1:7003'],
     run: remove,
   });
@@ -120,8 +120,8 @@ function weightCommands(parent: Command, runner: Runner): void {
   addLeaf<PlanOptions>(parent, runner, {
     usage: 'weight <node> <count>',
     summary: 'change how many objects lie on a sheep, beside the others',
-    details: `${nodeHelp} COUNT is its number of points (vnodes) on the ring; 128 is the default, 256 is twice as much. A
-sheep of weight 0 is a gateway: nothing lies on it.`,
+    details: `${nodeHelp} COUNT is its number of points (vnodes) on the ring; 128 is the default, 256 is twice as
+much. A sheep of weight 0 is a gateway: nothing lies on it.`,
     examples: ['dog node weight 3 256 --dry-run', 'dog node weight 3 256 --wait'],
     options: [...planOptions, ['--wait', 'return when all objects have been moved']],
     run: (context, [text, count], options) => run(context, text!, count!, options),

@@ -12,8 +12,8 @@ export function nodeCommands(parent: Command, runner: Runner): void {
   addLeaf<{ all?: boolean }>(parent, runner, {
     usage: 'list',
     summary: 'list the sheep that are up',
-    details: `Raw lines: IDX HOST:PORT VNODES ZONE (with -A: and USED AVAIL STATE). Members that are down, and what is special about others, are told on
-standard error: on a terminal, or with -v.`,
+    details: `Raw lines: IDX HOST:PORT VNODES ZONE (with -A: and USED AVAIL STATE). Members that are down, and what
+is special about others, are told on standard error: on a terminal, or with -v.`,
     examples: ['dog node list', 'dog node list -A', 'dog node list --json'],
     options: [['-A, --all', 'also those that are down (without a number), and the state of each']],
     run: list,

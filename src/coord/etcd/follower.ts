@@ -167,7 +167,8 @@ export class Follower {
     for (const { type, kv: wire } of wireEvents) {
       const path = wire.key.toString();
       if (!path.startsWith(space.keys)) {
-        leasesChanged ||= this.noteLease(path, type === PUT ? wire : undefined);
+        const isLease = this.noteLease(path, type === PUT ? wire : undefined);
+        leasesChanged ||= isLease;
         continue;
       }
       const kv = keyValueFrom(wire, space.keys);

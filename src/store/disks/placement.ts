@@ -2,7 +2,7 @@
  * Which disk of a node an object belongs on (D-8): weighted rendezvous hashing. Each disk draws a number from the
  * object's place and its own id, and the best one wins; a disk's chance is its weight's part of the sum. When a disk
  * comes or goes, only objects that go to it or were on it move, and the parts are exact without any points to tune,
- * which a ring of few members is not (measured in the test). Pure.
+ * which a ring of few members is not (README.md has figures). Pure.
  *
  * The place is the one of D-16: versions of one block, in a family of snapshots and clones, have one place.
  */

@@ -383,7 +383,7 @@ for (const [count, needed, copies] of [
 ] as const) {
   test(`whoever serves has every acknowledged write: random histories of ${count} nodes, ${copies} copies, ${needed} needed`, () => {
     const sums = { acknowledged: 0, waits: 0, switches: 0 };
-    for (let seed = 1; seed <= 250; seed++) {
+    for (let seed = 1; seed <= 150; seed++) {
       // Half of them without power cuts: there nothing at all may be lost.
       const random = new SeededRandom(seed * 100 + count * 10 + needed);
       const history = new RandomHistory(random, count, needed, copies, seed % 2 === 0);
@@ -392,9 +392,9 @@ for (const [count, needed, copies] of [
       sums.waits += history.waits;
       sums.switches += history.switches;
     }
-    assert.ok(sums.acknowledged > 800, `only ${sums.acknowledged} writes were acknowledged`);
+    assert.ok(sums.acknowledged > 500, `only ${sums.acknowledged} writes were acknowledged`);
     assert.ok(sums.waits > 15, `only ${sums.waits} writes had to wait`);
-    assert.ok(copies === count || sums.switches > 10, `only ${sums.switches} moves were finished`);
+    assert.ok(copies === count || sums.switches > 5, `only ${sums.switches} moves were finished`);
   });
 }
 

@@ -229,6 +229,28 @@ test('having caught up is declared again when the first declaration was lost', a
   assert.is(world.last.base, world.last.epoch);
 });
 
+test('what was said but answered to nobody does not keep anything else from being said', async () => {
+  const world = new World();
+  await world.formatted('a', 'b');
+  world.coordinators.kill('b');
+  await world.run(500);
+  const b = world.start('b', { wrap: losing((text) => text.includes('caughtUp')) });
+  await world.run(500);
+  const { upSince } = b.membership.view!.self!;
+  const outcome = async (work: Promise<void>) => {
+    const code = work.then(
+      () => 'said',
+      (e) => AppError.from(e).code,
+    );
+    await world.run(500);
+    return code;
+  };
+  assert.is(await outcome(b.membership.declareCaughtUp(upSince)), 'network');
+  assert.is(world.last.nodes[1]!.behindSince, undefined, 'it was said');
+  assert.is(await outcome(b.membership.declareMoved(7)), 'again', 'and is found to have been said');
+  assert.is(await outcome(b.membership.declareMoved(7)), 'said');
+});
+
 test('a loss is told by the first registration that counts, and not again when a lease is lost later', async () => {
   const world = new World();
   await world.formatted('a', 'b');

@@ -101,9 +101,11 @@ test('measuring costs little: less than a tenth of the steps stand back', () => 
   assert.ok(back > 0 && back < trace.length / 10, `${back} of ${trace.length}`);
 });
 
-test('when the load goes it is at full speed at the next look, and stands back when clients return', () => {
+test('when the load goes it is at full speed a second later, and stands back when clients return', () => {
   const controller = new PaceController(limits);
   run(controller, () => disk, 300);
+  run(controller, () => ({ ...disk, operationsPerS: 0 }), 9);
+  assert.ok(Number.isFinite(controller.rateBytesPerS));
   run(controller, () => ({ ...disk, operationsPerS: 0 }), 1);
   assert.is(controller.rateBytesPerS, Number.POSITIVE_INFINITY);
   run(controller, () => disk, 1);
@@ -145,6 +147,15 @@ test('what is fast enough for anybody is not held back for the sake of a ratio',
     0.2,
   );
   assert.ok(mean(trace.map((t) => t.rate)) > 0.6 * flash.capacity);
+});
+
+test('a guest that does next to nothing is no load, unless it suffers', () => {
+  const controller = new PaceController(limits);
+  const sample = { elapsedMs: 500, bytes: 50 * MIB };
+  for (let i = 0; i < 20; i++) controller.step({ ...sample, operations: i % 2, latencyMs: (i % 2) * 8 });
+  assert.is(controller.rateBytesPerS, Number.POSITIVE_INFINITY);
+  controller.step({ ...sample, operations: 1, latencyMs: 150 });
+  assert.is(controller.rateBytesPerS, limits.floorBytesPerS);
 });
 
 test('a rate that is not used does not grow', () => {

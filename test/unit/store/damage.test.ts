@@ -1,4 +1,4 @@
-/** What a disk can do to objects behind the store's back: unreadable sectors, damaged tables, contents that are lost. */
+/** What a disk can do to objects behind the store's back: unreadable sectors, damaged tables, lost contents. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
