@@ -8,7 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 group=${1:-run}
-test_packages=(qemu-utils libnbd-bin fio nbdkit gnutls-bin qemu-system-x86 grub-rescue-pc ipxe procps etcd-server etcd-client)
+test_packages=(qemu-utils libnbd-bin fio nbdkit gnutls-bin qemu-system-x86 grub-rescue-pc ipxe procps)
+# The coordinator of clusters of several hosts. Debian starts one; tests start their own.
+test_packages+=(etcd-server etcd-client)
 # The iSCSI target with a sheepdog backing store, and its clients.
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
 

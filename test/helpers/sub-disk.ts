@@ -1,7 +1,7 @@
 /** A folder of a disk as a disk of its own: several disks that die and come back with one machine. */
 import type { Disk, DiskFile } from '../../src/store/disk.js';
 
-/** The folder is made, durably, when it is not there. `isLost`: the device is gone; every call throws what it returns. */
+/** The folder is made durably when it is not there. `isLost`: the device is gone; every call throws what it returns. */
 export async function subDisk(
   disk: Disk,
   folder: string,

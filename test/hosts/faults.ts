@@ -4,14 +4,19 @@
  */
 import { sleep, systemClock } from '../../src/base/clock.js';
 import { longestBetween } from '../helpers/mirror-oracle.js';
+import { within } from '../helpers/real-cluster.js';
 import type { Guest } from './guest.js';
 import type { Register } from './register.js';
 import type { Room } from './room.js';
+import type { HostSheep } from './sheep.js';
 
 const MIB = 1024 * 1024;
 /** What goes on while a fault lasts is looked at this often. */
 const LOOK_MS = 250;
 const REST_MS = 1000;
+const NOTICE_DEADLINE_MS = 30_000;
+/** What a sheep logs then. */
+const LEASE_LOST = 'the lease was lost';
 
 export interface Fault {
   readonly name: string;
@@ -49,7 +54,8 @@ export async function runFault(load: Load, fault: Fault): Promise<void> {
     endedMs,
   );
   process.stdout.write(
-    `${fault.name}: held ${Math.round(endedMs - fromMs)} ms; longest stalls of the guests ${stalls.join(' and ')} ms; ` +
+    `${fault.name}: held ${Math.round(endedMs - fromMs)} ms; ` +
+      `longest stalls of the guests ${stalls.join(' and ')} ms; ` +
       `whole again ${Math.round(healMs)} ms and all serve ${Math.round(servedMs)} ms after its end; ` +
       `${writes} witness writes meanwhile; ${movedMib.toFixed(1)} MiB over the network\n`,
   );
@@ -113,14 +119,30 @@ export function slowLink(host: number, holdMs: number): Fault {
   };
 }
 
-/** Longer than its lease: others go on without it, and what it still wanted to write is late. */
+/**
+ * Longer than its lease: others go on without it, and what it still wanted to write is late. The first thing it must
+ * do when it goes on is to find its lease gone; that its late writes changed nothing, the mirrors tell.
+ */
 export function frozen(host: number, holdMs: number): Fault {
+  let told = 0;
   return {
     name: `sheep ${host} stopped by SIGSTOP`,
-    begin: (room) => room.sheep[host]!.freeze(),
+    begin(room) {
+      told = leasesLost(room.sheep[host]!);
+      room.sheep[host]!.freeze();
+    },
     holdMs,
-    end: (room) => room.sheep[host]!.thaw(),
+    async end(room) {
+      room.sheep[host]!.thaw();
+      await within(NOTICE_DEADLINE_MS, `sheep ${host} notices that it was away`, () => {
+        return leasesLost(room.sheep[host]!) > told;
+      });
+    },
   };
+}
+
+function leasesLost(sheep: HostSheep): number {
+  return sheep.log.split(LEASE_LOST).length - 1;
 }
 
 export function killed(host: number, holdMs: number): Fault {

@@ -1,5 +1,5 @@
 // deadline: 500 s
-/** One of ten sheep never comes back: what lay on it is copied once, nothing else moves, and clients go on (D-4, D-7). */
+/** One of ten sheep never comes back: what lay on it is copied once, nothing else moves, clients go on (D-4, D-7). */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { sleep, systemClock } from '../../src/base/clock.js';

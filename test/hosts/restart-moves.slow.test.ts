@@ -75,8 +75,9 @@ hostTest('a restart after 30 s of writes elsewhere moves what was written, and n
       .size;
     const sent = room.network.sentBytes() - sentBytes;
     process.stdout.write(
-      `written meanwhile: ${mib(wanted)} in ${objects} objects of ${mib(objects * OBJECT_BYTES)}; the sheep that came ` +
-        `back received ${mib(came)}, all hosts together sent ${mib(sent)}; whole again after ${Math.round(healMs)} ms\n`,
+      `written meanwhile: ${mib(wanted)} in ${objects} objects of ${mib(objects * OBJECT_BYTES)}; ` +
+        `the sheep that came back received ${mib(came)}, all hosts together sent ${mib(sent)}; ` +
+        `whole again after ${Math.round(healMs)} ms\n`,
     );
     const allowed = wanted * 1.05 + TALK_BYTES + objects * TALK_BYTES_PER_OBJECT;
     assert.ok(came >= wanted, `only ${mib(came)} came of ${mib(wanted)}`);

@@ -63,11 +63,12 @@ export async function runSplit({ room: options, losing, winning }: Split): Promi
       writes: register.count('write', all, lateMs, healedMs),
       reads: register.count('read', all, lateMs, healedMs),
     };
+    const won = register.count('write', winning, lateMs, healedMs);
+    const sides = `${losing.map((side) => side.join(' ')).join(' | ')} from ${winning.join(' ') || 'each other'}`;
     process.stdout.write(
-      `split ${losing.map((side) => side.join(' ')).join(' | ')} from ${winning.join(' ') || 'each other'} for ` +
-        `${Math.round(healedMs - splitMs)} ms: losers acknowledged ${late.writes} writes and answered ${late.reads} ` +
-        `reads after their leases; ${register.count('write', winning, lateMs, healedMs)} writes of the winners; whole ` +
-        `again ${Math.round(healMs)} ms after the end, all serve after ${Math.round(servedMs)} ms\n`,
+      `split ${sides} for ${Math.round(healedMs - splitMs)} ms: losers acknowledged ${late.writes} writes and ` +
+        `answered ${late.reads} reads after their leases; ${won} writes of the winners; ` +
+        `whole again ${Math.round(healMs)} ms after the end, all serve after ${Math.round(servedMs)} ms\n`,
     );
     assert.equal(late, { writes: 0, reads: 0 });
     for (const guest of guests) await guest.rest();

@@ -45,6 +45,7 @@ export class MemberFaults {
   };
   private readonly errands: Errand[] = [];
   private working = false;
+  private paused = false;
 
   constructor(
     private readonly cluster: SimCluster,
@@ -67,7 +68,8 @@ export class MemberFaults {
   }
 
   heal(): void {
-    this.errand('let recovery go on', () => this.call('cluster.settings', { recoveryPaused: false }));
+    if (this.paused)
+      this.errand('let recovery go on', () => this.call('cluster.settings', { recoveryPaused: false }));
   }
 
   private join(): void {
@@ -105,8 +107,8 @@ export class MemberFaults {
     this.errand(`${nodeId} goes for good`, async () => {
       if (!(await this.change({ kind: 'out', id: nodeId }))) return false;
       if (machine.nodeId !== nodeId) return true;
-      if (machine.life && !(await this.holdsNothing(nodeId))) return false;
-      if (machine.life?.clock.frozen) return false;
+      // Down or up: as long as anything counts as lying on it, it may be needed.
+      if (!(await this.holdsNothing(nodeId)) || machine.life?.clock.frozen) return false;
       if (machine.life) this.cluster.kill(machine);
       machine.spare = true;
       return this.change({ kind: 'remove', id: nodeId });
@@ -144,6 +146,7 @@ export class MemberFaults {
   }
 
   private pause(): void {
+    this.paused = true;
     this.hooks.count('member: recovery paused');
     this.errand('recovery is paused', () => this.call('cluster.settings', { recoveryPaused: true }));
     this.later(this.random.pick(PAUSE_MS), () => {

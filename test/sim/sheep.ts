@@ -203,6 +203,7 @@ async function holdersOf(core: SheepCore, text: string): Promise<ObjectPlace | u
 async function purposes(core: SheepCore): Promise<(oid: string) => 'referred' | 'stated' | 'leaked'> {
   const { directory, cluster } = core.parts!;
   const { client } = cluster;
+  await directory.catchUp();
   const referred = new Set<string>();
   const living = new Set<number>();
   for (const record of directory.vdis()) {

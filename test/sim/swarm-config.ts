@@ -132,8 +132,8 @@ export function configFor(seed: number, random: SeededRandom): SwarmConfig {
       ? [random.below(nodes)]
       : shuffled(all, random).slice(0, 1 + random.below(nodes)),
     loyalty: random.pick([0, 0.5, 1]),
-    operations: 200 + random.below(200),
-    durationMs: 10_000 + random.below(15_000),
+    operations: 120 + random.below(180),
+    durationMs: 8000 + random.below(12_000),
     weights: weightsFrom(random),
     fuaChance: random.pick([0, 0.1, 0.5, 1]),
     hotChance: random.pick([0, 0.7, 0.95]),
@@ -225,7 +225,8 @@ export function without(config: SwarmConfig, names: readonly string[] = []): Swa
   for (const name of operationNames) if (names.includes(name)) weights[name] = 0;
   const faults = Object.fromEntries(Object.entries(config.faults).filter(keep));
   const gateways = [...new Set(config.gateways.map((gateway) => gateway % config.nodes))];
-  return { ...config, weights, faults, gateways };
+  const downOutMs = names.includes('settings') ? 0 : config.downOutMs;
+  return { ...config, weights, faults, gateways, downOutMs };
 }
 
 export function shuffled<T>(items: readonly T[], random: SeededRandom): T[] {

@@ -217,8 +217,8 @@ class SeedRun {
     const { cluster, shelf } = this;
     for (const life of cluster.living()) {
       for (const volume of shelf.volumes) {
-        // Each through two nodes at least; the one that every run has through all.
-        if (volume.name === VOLUME || this.random.chance(0.5)) await this.readVolume(life, volume);
+        // The one that every run has, through all nodes.
+        if (volume.name === VOLUME || this.random.chance(0.3)) await this.readVolume(life, volume);
       }
     }
     const life = this.random.pick(cluster.living());

@@ -75,6 +75,7 @@ export const toyKind: ClusterKind = {
   toleratedControlErrors: [],
   toleratedStartErrors: [],
   without: [
+    'settings',
     'join',
     'out',
     'weight',

@@ -6,6 +6,8 @@ import { runSeed, type SeedResult } from './swarm.js';
 /** One seed in so many is run twice and must repeat itself. */
 const SEEDS_PER_REPETITION = 50;
 
+const STACK_FRAMES = 3;
+
 export interface WorkerResult extends SeedResult {
   readonly cpuMs: number;
 }
@@ -13,6 +15,8 @@ export interface WorkerResult extends SeedResult {
 /** Never resolves by itself: the process ends with its parent. */
 export function runWorker(kind: ClusterKind, mutants: Mutants): Promise<number> {
   let seed = -1;
+  // Errors are daily bread here, and their traces a good part of the cost. A seed run by itself has them in full.
+  Error.stackTraceLimit = STACK_FRAMES;
   forbidTimeAndChance();
   // A rejected promise that nobody handles is a bug of the code under test: it belongs to the running seed.
   process.on('unhandledRejection', (error) => fail(seed, error));

@@ -29,8 +29,8 @@ export function clusterCoordinatorCommands(parent: Command, runner: Runner): voi
   addLeaf<{ force?: boolean }>(parent, runner, {
     usage: 'move-coordinator <to>',
     summary: 'move what the sheep agree on to etcd, or back to a directory',
-    details: `Names, epochs and options are moved; no data of volumes is. All sheep pause for some seconds: I/O waits, and
-NBD clients connect again. When anything fails before the move is decided, all goes on as it was.
+    details: `Names, epochs and options are moved; no data of volumes is. All sheep pause for some seconds: I/O
+waits, and NBD clients connect again. When anything fails before the move is decided, all goes on as it was.
 
 <to> is etcd://HOST:PORT[,HOST:PORT...]/NAME, where NAME keeps several clusters in one etcd apart, with
 ?ca=FILE&cert=FILE&key=FILE for TLS and USER:PASSWORD@ before the hosts (or password-file=FILE); or a directory. Every

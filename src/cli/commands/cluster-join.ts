@@ -28,9 +28,10 @@ export function clusterJoinCommands(parent: Command, runner: Runner): void {
   addLeaf<{ hours?: string }>(parent, runner, {
     usage: 'token',
     summary: 'print the token with which another host joins the cluster',
-    details: `To be run on a host of the cluster, whose coordinator must be etcd. The token holds the address of etcd, and
-the password and key that sheep use there, if any: then it is a secret, which opens the whole cluster to whoever has
-it. It cannot be called back; after its time 'dog cluster join' refuses it, but its contents stay good.`,
+    details: `To be run on a host of the cluster, whose coordinator must be etcd. The token holds the address
+of etcd, and the password and key that sheep use there, if any: then it is a secret, which opens the whole
+cluster to whoever has it. It cannot be called back; after its time 'dog cluster join' refuses it, but its
+contents stay good.`,
     examples: ['dog cluster token', 'dog cluster token --hours 1'],
     options: [['--hours <hours>', 'how long it is good for (default: 24)']],
     run: printToken,
@@ -38,10 +39,10 @@ it. It cannot be called back; after its time 'dog cluster join' refuses it, but 
   addLeaf<JoinOptions>(parent, runner, {
     usage: 'join <token>',
     summary: 'make this host one of a cluster',
-    details: `Makes a directory, starts a sheep in the background and waits until the cluster has it as a member. Objects
-move to it by themselves. Run again, it starts the sheep if it does not run. 'dog cluster down' stops it, 'dog cluster
-up' starts it again. The doors of the sheep (-p, --nbd-port, --http-port) open on the address of this host: nobody but
-the hosts of the cluster and its clients should reach them.`,
+    details: `Makes a directory, starts a sheep in the background and waits until the cluster has it as a
+member. Objects move to it by themselves. Run again, it starts the sheep if it does not run. 'dog cluster
+down' stops it, 'dog cluster up' starts it again. The doors of the sheep (-p, --nbd-port, --http-port) open on
+the address of this host: nobody but the hosts of the cluster and its clients should reach them.`,
     examples: [
       'dog cluster join sheepfold-eyJ2Ijox...',
       'dog cluster join sheepfold-eyJ2Ijox... --host 10.0.0.7 --dir /srv/fold',

@@ -11,8 +11,8 @@ import type { LeaseGrantResponse, LeaseKeepAliveResponse, RangeResponse, TxnResp
 import { txnRequest } from './txn-request.js';
 
 /**
- * The etcd lease that keys are attached to does not end by itself while anybody is there to end it: no leader of etcd is
- * frozen for so long. It is renewed this often in its time.
+ * The etcd lease that keys are attached to does not end by itself while anybody is there to end it: no leader of etcd
+ * is frozen for so long. It is renewed this often in its time.
  */
 const KEYS_TTL_MS = 24 * 3_600_000;
 const KEYS_RENEWALS = 6;
@@ -139,7 +139,7 @@ export class HeldLeases {
     return (await this.keepAlive(pair.alive, limits)) || (await this.revive(id, pair, ttlMs, text));
   }
 
-  /** Silent for too long, or so etcd thinks. While nobody has ended the lease its holder may make itself heard again. */
+  /** Silent for too long, or so etcd thinks: until somebody has ended the lease, its holder may be heard again. */
   private async revive(id: string, pair: Pair, ttlMs: number, text: string): Promise<boolean> {
     const alive = await this.grantInEtcd(aliveTtlMs(ttlMs));
     const notOver: Compare[] = [

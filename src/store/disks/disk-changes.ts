@@ -76,8 +76,8 @@ export class DiskChanges {
   }
 
   /**
-   * Begins to empty a disk, which then leaves the set; by force it leaves at once, and the cluster makes up for what was
-   * on it. AppError 'missing' (no such disk) | 'invalid' (the last one) | 'no-space' (the others cannot take it all).
+   * Begins to empty a disk, which then leaves the set; by force it leaves at once, and the cluster makes up for what
+   * was on it. AppError 'missing' (no such disk) | 'invalid' (the last one) | 'no-space' (the others cannot take it).
    */
   unplug(name: string, force: boolean): Promise<void> {
     return this.inTurn(async () => {

@@ -62,7 +62,7 @@ export class Rebalancer {
     await this.running;
   }
 
-  /** Moves everything off the disk; resolves when it has no object any more, or with false when that is not possible. */
+  /** Moves everything off the disk; resolves when it has no object any more, with false when that cannot be. */
   async empty(member: Member, mayGoOn: () => boolean): Promise<boolean> {
     const { mover } = this.options;
     for (;;) {

@@ -115,11 +115,9 @@ test('node log level speaks on standard error, as the original does', () =>
 
 test('what a cluster cannot do yet fails with exit 1 and names the way out', () =>
   withBench(async (bench) => {
-    for (const line of ['node md plug /disk2', 'node md unplug -f /disk2,/disk3', 'cluster reweight']) {
-      const { exit, stdout, stderr } = await bench.run(line);
-      assert.equal([exit, stdout], [1, ''], line);
-      assert.ok(stderr.trim().split('\n').length >= 2, stderr);
-    }
+    const { exit, stdout, stderr } = await bench.run('cluster reweight');
+    assert.equal([exit, stdout], [1, '']);
+    assert.ok(stderr.trim().split('\n').length >= 2, stderr);
     assert.equal(bench.cluster.formats, []);
   }));
 

@@ -102,13 +102,12 @@ class World {
 
   /** Runs until it waits or is done. */
   async enter(): Promise<void> {
-    const waits = this.waits;
-    const done = this.mover.enter(this.context);
-    await Promise.race([done, this.waited(waits)]);
-  }
-
-  async waited(before: number): Promise<void> {
-    while (this.waits === before) await new Promise((resolve) => setImmediate(resolve));
+    const before = this.waits;
+    let done = false;
+    void this.mover.enter(this.context).then(() => {
+      done = true;
+    });
+    while (!done && this.waits === before) await new Promise((resolve) => setImmediate(resolve));
   }
 
   private pause(): Promise<void> {
