@@ -6,7 +6,8 @@ import { formatSize } from './sizes.js';
 
 export function planLines(plan: MovePlan): string[] {
   if (!plan.changes) return ['Nothing has to be changed: it is so already.'];
-  if (plan.movedObjects === 0) return ['No object has to be moved.', ...plan.warnings];
+  const notes = plan.warnings.map((text) => `Note: ${text}.`);
+  if (plan.movedObjects === 0) return ['No object has to be moved.', ...notes];
   const width = Math.max(...plan.nodes.map((node) => address(node).length));
   const rows = plan.nodes.flatMap((node) => {
     const lines: string[] = [];
@@ -24,7 +25,7 @@ export function planLines(plan: MovePlan): string[] {
     ...rows,
     `That takes about ${formatDuration(Math.max(1000, plan.durationMs))} at ${rate}. Volumes stay in use.`,
     ...riskLines(plan),
-    ...plan.warnings.map((text) => `Note: ${text}.`),
+    ...notes,
   ];
 }
 

@@ -227,7 +227,7 @@ export class Settler {
     const { node } = this;
     const { oid } = address;
     const objectBytes = objectBytesOf(address);
-    const { serving, targets } = context.view.locate(address);
+    const { serving, targets, placed } = context.view.locate(address);
     const sources = serving.filter((id) => id !== node.selfId);
     const lost: number[] = [];
     for (const block of blocks) {
@@ -242,6 +242,8 @@ export class Settler {
       } else if (node.unsettled.hasObject(oid) && node.store.mayBeTorn(oid)) {
         // Half written when the power went, and on no replica better: never acknowledged as durable, so what is there
         // is as right as anything. Without a power cut it is not: the disks have lost it, and reads must say so.
+        if (placed.some((id) => isAwaited(context, id)))
+          throw new AppError('again', 'a holder that is away may have it');
         await node.store.adopt(oid, [block]);
       } else {
         lost.push(block);
@@ -350,6 +352,12 @@ interface Equalising {
   readonly turn?: Turn;
   /** Clients may change the object meanwhile. */
   readonly unlocked?: boolean;
+}
+
+/** It is away, and will be back as far as anybody knows: also one that lost its newest writes may have older ones. */
+function isAwaited({ view }: EpochContext, nodeId: string): boolean {
+  const node = view.nodes.get(nodeId);
+  return node?.up === false && node.in && !node.incomplete;
 }
 
 /** An object that is removed or made anew while it is copied is copied again under the lock. */

@@ -56,14 +56,20 @@ export class CheckCalls {
   private async track(fields: check.Fields): Promise<ControlResult<'vdi.track'>> {
     const address = await this.addressOf(fields);
     const hash = sdHashOid(placementOid(address.oid, address.root));
-    const epochs = this.options.epochs().map((record) => {
+    const records = this.options.epochs();
+    const root = address.root.toString(16);
+    // Before its copies were altered they were what the first epoch says that knows of it.
+    const first = records.findLast((record) => record.families?.[root] !== undefined)?.families?.[root];
+    const copiesIn = (record: EpochRecord) => (record.families?.[root] ?? first)?.copies ?? address.copies;
+    const epochs = records.map((record) => {
       const members = new Map(record.nodes.map((node) => [node.id, node]));
       const ring = committedRing(record);
-      const holders = placementIds(ring, hash, address.copies).map((id) => members.get(id)!);
+      const holders = placementIds(ring, hash, copiesIn(record)).map((id) => members.get(id)!);
       const up = holders.filter((node) => node.up).map(({ host, port }) => ({ host, port }));
       return { epoch: record.epoch, holders: up };
     });
-    return { oid: formatOid(address.oid), vid: vidOf(address.oid), copies: address.copies, epochs };
+    const copies = records[0] === undefined ? address.copies : copiesIn(records[0]);
+    return { oid: formatOid(address.oid), vid: vidOf(address.oid), copies, epochs };
   }
 
   private async addressOf(fields: check.Fields): Promise<ObjectAddress> {

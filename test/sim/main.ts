@@ -7,9 +7,9 @@
  *
  *   npm run sim -- --seed 17 --shrink      leaves out what the violation does not need
  *
- * Options: --seeds N, --start N, --minutes N (begins no seed after that), --seed N, --kind NAME, --mutant NAME, --jobs N,
- * --keep-going, --require-coverage (fails when an event of coverage.ts that 200 seeds should reach was not), --json (the
- * last line is a summary), --counters, --shrink, --config JSON (overrides parts of what the seed means, see
+ * Options: --seeds N, --start N, --minutes N (begins no seed after that), --seed N, --kind NAME, --mutant NAME,
+ * --jobs N, --keep-going, --require-coverage (fails when an event of coverage.ts that 200 seeds should reach was not),
+ * --json (the last line is a summary), --counters, --shrink, --config JSON (overrides parts of what the seed means, see
  * SwarmConfig), -v.
  * Exit 1 on a violation (or when a mutant survives), with the command that replays it.
  */
