@@ -316,6 +316,8 @@ export class Primary {
   ): Promise<void> {
     await local;
     await this.settler.equalise(context, address, nodeId, sequence);
+    // What the parent had may have been flushed long ago: a power cut must not take it from a replica that counts.
+    await this.settler.sync(context, address, nodeId);
   }
 
   private async readVerified(address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {

@@ -2,7 +2,7 @@ import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import { BadBlocksError } from '../store/object-store.js';
 import { formatOid } from '../wire/oid.js';
-import { PeerType } from '../wire/peer-message.js';
+import { emptyMessage, PeerType } from '../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from './address.js';
 import { type Difference, differences, without } from './differences.js';
 import {
@@ -122,21 +122,25 @@ export class Settler {
     const { node } = this;
     const { oid } = address;
     const source = context.sources.get(oid);
-    if (source !== undefined && source !== node.selfId) await this.pull(context, address, source);
+    if (source !== undefined && source !== node.selfId) {
+      await this.pull(context, address, source);
+      await node.store.flush();
+    }
     if (node.store.has(oid)) {
       const bad = await node.store.verify(oid);
       if (bad.length > 0) await this.mend(context, address, bad);
     }
     const others = node.others(placement);
     const { targets } = placement;
-    await Promise.all(
-      others.map((id) =>
-        this.equalise(context, address, id, 0).catch((error) => {
-          // It remembers what it has no room for; nobody else has to wait for that.
-          if (!targets.includes(id) || !AppError.isCode(error, 'no-space')) throw error;
-        }),
-      ),
-    );
+    const makeRight = async (id: string) => {
+      try {
+        if ((await this.equalise(context, address, id, 0)) > 0) await this.sync(context, address, id);
+      } catch (error) {
+        // It remembers what it has no room for; nobody else has to wait for that.
+        if (!targets.includes(id) || !AppError.isCode(error, 'no-space')) throw error;
+      }
+    };
+    await Promise.all(others.map(makeRight));
     // Nodes that are away must find this object among those touched since.
     await node.applyWork(() => node.store.touch(oid, context.view.epoch));
     await Promise.all(
@@ -148,6 +152,15 @@ export class Settler {
     for (const run of context.afterSettling.get(oid) ?? []) run();
     context.afterSettling.delete(oid);
     await node.store.clearSuspects([oid]);
+  }
+
+  /**
+   * What a replica was given instead of carrying a change out itself may have been flushed before: where it counts, it
+   * is made durable at once (I-1).
+   */
+  async sync(context: EpochContext, address: ObjectAddress, nodeId: string): Promise<void> {
+    if (!context.view.locate(address).serving.includes(nodeId)) return;
+    await askReplica(this.node, context, nodeId, () => emptyMessage(PeerType.flush));
   }
 
   /**

@@ -50,7 +50,9 @@ async function openOnFullDisk(options: StoreOptions): Promise<Store> {
     return await open(options);
   } catch (error) {
     const full = error instanceof DiskError && error.code === 'no-space';
-    if (!full || !dropBallast(options.disk)) throw error;
+    if (!full) throw error;
+    const made = [dropBallast(options.disk, 'running'), dropBallast(options.disk, 'opening')].includes(true);
+    if (!made) throw error;
     options.log.child('store').warn({}, 'the disk is full: opening with the room kept for that');
     return await open(options);
   }

@@ -54,12 +54,15 @@ export class ManyNodes {
   private readonly members: Member[];
   private load = nothing();
 
-  constructor(
-    count: number,
-    racks: number,
-  ) {
+  constructor(count: number, racks: number) {
     const { clock, random } = this;
-    this.coordinators = new MemoryCoordinatorCluster({ clock, random, minDelayMs: 1, maxDelayMs: 3, detectMs: 100 });
+    this.coordinators = new MemoryCoordinatorCluster({
+      clock,
+      random,
+      minDelayMs: 1,
+      maxDelayMs: 3,
+      detectMs: 100,
+    });
     this.members = Array.from({ length: count }, (_, i) => this.start(`n${i}`, i % racks, 1));
   }
 

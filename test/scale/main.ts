@@ -1,6 +1,7 @@
 /** `npm run scale`: figures of large clusters, as Markdown. See README.md for what they say and what not. */
-import { balanceOf, clusterOf, COPIES, type Loss, lossOf } from './placement.js';
+
 import { type Load, ManyNodes } from './coordinator-load.js';
+import { balanceOf, COPIES, clusterOf, type Loss, lossOf } from './placement.js';
 
 const OBJECTS_PER_NODE = 4000;
 const OBJECTS_MAX = 1_000_000;
@@ -32,14 +33,19 @@ function reportPlacement(): void {
   out(`## Placement (${COPIES} copies in distinct racks)`);
   out();
   const rows = shapes.map(([nodes, racks]) => {
-    const { max, min, deviation } = balanceOf(clusterOf(nodes, racks), Math.min(nodes * OBJECTS_PER_NODE, OBJECTS_MAX));
+    const { max, min, deviation } = balanceOf(
+      clusterOf(nodes, racks),
+      Math.min(nodes * OBJECTS_PER_NODE, OBJECTS_MAX),
+    );
     return [nodes, racks, percent(max - 1), percent(1 - min), percent(deviation)];
   });
   table(['Nodes', 'Racks', 'Fullest above mean', 'Emptiest below mean', 'Standard deviation'], rows);
 }
 
 function reportLosses(): void {
-  out(`## Recovery after a loss (${NODE_BYTES / 1e12} TB on each node, ${RATE_BYTES_PER_S / 1e6} MB/s of each for it)`);
+  out(
+    `## Recovery after a loss (${NODE_BYTES / 1e12} TB on each node, ${RATE_BYTES_PER_S / 1e6} MB/s of each for it)`,
+  );
   out();
   const rows = shapes.flatMap(([nodes, racks]) => {
     const all = clusterOf(nodes, racks);
@@ -68,7 +74,15 @@ async function reportLoad(): Promise<void> {
   for (const [nodes, racks] of shapes) {
     const many = new ManyNodes(nodes, racks);
     const add = (what: string, load: Load) => {
-      rows.push([nodes, what, load.epochs, load.transactions, load.refused, mb(load.writtenBytes), load.events]);
+      rows.push([
+        nodes,
+        what,
+        load.epochs,
+        load.transactions,
+        load.refused,
+        mb(load.writtenBytes),
+        load.events,
+      ]);
       rows.at(-1)!.push(mb(load.deliveredBytes), `${(load.elapsedMs / 1000).toFixed(1)} s`);
     };
     add('format', await many.form());
@@ -78,7 +92,17 @@ async function reportLoad(): Promise<void> {
     add('it is given up', await many.giveUp());
   }
   table(
-    ['Nodes', 'Event', 'Epochs', 'Transactions', 'Refused', 'Written', 'Watch events', 'Delivered', 'Simulated'],
+    [
+      'Nodes',
+      'Event',
+      'Epochs',
+      'Transactions',
+      'Refused',
+      'Written',
+      'Watch events',
+      'Delivered',
+      'Simulated',
+    ],
     rows,
   );
 }

@@ -1,6 +1,7 @@
 /** Where objects lie in clusters of many nodes, and what has to move when some are lost: by the production ring. */
-import { placementIds, type RingNode, sharedRing } from '../../src/cluster/ring.js';
+
 import { POINTS_PER_VNODE } from '../../src/cluster/placement-rings.js';
+import { placementIds, type RingNode, sharedRing } from '../../src/cluster/ring.js';
 import { sdHashOid } from '../../src/wire/hash.js';
 
 export const COPIES = 3;
@@ -37,7 +38,11 @@ export function balanceOf(nodes: readonly RingNode[], objects: number): Balance 
   const values = [...counts.values()];
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
-  return { max: Math.max(...values) / mean, min: Math.min(...values) / mean, deviation: Math.sqrt(variance) / mean };
+  return {
+    max: Math.max(...values) / mean,
+    min: Math.min(...values) / mean,
+    deviation: Math.sqrt(variance) / mean,
+  };
 }
 
 export interface Loss {
