@@ -9,11 +9,13 @@ export type Refuse = (opcode: number, reason: string) => Answer;
 const PEER = 'sheep of a Sheepfold cluster do not speak to each other by this operation';
 const COUNTS = 'sharing is computed from indexes, there are no reference counts to lower';
 
+const LOCAL = 'disks are plugged by `dog node md plug` on the machine itself: who reaches a port names no paths';
+
 /** NO_SUPPORT, whatever the request carries. */
 const unsupported: readonly (readonly [opcode: number, reason: string])[] = [
   [Op.REWEIGHT, 'weights of nodes are set one by one, and do not follow the size of their disks'],
-  [Op.MD_PLUG, 'a sheep has one disk for now'],
-  [Op.MD_UNPLUG, 'a sheep has one disk for now'],
+  [Op.MD_PLUG, LOCAL],
+  [Op.MD_UNPLUG, LOCAL],
   [Op.CREATE_AND_WRITE_PEER, PEER],
   [Op.WRITE_PEER, PEER],
   [Op.REMOVE_PEER, PEER],
