@@ -248,8 +248,14 @@ export class Store implements ObjectStore {
     return this.suspectList.oids;
   }
 
-  clearSuspects(oids: readonly bigint[]): Promise<void> {
-    return this.suspectList.clear(oids);
+  async clearSuspects(oids: readonly bigint[]): Promise<void> {
+    try {
+      await this.suspectList.clear(oids);
+    } catch (error) {
+      const failure = toStoreError(error);
+      // The file names some too many then, which costs a comparison after the next start.
+      if (failure.code !== 'no-space') throw failure;
+    }
   }
 
   /** Durable when it resolves: suspects of a disk that is taken out. */

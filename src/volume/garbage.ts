@@ -16,6 +16,8 @@ import type { VolumeManager } from './volume-manager.js';
 
 const PARALLEL = 16;
 const RETRY_MS = 50;
+/** Records in one transaction: coordinators take some hundred operations. */
+const FORGOTTEN_AT_ONCE = 60;
 
 export interface GarbageOptions {
   readonly cluster: ClusterNode;
@@ -253,14 +255,32 @@ export class Garbage {
   }
 
   private async markFreed(record: VdiRecord): Promise<void> {
-    const { coordinator, directory } = this.options;
+    const { directory } = this.options;
     const freed: VdiRecord = { ...record, freed: true };
     const family = directory.family(record.root);
     family.set(record.vid, freed);
-    const ops: Op[] = [{ type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(freed) }];
-    const compares = [{ key: keys.vdi(record.vid), value: JSON.stringify(record) }];
-    for (const vid of forgettable(family)) {
-      if (vid !== record.vid) compares.push({ key: keys.vdi(vid), value: JSON.stringify(family.get(vid)) });
+    // Leaves first, so a crash between two rounds leaves nothing that hangs in the air.
+    const forgotten = forgettable(family);
+    const first = forgotten.splice(0, FORGOTTEN_AT_ONCE);
+    await this.forget(record, first, family, freed);
+    while (forgotten.length > 0)
+      await this.forget(record, forgotten.splice(0, FORGOTTEN_AT_ONCE), family, undefined);
+  }
+
+  /** Deletes these records, if none has changed; and writes that `record` is freed. */
+  private async forget(
+    record: VdiRecord,
+    vids: readonly number[],
+    family: ReadonlyMap<number, VdiRecord>,
+    freed: VdiRecord | undefined,
+  ): Promise<void> {
+    const { coordinator, directory } = this.options;
+    const key = keys.vdi(record.vid);
+    const ops: Op[] = freed === undefined ? [] : [{ type: 'put', key, value: JSON.stringify(freed) }];
+    const compares = freed === undefined ? [] : [{ key, value: JSON.stringify(record) }];
+    for (const vid of vids) {
+      const isOwn = vid === record.vid && freed !== undefined;
+      if (!isOwn) compares.push({ key: keys.vdi(vid), value: JSON.stringify(family.get(vid)) });
       ops.push({ type: 'delete', key: keys.vdi(vid) });
     }
     const result = await coordinator.txn(compares, ops);

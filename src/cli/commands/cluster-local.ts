@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Command } from 'commander';
 import { copiesArgument, countArgument } from '../arguments.js';
 import type { Context } from '../context.js';
@@ -5,7 +6,7 @@ import { Exit, exitCodes } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
 import { bringDown } from '../local/down.js';
 import { type ClusterConfig, ClusterHome, clusterDirectory } from '../local/home.js';
-import { bringUp, checkPorts, type UpResult } from '../local/up.js';
+import { bringUp, checkPorts, sheepOf, type UpResult } from '../local/up.js';
 import { confirm } from '../prompt.js';
 
 /** A cluster on this machine, in one directory: up, down, destroy. */
@@ -20,6 +21,7 @@ interface UpOptions {
   nbdPort?: string;
   httpPort?: string;
   copies?: string;
+  host?: string;
 }
 
 export function localClusterCommands(parent: Command, runner: Runner): void {
@@ -28,7 +30,8 @@ export function localClusterCommands(parent: Command, runner: Runner): void {
     summary: 'start a cluster on this machine',
     details: `Makes the directory, starts the sheep in the background, formats the cluster if it is new. Run again, it
 starts what is not running and changes nothing else. Sheep i listens on PORT + i, NBD-PORT + i, HTTP-PORT + i
-(-p, --port sets PORT), on loopback addresses only.`,
+(-p, --port sets PORT), on loopback unless --host says otherwise. Give it an address of the network before other hosts
+join (--host, when the cluster is down): then whoever reaches that address reaches the volumes.`,
     examples: [
       'dog cluster up',
       'dog cluster up --sheep 5 --dir /tmp/fold -p 7100 --nbd-port 10900 --http-port 7180',
@@ -36,6 +39,7 @@ starts what is not running and changes nothing else. Sheep i listens on PORT + i
     options: [
       ['--sheep <count>', 'how many sheep (default: 3)'],
       directoryOption,
+      ['--host <address>', 'address of this host for all doors (default: 127.0.0.1)'],
       ['--nbd-port <port>', 'first NBD port (default: 10809)'],
       ['--http-port <port>', 'first port for metrics and health (default: 7080)'],
       ['--copies <copies>', 'copies of each object (default: 3, or one per sheep if there are fewer)'],
@@ -74,8 +78,9 @@ function existing(home: ClusterHome): ClusterConfig {
 async function up(context: Context, _operands: string[], options: UpOptions): Promise<void> {
   const home = openHome(context, options);
   const known = home.read();
-  const config = known ?? home.create(newConfig(context, options));
   if (known !== undefined) checkSame(context, home, known, options);
+  const config =
+    known === undefined ? home.create(newConfig(context, options)) : withHost(home, known, options.host);
   try {
     await checkPorts(home, config);
   } catch (error) {
@@ -101,7 +106,26 @@ function newConfig(context: Context, options: UpOptions) {
     port: countArgument(String(context.port), 'port', 1, lastPort),
     nbdPort: countArgument(options.nbdPort ?? '10809', 'NBD port', 1, lastPort),
     httpPort: countArgument(options.httpPort ?? '7080', 'HTTP port', 1, lastPort),
+    ...(options.host !== undefined && { host: addressArgument(options.host) }),
   };
+}
+
+function addressArgument(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new Exit(exitCodes.usage, `${text} is no IP address`);
+}
+
+/** Another address counts from the next start on: sheep that run cannot move. */
+function withHost(home: ClusterHome, config: ClusterConfig, host: string | undefined): ClusterConfig {
+  if (host === undefined || host === (config.joined?.host ?? config.host ?? '127.0.0.1')) return config;
+  const problem =
+    config.joined !== undefined
+      ? 'This host joined its cluster with another address'
+      : sheepOf(home, config).some((one) => one.pid() !== undefined)
+        ? 'Sheep run: their address changes when they are stopped'
+        : undefined;
+  if (problem === undefined) return home.changeHost(config, addressArgument(host));
+  throw new Exit(exitCodes.failure, problem, { hint: "'dog cluster down' first." });
 }
 
 /** A cluster keeps what it was made with; an option that says otherwise must not be ignored silently. */
@@ -148,7 +172,7 @@ function isDefault(context: Context, home: ClusterHome): boolean {
 function reachOptions(context: Context, home: ClusterHome, config: ClusterConfig) {
   return {
     dir: isDefault(context, home) ? '' : ` --dir ${home.directory}`,
-    port: config.port === 7000 ? '' : ` -p ${config.port}`,
+    port: `${config.host === undefined ? '' : ` -a ${config.host}`}${config.port === 7000 ? '' : ` -p ${config.port}`}`,
   };
 }
 
@@ -169,7 +193,7 @@ async function report(
     (one) =>
       `  sheep ${one.index}   port ${one.port}   nbd ${one.nbdPort}   http ${one.httpPort}   pid ${one.pid()}\n`,
   );
-  const nbd = `nbd://127.0.0.1:${config.nbdPort}`;
+  const nbd = `nbd://${config.joined?.host ?? config.host ?? '127.0.0.1'}:${config.nbdPort}`;
   return `The cluster ${state}: ${config.sheep} sheep, ${config.copies} copies, in ${home.directory}
 ${rows.join('')}
 Use it:

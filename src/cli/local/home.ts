@@ -32,6 +32,8 @@ export interface ClusterConfig {
   readonly nbdPort: number;
   readonly httpPort: number;
   readonly copies: number;
+  /** Address for all doors; loopback without. */
+  readonly host?: string;
   /** Set when this is one host of a cluster of several: `dog cluster join`. */
   readonly joined?: JoinedCluster;
   /** True when the directory itself did not exist before. */
@@ -113,12 +115,23 @@ export class ClusterHome {
       madeDirectory: !existed,
       directories: ['coordinator', ...sheep],
     };
-    const path = join(this.directory, CONFIG_FILE);
-    writeFileSync(`${path}.tmp`, `${JSON.stringify(full, undefined, 2)}\n`);
-    renameSync(`${path}.tmp`, path);
+    this.write(full);
     for (const name of full.directories)
       mkdirSync(join(this.directory, name), { recursive: true, mode: 0o700 });
     return full;
+  }
+
+  /** From the next start on the sheep listen there. */
+  changeHost(config: ClusterConfig, host: string): ClusterConfig {
+    const changed = { ...config, host };
+    this.write(changed);
+    return changed;
+  }
+
+  private write(config: ClusterConfig): void {
+    const path = join(this.directory, CONFIG_FILE);
+    writeFileSync(`${path}.tmp`, `${JSON.stringify(config, undefined, 2)}\n`);
+    renameSync(`${path}.tmp`, path);
   }
 
   /** Removes exactly what was made. */
@@ -153,6 +166,7 @@ function parseConfig(text: string): ClusterConfig | undefined {
     config.version === 1 &&
     numbers.every((value) => Number.isSafeInteger(value)) &&
     (config.joined === undefined || isJoined(config.joined)) &&
+    (config.host === undefined || typeof config.host === 'string') &&
     Array.isArray(config.directories) &&
     // These names are removed recursively: nothing but our own may stand here.
     config.directories.every((name) => /^(coordinator|sheep\d{1,4})$/.test(String(name)));

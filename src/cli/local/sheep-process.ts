@@ -16,7 +16,7 @@ export class SheepProcess {
   ) {}
 
   get host(): string {
-    return this.config.joined?.host ?? '127.0.0.1';
+    return this.config.joined?.host ?? this.config.host ?? '127.0.0.1';
   }
 
   get port(): number {
@@ -41,7 +41,7 @@ export class SheepProcess {
     return [
       ...['--dir', directory],
       ...['--coordinator', joined?.coordinator ?? this.home.coordinatorDirectory],
-      ...(joined === undefined ? [] : ['--host', joined.host]),
+      ...['--host', this.host],
       ...['--port', String(this.port)],
       ...['--nbd-port', String(this.nbdPort)],
       ...['--http-port', String(this.httpPort)],
