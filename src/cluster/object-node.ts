@@ -111,7 +111,7 @@ export class ObjectNode {
    * not count, so the change was acknowledged without it; it must be given them before it says that it has everything.
    */
   readonly refused = new Set<bigint>();
-  /** It is about to say so: from now on a change that it has no room for fails. */
+  /** It is about to say so: a change that it has no room for makes it give up its place first. */
   strict = false;
   private applying = 0;
   private idle: Signal | undefined;

@@ -71,11 +71,21 @@ export class Replica {
       } catch (error) {
         if (!this.isTargetWithoutRoom(address, error)) throw error;
         this.node.refused.add(address.oid);
+        if (this.node.strict) this.takeBack();
         // Who makes replicas equal must know; a client's change goes on without this one.
-        if (message.sequence === 0 || this.node.strict) throw error;
+        if (message.sequence === 0) throw error;
       }
       return emptyMessage(message.type + 1);
     });
+  }
+
+  /**
+   * This node has said, or is about to say, that it has everything. Before anything is shown that it lacks, that word
+   * is taken back: the change is repeated until there is an epoch without it.
+   */
+  private takeBack(): never {
+    void this.node.options.membership.startAnew('it had no room for a change after it had caught up');
+    throw new AppError('again', 'this node has no room and gives up its place');
   }
 
   /** A node that does not count yet keeps nobody from writing because its own disk is full (I-8). */

@@ -189,7 +189,7 @@ export class VolumeCalls {
       preallocate: check.checkOptionalBoolean(fields.preallocate, 'preallocate'),
     };
     const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
-    return this.describe(await this.untilCertain(() => service.create(wanted, progress)));
+    return this.describeDone(await this.untilCertain(() => service.create(wanted, progress)));
   }
 
   private async clone(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
@@ -203,20 +203,27 @@ export class VolumeCalls {
     const options = { preallocate, share, ...(sizeBytes !== undefined && { sizeBytes }) };
     const progress = (done: number, total: number) => onProgress({ done, total, unit: 'objects' });
     const { service } = this.options;
-    return this.describe(await this.untilCertain(() => service.clone(source, name, options, progress)));
+    return this.describeDone(await this.untilCertain(() => service.clone(source, name, options, progress)));
   }
 
   private async change(method: string, owned: OwnedVolume, fields: check.Fields): Promise<CallResult> {
     const { service } = this.options;
     if (method === 'vdi.snapshot') {
       const { working, snapshot } = await service.snapshot(owned, check.checkNewTag(fields.tag));
-      return { result: { working: await this.describe(working), snapshot: await this.describe(snapshot) } };
+      return {
+        result: { working: await this.describeDone(working), snapshot: await this.describeDone(snapshot) },
+      };
     }
     if (method === 'vdi.rollback') {
-      return { result: await this.describe(await service.rollback(owned, check.checkVdiRef(fields))) };
+      return { result: await this.describeDone(await service.rollback(owned, check.checkVdiRef(fields))) };
     }
     const sizeBytes = check.checkSizeBytes(fields.sizeBytes, owned.device.record.blockSizeShift);
-    return { result: await this.describe(await service.resize(owned, sizeBytes)) };
+    return { result: await this.describeDone(await service.resize(owned, sizeBytes)) };
+  }
+
+  /** Of what has happened: when it cannot be described now, it must not be done again for that. */
+  private describeDone(record: VdiRecord): Promise<VdiInfo> {
+    return this.untilCertain(() => this.describe(record));
   }
 
   private async remove(fields: check.Fields, params: unknown, onProgress: OnProgress): Promise<CallResult> {

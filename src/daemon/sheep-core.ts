@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import { type Clock, sleep, type Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { parsedOnce } from '../base/parsed-once.js';
 import type { Random } from '../base/random.js';
 import { Signal } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
@@ -87,6 +88,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   private stopping = false;
   /** Changes of the settings are acted upon: not before the store that the first ones name has been opened. */
   private following = false;
+  private readonly parseConfig = parsedOnce<ClusterConfig>();
   private knownShutdown: string | undefined;
   private readonly standing: StoreStanding;
   private readonly downOut: DownOut;
@@ -263,8 +265,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   }
 
   private get config(): ClusterConfig | undefined {
-    const text = this.settings.entries.get(CONFIG_KEY);
-    return text === undefined ? undefined : (JSON.parse(text) as ClusterConfig);
+    return this.parseConfig(this.settings.entries.get(CONFIG_KEY));
   }
 
   /** Copies of a volume that is made without saying how many; 0 before the format. */
