@@ -11,8 +11,8 @@ import { type EpochNode, type EpochRecord, isWhole } from './epoch.js';
  * power cut of everything: what was not synced is gone, and any of them is as good as the others). A node that may lack
  * whole objects leaves it in any case. Who has caught up, or has been given everything in a move, joins it.
  *
- * While objects move, the holders of the target are written to as well, and so is everybody in the authority: nobody who
- * has everything is dropped before the switch of the placement, which begins a new history.
+ * While objects move, the holders of the target are written to as well, and so is everybody in the authority: nobody
+ * who has everything is dropped before the switch of the placement, which begins a new history.
  */
 export interface Standing {
   /** Nodes with every acknowledged write, up or not, in placement order. */

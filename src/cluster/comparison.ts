@@ -30,12 +30,8 @@ export class Comparison {
   private async compare(context: EpochContext, oid: bigint): Promise<number> {
     const { node } = this;
     if (context !== node.context || node.stopped) throw new EpochEnded();
-    const address = await node.options.resolve(oid);
-    if (context !== node.context) throw new EpochEnded();
-    if (address === undefined) {
-      await node.drop(context, oid);
-      return 0;
-    }
+    const address = await node.resolveOrDrop(context, oid);
+    if (address === undefined) return 0;
     const { holders, serving } = context.view.locate(address);
     if (!holders.includes(node.selfId)) return 0;
     const primary = serving[0];

@@ -10,7 +10,7 @@ const SCAN_STEP = 256;
 
 interface List {
   readonly oids: bigint[];
-  /** Each object counted as one divided by those who list it too: the shares of all lists make the number of objects. */
+  /** Each object counted as one divided by those who list it too: the shares of all lists make their number. */
   share: number;
 }
 

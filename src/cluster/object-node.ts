@@ -113,6 +113,7 @@ export class ObjectNode {
   readonly refused = new Set<bigint>();
   /** It is about to say so: a change that it has no room for makes it give up its place first. */
   strict = false;
+  private readonly lookups = new Set<{ readonly oid: bigint; changed: boolean }>();
   private applying = 0;
   private idle: Signal | undefined;
   private readonly waiters = new Set<() => void>();
@@ -227,7 +228,35 @@ export class ObjectNode {
     return [...placement.serving, ...placement.targets].filter((id) => id !== this.selfId);
   }
 
-  /** Removes an object of a volume that does not exist any more. */
+  /** Some change of the object is about to be applied here. */
+  noteChange(oid: bigint): void {
+    if (this.lookups.size === 0) return;
+    for (const lookup of this.lookups) if (lookup.oid === oid) lookup.changed = true;
+  }
+
+  /**
+   * Where the object lies; undefined when its volume does not exist any more, and then it is removed here. Numbers of
+   * volumes are given out again: an object that is changed while it is looked up is one of a new volume.
+   */
+  async resolveOrDrop(context: EpochContext, oid: bigint): Promise<ObjectAddress | undefined> {
+    for (;;) {
+      const lookup = { oid, changed: false };
+      this.lookups.add(lookup);
+      try {
+        const address = await this.options.resolve(oid);
+        if (context !== this.context || this.stopped) throw new EpochEnded();
+        if (address !== undefined) return address;
+        // The store keeps the order of the calls: nothing can come between this and the removal.
+        if (lookup.changed) continue;
+        await this.drop(context, oid);
+        return undefined;
+      } finally {
+        this.lookups.delete(lookup);
+      }
+    }
+  }
+
+  /** Removes an object that this node shall not have. */
   async drop(context: EpochContext, oid: bigint): Promise<void> {
     await this.applyWork(() => this.store.remove(oid, context.view.epoch, false));
     this.unsettled.settle(oid);

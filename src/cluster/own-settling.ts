@@ -60,10 +60,8 @@ export class OwnSettling {
 
   private async settleOne(context: EpochContext, oid: bigint): Promise<void> {
     const { node } = this;
-    const address = await node.options.resolve(oid);
-    if (context !== node.context || node.stopped) throw new EpochEnded();
-    if (address === undefined) await node.drop(context, oid);
-    else if (context.view.locate(address).serving[0] === node.selfId)
+    const address = await node.resolveOrDrop(context, oid);
+    if (address !== undefined && context.view.locate(address).serving[0] === node.selfId)
       await this.settler.settle(context, address);
   }
 

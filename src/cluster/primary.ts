@@ -164,6 +164,7 @@ export class Primary {
     const { oid } = address;
     this.checkSources(address, mutation);
     const range = rangeOf(mutation, address);
+    node.noteChange(oid);
     const changes = node.inFlight.get(oid) ?? new Set();
     node.inFlight.set(oid, changes.add(range));
     const finish: (() => void)[] = [];

@@ -62,6 +62,7 @@ export class Replica {
   private change(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
     const { address, mutation } = decodeMutation(PeerType.replicaWrite, message);
     const range = rangeOf(mutation, address);
+    this.node.noteChange(address.oid);
     // Without a sequence it is part of making replicas equal: nothing of the object is shown before that is done.
     if (message.sequence === 0) this.node.unsettled.add(address.oid);
     else this.node.unsettled.begin(origin.nodeId, message.sequence, address.oid, range.start, range.end);

@@ -48,13 +48,14 @@ export class Strays {
     let found = 0;
     for await (const oid of node.store.objects()) {
       if (++seen % SCAN_STEP === 0) await node.pauseInEpoch(context, SCAN_PAUSE_MS);
-      const address = await node.options.resolve(oid);
-      if (context !== node.context || node.stopped) throw new EpochEnded();
-      const place = address && context.view.locate(address);
-      const holders = node.options.mutants?.strayTargets ? place?.placed : place?.holders;
-      if (holders?.includes(node.selfId)) continue;
-      // Begun in this epoch, so whoever asks this node for it in a later one waits until it is gone.
-      await node.drop(context, oid);
+      const address = await node.resolveOrDrop(context, oid);
+      if (address !== undefined) {
+        const place = context.view.locate(address);
+        const holders = node.options.mutants?.strayTargets ? place.placed : place.holders;
+        if (holders.includes(node.selfId)) continue;
+        // Begun in this epoch, so whoever asks this node for it in a later one waits until it is gone.
+        await node.drop(context, oid);
+      }
       found++;
     }
     this.removed += found;

@@ -358,7 +358,8 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   }
 
   private async serveOther(message: PeerMessage, fromNodeId: string): Promise<PeerMessage> {
-    const { manager, calls } = this.ready();
+    if (this.inner === undefined) throw new AppError('again', 'this sheep has not opened its store yet');
+    const { manager, calls } = this.inner;
     if (message.type === PeerType.device) {
       const view = this.membership.view;
       if (!view?.nodes.get(fromNodeId)?.up) throw new AppError('again', 'not a member');

@@ -77,7 +77,7 @@ withEtcd('one line makes this host one of the cluster; down and up are for it al
 
     const down = await scene.dog('down');
     assert.match(down.stdout, /Stopped 1 sheep/);
-    assert.is((await scene.members()).length, 2);
+    await within(JOIN_MS, 'the others are left', async () => (await scene.members()).length === 2);
     const up = await scene.dog('up');
     assert.is(up.exit, 0, up.stderr);
     await within(JOIN_MS, 'it is back', async () => (await scene.members()).includes(scene.port));

@@ -96,14 +96,14 @@ function trustingRead(store: ObjectStore): ObjectStore['read'] {
   };
 }
 
-/** A write that finds no room has emptied its place before it noticed. */
+/** A write that finds no room has emptied the object before it noticed. */
 function destructiveWrite(store: ObjectStore): ObjectStore['write'] {
   return async (request) => {
     try {
       await store.write(request);
     } catch (error) {
       if (AppError.isCode(error, 'no-space') && request.mode === 'update')
-        await store.zero({ ...request, length: request.data.length, allocate: false });
+        await store.zero({ ...request, offset: 0, length: request.objectBytes, allocate: false });
       throw error;
     }
   };

@@ -9,7 +9,8 @@ export type Refuse = (opcode: number, reason: string) => Answer;
 const PEER = 'sheep of a Sheepfold cluster do not speak to each other by this operation';
 const COUNTS = 'sharing is computed from indexes, there are no reference counts to lower';
 
-const LOCAL = 'disks are plugged by `dog node md plug` on the machine itself: who reaches a port names no paths';
+const LOCAL =
+  'disks are plugged by `dog node md plug` on the machine itself: who reaches a port names no paths';
 
 /** NO_SUPPORT, whatever the request carries. */
 const unsupported: readonly (readonly [opcode: number, reason: string])[] = [

@@ -219,8 +219,8 @@ test('the default of I-4', () => {
 });
 
 /**
- * One object, modelled with nothing clever: each node has the set of writes it holds. A write is acknowledged only in an
- * epoch that everybody up has entered, when enough serve, and then everyone who serves or is a target gets it. A node
+ * One object, modelled with nothing clever: each node has the set of writes it holds. A write is acknowledged only in
+ * an epoch that everybody up has entered, when enough serve, and then everyone who serves or is a target gets it. A node
  * that catches up or takes the object over copies a serving one. A power loss forgets what was not synced; entering an
  * epoch syncs. The dead are noticed later.
  */
@@ -381,7 +381,8 @@ for (const [count, needed, copies] of [
   [5, 1, 2],
   [5, 3, 5],
 ] as const) {
-  test(`whoever serves has every acknowledged write: random histories of ${count} nodes, ${copies} copies, ${needed} needed`, () => {
+  const shape = `${count} nodes, ${copies} copies, ${needed} needed`;
+  test(`whoever serves has every acknowledged write: random histories of ${shape}`, () => {
     const sums = { acknowledged: 0, waits: 0, switches: 0 };
     for (let seed = 1; seed <= 150; seed++) {
       // Half of them without power cuts: there nothing at all may be lost.

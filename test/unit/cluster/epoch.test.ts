@@ -228,7 +228,7 @@ test('what was said about one move does not count for the next', () => {
   assert.equal([second.move, node(second, 'a').moved], [4, undefined]);
 });
 
-test('a node that was out because it was away comes in again when it is back; one that was asked to go does not', () => {
+test('a node that was out for being away comes in again when it is back; one that was asked to go does not', () => {
   const [a, b, c] = all() as [Registration, Registration, Registration];
   for (const by of ['delay', 'admin'] as const) {
     const down = nextEpoch(healthy(), registered(a, b), 0)!;

@@ -19,7 +19,11 @@ test('a refusal is a warning with its reason once, and no flood', async () => {
     await operations.get(Op.REWEIGHT)!(requestOf(Op.REWEIGHT));
   }
   assert.equal(warned, [
-    { operation: 'MD_PLUG', reason: 'a sheep has one disk for now' },
+    {
+      operation: 'MD_PLUG',
+      reason:
+        'disks are plugged by `dog node md plug` on the machine itself: who reaches a port names no paths',
+    },
     {
       operation: 'REWEIGHT',
       reason: 'weights of nodes are set one by one, and do not follow the size of their disks',
