@@ -220,9 +220,9 @@ test('the default of I-4', () => {
 
 /**
  * One object, modelled with nothing clever: each node has the set of writes it holds. A write is acknowledged only in
- * an epoch that everybody up has entered, when enough serve, and then everyone who serves or is a target gets it. A node
- * that catches up or takes the object over copies a serving one. A power loss forgets what was not synced; entering an
- * epoch syncs. The dead are noticed later.
+ * an epoch that everybody up has entered, when enough serve, and then everyone who serves or is a target gets it. A
+ * node that catches up or takes the object over copies a serving one. A power loss forgets what was not synced;
+ * entering an epoch syncs. The dead are noticed later.
  */
 class RandomHistory {
   readonly story: Story;
