@@ -374,13 +374,13 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     return answer;
   }
 
-  /** The member with the lowest id among those up tidies up what crashed ones left. */
+  /** The member with the lowest id among those up tidies up what crashed ones left; each, what it has begun itself. */
   private async sweep(): Promise<void> {
     const view = this.membership.view;
     const first = view?.history.current.nodes.find((n) => n.up);
-    if (this.inner === undefined || first?.id !== this.options.self.id) return;
-    await this.inner.garbage.sweep();
-    await this.inner.calls.copies.sweep();
+    const isFirst = first?.id === this.options.self.id;
+    await this.inner?.garbage.sweep(isFirst ? 'all' : 'own');
+    if (isFirst) await this.inner?.calls.copies.sweep();
   }
 
   private every(intervalMs: number, work: () => Promise<void>): void {

@@ -46,7 +46,12 @@ export interface ReplayResult {
 }
 
 /** Replays a scanned journal; all changed objects and their names are durable when it resolves. */
-export async function replayJournal(disk: Disk, log: Logger, scan: JournalScan): Promise<ReplayResult> {
+export async function replayJournal(
+  disk: Disk,
+  log: Logger,
+  scan: JournalScan,
+  afterPowerCut: boolean,
+): Promise<ReplayResult> {
   const plans = new Map<bigint, ObjectPlan>();
   const touched = new Map<string, { oid: bigint; epoch: number }>();
   const flushed = Math.max(-1, ...scan.batches.slice(-1).map(({ header }) => header.flushedSequence));
@@ -58,7 +63,7 @@ export async function replayJournal(disk: Disk, log: Logger, scan: JournalScan):
   let problems = 0;
   for (const [oid, plan] of plans) {
     folders.add(objectFolder(oid));
-    const done = replayObject(disk, log, oid, plan);
+    const done = replayObject(disk, log, oid, plan, afterPowerCut);
     if (done === 'problem') problems++;
     else if (done) await persistObject(done);
   }
@@ -149,6 +154,7 @@ function replayObject(
   log: Logger,
   oid: bigint,
   plan: ObjectPlan,
+  afterPowerCut: boolean,
 ): StoredObject | 'problem' | undefined {
   let object = loadObject(disk, oid, true);
   if (plan.reset === 'remove') {
@@ -158,8 +164,7 @@ function replayObject(
     return undefined;
   }
   if (plan.reset === 'create' && (!object || object.instance < plan.instance)) {
-    object = recreate(disk, log, oid, plan, object);
-    if (!object) return 'problem';
+    object = recreate(disk, oid, plan, object);
   }
   if (!object) {
     if (plan.blocks.size === 0) return undefined;
@@ -170,7 +175,7 @@ function replayObject(
   const theirs = object.instance !== 0 && object.instance !== plan.instance;
   if (!theirs || plan.instance === 0) {
     for (const [block, versions] of plan.blocks) {
-      if (block < object.blocks && !theirs) replayBlock(log, object, block, versions);
+      if (block < object.blocks && !theirs) replayBlock(log, object, block, versions, afterPowerCut);
     }
     punchHoles(object, plan);
   }
@@ -178,27 +183,30 @@ function replayObject(
   return object;
 }
 
+/**
+ * Without room for it the store does not open: going on without the object would look to the others as if it had never
+ * been made, or had been removed, although it may have been flushed.
+ */
 function recreate(
   disk: Disk,
-  log: Logger,
   oid: bigint,
   plan: ObjectPlan,
   before: StoredObject | undefined,
-): StoredObject | undefined {
-  try {
-    if (before) {
-      before.close();
-      disk.unlink(objectPath(oid));
-    }
-    return createObject(disk, oid, plan.objectBytes, plan.instance, 0);
-  } catch (error) {
-    if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
-    log.error({ oid: oid.toString(16) }, 'no room to create an object again');
-    return undefined;
+): StoredObject {
+  if (before) {
+    before.close();
+    disk.unlink(objectPath(oid));
   }
+  return createObject(disk, oid, plan.objectBytes, plan.instance, 0);
 }
 
-function replayBlock(log: Logger, object: StoredObject, block: number, versions: readonly Version[]): void {
+function replayBlock(
+  log: Logger,
+  object: StoredObject,
+  block: number,
+  versions: readonly Version[],
+  afterPowerCut: boolean,
+): void {
   const found = new Uint8Array(BLOCK_SIZE);
   let read = false;
   const fits = (sum: number) => {
@@ -209,8 +217,13 @@ function replayBlock(log: Logger, object: StoredObject, block: number, versions:
   // A hole counts only when nothing arrived: half of a direct write must not pass for zeros.
   const isHole = () => !fits(BAD) && isZero(found);
   const newest = versions.at(-1)!;
+  const before = object.table[block]!;
   if (newest.kind !== 'direct') {
-    restore(log, object, block, newest);
+    if (restore(log, object, block, newest) || afterPowerCut) return;
+    // Without a power cut, what is not in the object was refused for want of room, and acknowledged to nobody.
+    const sums = [before, ...versions.map((version) => sumOf(object, block, version))];
+    const present = sums.findLast((sum) => (sum === HOLE ? isHole() : fits(sum)));
+    if (present !== undefined) object.table[block] = present;
     return;
   }
   // Undefined after the loop over all versions stands for what was there before the journal began.
@@ -220,7 +233,7 @@ function replayBlock(log: Logger, object: StoredObject, block: number, versions:
     const sum = version ? sumOf(object, block, version) : object.table[block]!;
     if (sum === HOLE ? isHole() : fits(sum)) {
       // Nothing newer reached the object. So no newer direct write was durable; a newer image may have been.
-      if (restorable) restore(log, object, block, restorable);
+      if (restorable) restore(log, object, block, restorable, withoutRoom);
       else object.table[block] = sum;
       return;
     }
@@ -239,7 +252,8 @@ function sumOf(object: StoredObject, block: number, version: Version): number {
   return version.kind === 'zeros' ? zeroChecksum(object.seed, block) : version.sum;
 }
 
-function restore(log: Logger, object: StoredObject, block: number, version: Version): void {
+/** False: there was no room, and the block reads as bad, not as something old. */
+function restore(log: Logger, object: StoredObject, block: number, version: Version): boolean {
   const offset = block * BLOCK_SIZE;
   try {
     if (version.kind === 'image') {
@@ -257,9 +271,10 @@ function restore(log: Logger, object: StoredObject, block: number, version: Vers
     }
   } catch (error) {
     if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
-    // The block reads as bad, not as something old.
     log.error({ oid: object.oid.toString(16), block }, 'no room to restore a block');
+    return false;
   }
+  return true;
 }
 
 /** Room of blocks that ended as holes is given back. */

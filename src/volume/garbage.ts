@@ -43,6 +43,8 @@ interface Claim {
 export class Garbage {
   private readonly freeing = new Map<number, Promise<number | undefined>>();
   private readonly forgetting = new Map<number, Promise<void>>();
+  /** What was begun under the present claim of a version, and has not come to its end. */
+  private readonly begun = new Set<number>();
   /** Removals of released objects that are under way, by line. */
   private readonly releasing = new Map<string, Set<Promise<void>>>();
 
@@ -107,12 +109,16 @@ export class Garbage {
     await cluster.client.change(session, addressIn(record, dataOid(owner, index)), removeOf(false));
   }
 
-  /** Finishes what crashed nodes left: deleted versions not yet freed, and versions that were never completed. */
-  async sweep(): Promise<void> {
+  /**
+   * Finishes what crashed nodes left: deleted versions not yet freed, and versions that were never completed. One node
+   * does that for all; but what one has begun and not ended, because the coordinator was away, only itself can.
+   */
+  async sweep(whose: 'all' | 'own'): Promise<void> {
     const { directory, cluster } = this.options;
     const view = cluster.objects.context?.view;
     if (view === undefined) return;
     for (const record of directory.vdis()) {
+      if (whose === 'own' && !this.isOwn(record.cleaner)) continue;
       try {
         await this.tidy(record, view);
       } catch (error) {
@@ -136,20 +142,33 @@ export class Garbage {
     const { cluster, coordinator, directory } = this.options;
     const view = cluster.objects.context?.view;
     const session = cluster.client.session();
-    const cleaner = { nodeId: cluster.objects.selfId, incarnation: session.origin.incarnation };
-    const { cleaner: present } = record;
-    const isMine = present?.nodeId === cleaner.nodeId && present.incarnation === cleaner.incarnation;
-    if (isMine) return { record, session };
-    if (view === undefined || (present !== undefined && isUp(view, present))) return undefined;
+    const { vid, cleaner: present } = record;
+    const isMine = this.isOwn(present);
+    if (isMine && !this.begun.has(vid)) {
+      this.begun.add(vid);
+      return { record, session };
+    }
+    if (!isMine && (view === undefined || (present !== undefined && isUp(view, present)))) return undefined;
+    // Once more: what the last attempt sent to the coordinator may still come, and must miss; or it has come, and the
+    // vid is in other hands.
+    const attempt = isMine ? (present?.attempt ?? 0) + 1 : undefined;
+    const { nodeId, incarnation } = session.origin;
+    const cleaner = { nodeId, incarnation, ...(attempt !== undefined && { attempt }) };
     const claimed: VdiRecord = { ...record, ...changes, cleaner };
-    const key = keys.vdi(record.vid);
+    const key = keys.vdi(vid);
     const taken = await coordinator.txn(
       [{ key, value: JSON.stringify(record) }],
       [{ type: 'put', key, value: JSON.stringify(claimed) }],
     );
     if (!taken.ok) return undefined;
+    this.begun.add(vid);
     await directory.seen(taken.revision);
     return { record: claimed, session };
+  }
+
+  private isOwn(cleaner: VdiRecord['cleaner']): boolean {
+    const { nodeId, incarnation } = this.options.cluster.client.session().origin;
+    return cleaner?.nodeId === nodeId && cleaner.incarnation === incarnation;
   }
 
   /**
@@ -179,6 +198,7 @@ export class Garbage {
     );
     await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
     await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
+    this.begun.delete(record.vid);
   }
 
   private async run(
@@ -204,6 +224,7 @@ export class Garbage {
       log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
     }
     await this.markFreed(record);
+    this.begun.delete(vid);
     return freed;
   }
 

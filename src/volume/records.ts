@@ -41,7 +41,7 @@ export interface VdiRecord {
   /** pending: who writes it. */
   readonly maker?: { nodeId: string; incarnation: string };
   /** deleted, or pending and given up: who removes what is left. Nobody else does, while that start of it is up. */
-  readonly cleaner?: { nodeId: string; incarnation: string };
+  readonly cleaner?: { nodeId: string; incarnation: string; attempt?: number };
   /** deleted: everything that nobody shares is gone. */
   readonly freed?: boolean;
   /** Size of the machine state that was saved with it, and the guest's clock then, as decimal digits. */

@@ -148,6 +148,16 @@ export class VolumeDevice implements BlockDevice {
     }
   }
 
+  /** The same, and reads that begin meanwhile wait: what they would show is about to change (I-2). To call within. */
+  async unread<T>(work: () => Promise<T>): Promise<T> {
+    const release = await this.running.acquire('bytes', 0, Number.MAX_SAFE_INTEGER, true);
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
   /** The same volume goes on as another version (snapshot, rollback) or with another size. */
   continueAs(record: VdiRecord): void {
     const grown = record.sizeBytes !== this.record.sizeBytes;
@@ -227,9 +237,9 @@ export class VolumeDevice implements BlockDevice {
 
   /** Resolves when no change of these bytes is under way that was there before. */
   private async settled(offset: number, length: number): Promise<void> {
-    if (this.running.size === 0) return;
     const release = await this.running.acquire('bytes', offset, offset + length, false);
     release();
+    this.checkRange(offset, length);
   }
 
   private async readPart(part: Part): Promise<Uint8Array> {
@@ -244,7 +254,7 @@ export class VolumeDevice implements BlockDevice {
         return await client.read(session, this.address(owner, part.index), part.offset, part.length);
       } catch (error) {
         if (!AppError.isCode(error, 'no-object')) throw error;
-        // An entry is set before its first write is done: until then, and if that never happened, it is a hole.
+        // Discarded, and the entry not cleared yet; or it has been since: a hole.
         if (this.index.entries[part.index] !== owner) continue;
         // Or the whole version has been deleted meanwhile, and this object with it: that must not pass for zeros.
         await this.options.confirmLive?.();
@@ -280,16 +290,15 @@ export class VolumeDevice implements BlockDevice {
         if (this.index.isUnsaved(part.index)) return both(write, this.index.set(part.index, vid, sync));
         return sync ? both(write, this.index.ensureDurable(part.index)) : write;
       }
-      if (owner === 0) {
-        const create = client.change(session, address, build({ mode: 'create' }));
-        return this.make(part.index, both(create, this.index.set(part.index, vid, sync)));
-      }
-      return this.make(part.index, this.copyOnWrite(part.index, owner, build, sync));
+      return this.make(part.index, this.makeObject(part.index, owner, build, sync));
     }
   }
 
-  /** The copy is whole before the index points to it: a crash in between leaves the volume as it was. */
-  private async copyOnWrite(
+  /**
+   * The object is whole before the index points to it: a crash in between leaves the volume as it was. A new one too:
+   * an old one may be there whose entry a power cut or a crash took away, and must not be seen again (I-2).
+   */
+  private async makeObject(
     index: number,
     owner: number,
     build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
@@ -297,15 +306,19 @@ export class VolumeDevice implements BlockDevice {
   ): Promise<void> {
     const { client, session, onReleased } = this.options;
     const address = this.address(this.record.vid, index);
-    try {
-      await client.change(session, address, build({ mode: 'cow', parent: dataOid(owner, index) }));
-    } catch (error) {
-      if (!AppError.isCode(error, 'no-object')) throw error;
-      // The ancestor's entry was set, but its first write never happened: there is nothing to copy.
-      await client.change(session, address, build({ mode: 'create' }));
+    const create = () => client.change(session, address, build({ mode: 'create' }));
+    if (owner === 0) await create();
+    else {
+      try {
+        await client.change(session, address, build({ mode: 'cow', parent: dataOid(owner, index) }));
+      } catch (error) {
+        if (!AppError.isCode(error, 'no-object')) throw error;
+        // The ancestor's entry was set, but its object is not there: there is nothing to copy.
+        await create();
+      }
     }
     await this.index.set(index, this.record.vid, sync);
-    onReleased(index, owner);
+    if (owner !== 0) onReleased(index, owner);
   }
 
   private async make(index: number, work: Promise<unknown>): Promise<void> {

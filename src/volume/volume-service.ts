@@ -218,12 +218,15 @@ export class VolumeService {
         const index = await readIndex(cluster.client, owned.session, base);
         await writeInode(cluster.client, owned.session, working, name, index);
         await cluster.client.flush(owned.session, current);
-        await this.commits.must(
-          [same(current), same(next), same(base), this.sameLine(owned.line)],
-          [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],
-        );
-        device.index.entries = index;
-        device.continueAs(working);
+        // From the moment of the transaction on nobody may be shown what was before.
+        await device.unread(async () => {
+          await this.commits.must(
+            [same(current), same(next), same(base), this.sameLine(owned.line)],
+            [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],
+          );
+          device.index.entries = index;
+          device.continueAs(working);
+        });
         return current;
       }),
     );

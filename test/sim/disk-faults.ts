@@ -97,7 +97,7 @@ export class DiskFaults {
       this.cluster.trace(`the disk of ${name} has ${freeBytes} bytes left`);
       disk.damage?.setFree(freeBytes);
     }
-    if (freeBytes === 0) for (const machine of machines) this.crammed.add(machine);
+    for (const machine of machines) if (freeBytes === 0 || isNew(machine)) this.crammed.add(machine);
     this.later(this.random.pick(FULL_MS), () => {
       for (const machine of machines) {
         machine.disk.damage?.setFree(undefined);
@@ -121,4 +121,9 @@ export class DiskFaults {
   private damageOf(machine: Machine): DiskDamage | undefined {
     return machine.disk.damage;
   }
+}
+
+/** It may have to make a store first, which needs some room. */
+function isNew({ spare, lives, disksLost }: Machine): boolean {
+  return spare || lives <= 1 || disksLost > 0;
 }

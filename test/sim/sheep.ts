@@ -137,6 +137,8 @@ function isHealthy(core: SheepCore, addresses: Addresses): boolean {
   if (!view || !objects || !core.membership.leaseValid()) return false;
   const { base, epoch } = view.history.current;
   if (base !== epoch || !objects.context?.peered.fired) return false;
+  // Replicas differ while a change is on its way to them.
+  if (objects.inFlight.size > 0) return false;
   for (const oid of objects.unsettled.pending) {
     const address = addresses.of(oid);
     if (address === 'unknown') return false;

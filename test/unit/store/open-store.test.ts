@@ -90,6 +90,25 @@ test('a store on a disk without a free byte opens and serves reads', async () =>
   await again.close();
 });
 
+test('a store whose journal holds an object for which there is no room opens when there is, with the object', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  await put(store, oid, 0, filled(OBJECT, 1), { mode: 'create', sync: true });
+  disk.crash({ powerCut: true });
+  // The name of the object was never synced: only the journal has it.
+  disk.onOp = (op) =>
+    op.kind === 'open' && op.path.startsWith('obj/') ? { type: 'error', code: 'no-space' } : undefined;
+  const refusal = await openFake(disk).then(
+    () => 'opened',
+    (error) => error.code,
+  );
+  assert.is(refusal, 'no-space');
+  disk.onOp = undefined;
+  const again = await openFake(disk);
+  assert.equal(await reads(again, oid, 0, OBJECT), filled(OBJECT, 1));
+  await again.close();
+});
+
 test('a disk that is full all the same fails that request only', async () => {
   const disk = fakeDisk();
   const store = await openFake(disk);

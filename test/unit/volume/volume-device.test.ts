@@ -185,6 +185,44 @@ test('an entry whose object was never made is a hole, and can be written', async
   assert.equal(Buffer.from(await before.read(0, 10)), bytes(10, 0));
 });
 
+test('what a power cut left without an entry is not seen again while a first write replaces it', async () => {
+  const { fake, device, record } = await volume();
+  await device.write(0, bytes(OBJECT, 7));
+  await createVersion(fake, record);
+  const later = await openVersion(fake, record);
+  assert.is((await later.read(500, 1))[0], 0);
+  const held = new Signal();
+  fake.gate = (address) => (isInode(address.oid) ? undefined : held.promise);
+  const write = later.write(0, bytes(10, 9));
+  await settle();
+  assert.is((await later.read(500, 1))[0], 0, 'before the new object is there');
+  assert.is((await (await openVersion(fake, record)).read(500, 1))[0], 0, 'at an owner that takes over now');
+  held.fire();
+  await write;
+  assert.equal([...(await later.read(9, 2))], [9, 0]);
+});
+
+test('reads that begin while the volume becomes another version show that one', async () => {
+  const { fake, device, record } = await volume();
+  await device.write(0, bytes(OBJECT, 7));
+  const next = versionRecord(record.vid + 1, SIZE);
+  const done = new Signal();
+  const change = device.still(() =>
+    device.unread(async () => {
+      await createVersion(fake, next);
+      await done.promise;
+      device.index.entries = new Uint32Array(device.index.entries.length);
+      device.continueAs(next);
+    }),
+  );
+  await settle();
+  const read = device.read(0, 1);
+  await settle();
+  done.fire();
+  assert.is((await read)[0], 0);
+  await change;
+});
+
 test('a write is not acknowledged before the inode has its entry, also after a try that failed', async () => {
   const { fake, device, record } = await volume();
   fake.fault = (a) => (isInode(a.oid) ? new AppError('no-space', 'full') : undefined);
