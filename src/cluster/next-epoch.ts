@@ -79,7 +79,7 @@ function finish(
   step: Step,
 ): EpochRecord {
   const switching = move !== undefined && draft.nodes.every((n) => isReady(n, move));
-  const nodes = switching ? draft.nodes.map(committed) : draft.nodes;
+  const nodes = switching ? draft.nodes.map((n) => committed(n, epoch)) : draft.nodes;
   const families = switching ? committedFamilies(draft.families) : draft.families;
   const healthy = (switching || move === undefined) && nodes.every(isHealthy);
   assert(!switching || healthy, 'a switch of the placement leaves everybody complete');
@@ -205,13 +205,14 @@ function isReady(node: EpochNode, move: number): boolean {
   return node.up && node.moved === move && isWhole(node);
 }
 
-function committed(node: EpochNode): EpochNode {
+function committed(node: EpochNode, epoch: number): EpochNode {
   const { moved: _, placed: __, ...rest } = node;
   const place = targetOf(node);
   if (place !== undefined) return { ...rest, placed: place };
-  // It holds nothing any more, so there is nothing that it could lack.
+  // It holds nothing any more, so there is nothing that it could lack. While it is down it may become part of a move:
+  // what is made after that move's lists were is not in them, and is missed like anything else in an absence.
   const { behindSince: ___, behindLossy: ____, incomplete: _____, ...empty } = rest;
-  return empty;
+  return node.up ? empty : { ...empty, behindSince: epoch };
 }
 
 function committedFamilies(families: Readonly<Record<string, FamilyCopies>>): Record<string, FamilyCopies> {

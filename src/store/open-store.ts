@@ -13,7 +13,7 @@ import { formatSegments, Journal, type Segment, segmentPath } from './journal.js
 import { defaultLimits, type StoreLimits, segmentSize } from './limits.js';
 import { ObjectCache } from './object-cache.js';
 import { scanJournal } from './recovery.js';
-import { replayJournal, type WithoutRoom } from './replay.js';
+import { replayJournal } from './replay.js';
 import { Store } from './store.js';
 import { checkIdentity, readSuperblock, type Superblock, writeSuperblock } from './superblock.js';
 import { readSuspects, Suspects } from './suspects.js';
@@ -44,17 +44,17 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 }
 
-/** A full disk must not keep the store from opening (I-8): the ballast is thrown off, once; then blocks are. */
+/** A full disk must not keep the store from opening (I-8): the ballast is thrown off, once. */
 async function openOnFullDisk(options: StoreOptions): Promise<Store> {
   try {
-    return await open(options, 'fail');
+    return await open(options);
   } catch (error) {
     const full = error instanceof DiskError && error.code === 'no-space';
     if (!full) throw error;
-    dropBallast(options.disk, 'running');
-    dropBallast(options.disk, 'opening');
+    const made = [dropBallast(options.disk, 'running'), dropBallast(options.disk, 'opening')].includes(true);
+    if (!made) throw error;
     options.log.child('store').warn({}, 'the disk is full: opening with the room kept for that');
-    return await open(options, 'bad-block');
+    return await open(options);
   }
 }
 
@@ -73,7 +73,7 @@ function explain(error: unknown): AppError {
   return new AppError('io', `the store cannot be opened: ${message}`, { cause: error });
 }
 
-async function open(options: StoreOptions, withoutRoom: WithoutRoom): Promise<Store> {
+async function open(options: StoreOptions): Promise<Store> {
   const { disk, clock, bootId, identity } = options;
   const log = options.log.child('store');
   const limits = { ...defaultLimits, ...options.limits };
@@ -85,7 +85,7 @@ async function open(options: StoreOptions, withoutRoom: WithoutRoom): Promise<St
   const powerCut = found !== undefined && found.bootId !== bootId && !found.clean;
   const kept = readSuspects(disk);
   if (!kept) log.error({}, 'the list of suspect objects is damaged: every object is suspect');
-  const recovered = await recover(disk, log, powerCut, withoutRoom);
+  const recovered = await recover(disk, log, powerCut);
   const suspects = new Suspects(disk, kept ?? { oids: new Set(), torn: new Set() });
   if (!kept || recovered.everything) await suspectEverything(disk, suspects);
   for (const oid of recovered.suspects) suspects.add(oid, recovered.torn);
@@ -145,12 +145,7 @@ interface Recovered {
   readonly touched: TouchedLog;
 }
 
-async function recover(
-  disk: Disk,
-  log: Logger,
-  powerCut: boolean,
-  withoutRoom: WithoutRoom,
-): Promise<Recovered> {
+async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Recovered> {
   const touched = new TouchedLog(disk);
   const files: DiskFile[] = [];
   for (let index = 0; index < 2; index++) {

@@ -45,7 +45,10 @@ export interface ReplayResult {
   readonly problems: number;
 }
 
-/** Replays a scanned journal; all changed objects and their names are durable when it resolves. */
+/**
+ * Replays a scanned journal; all changed objects and their names are durable when it resolves. DiskError 'no-space':
+ * there is no room for objects that only the journal has; it still has them.
+ */
 export async function replayJournal(
   disk: Disk,
   log: Logger,
@@ -164,7 +167,8 @@ function replayObject(
     return undefined;
   }
   if (plan.reset === 'create' && (!object || object.instance < plan.instance)) {
-    object = recreate(disk, oid, plan, object);
+    object = recreate(disk, log, oid, plan, object, afterPowerCut);
+    if (!object) return 'problem';
   }
   if (!object) {
     if (plan.blocks.size === 0) return undefined;
@@ -184,20 +188,29 @@ function replayObject(
 }
 
 /**
- * Without room for it the store does not open: going on without the object would look to the others as if it had never
- * been made, or had been removed, although it may have been flushed.
+ * After a power cut the store does not open without room for it: going on without the object would look to the others
+ * as if it had never been made, or had been removed, although it may have been flushed. After a kill nobody was told of
+ * an object that is not there.
  */
 function recreate(
   disk: Disk,
+  log: Logger,
   oid: bigint,
   plan: ObjectPlan,
   before: StoredObject | undefined,
-): StoredObject {
-  if (before) {
-    before.close();
-    disk.unlink(objectPath(oid));
+  afterPowerCut: boolean,
+): StoredObject | undefined {
+  try {
+    if (before) {
+      before.close();
+      disk.unlink(objectPath(oid));
+    }
+    return createObject(disk, oid, plan.objectBytes, plan.instance, 0);
+  } catch (error) {
+    if (afterPowerCut || !(error instanceof DiskError && error.code === 'no-space')) throw error;
+    log.error({ oid: oid.toString(16) }, 'no room to create an object again');
+    return undefined;
   }
-  return createObject(disk, oid, plan.objectBytes, plan.instance, 0);
 }
 
 function replayBlock(
@@ -233,7 +246,7 @@ function replayBlock(
     const sum = version ? sumOf(object, block, version) : object.table[block]!;
     if (sum === HOLE ? isHole() : fits(sum)) {
       // Nothing newer reached the object. So no newer direct write was durable; a newer image may have been.
-      if (restorable) restore(log, object, block, restorable, withoutRoom);
+      if (restorable) restore(log, object, block, restorable);
       else object.table[block] = sum;
       return;
     }

@@ -2,13 +2,13 @@ import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
-import type { Op } from '../coord/coordinator.js';
+import type { Compare, Op } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import type { Progress } from './preallocate.js';
 import { isFrozen, keys, type VdiRecord } from './records.js';
-import { put, same, sameLine } from './version-records.js';
+import { put, same, sameLine, stillOwned } from './version-records.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 export interface RemovalOptions {
@@ -34,11 +34,11 @@ export class Removal {
   /** Like remove, but its room is still to be freed: the sweep does that when the caller does not. */
   async forget(version: VersionName, owned: OwnedVolume | undefined): Promise<VdiRecord> {
     const record = await this.options.directory.findNow(version);
-    if (isFrozen(record)) await this.mark(record, version.name);
+    if (isFrozen(record)) await this.mark(record, version.name, []);
     else if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
     else {
       await owned.device.still(async () => {
-        await this.mark(owned.device.record, version.name);
+        await this.mark(owned.device.record, version.name, [stillOwned(owned)]);
         owned.device.end();
       });
       await this.options.manager.drop(owned);
@@ -55,7 +55,7 @@ export class Removal {
   }
 
   /** Marks one version deleted, to be cleaned up here; with the last one of its line the name goes too. */
-  private async mark(record: VdiRecord, name: string): Promise<void> {
+  private async mark(record: VdiRecord, name: string, compares: Compare[]): Promise<void> {
     const { cluster, commits, directory, membership } = this.options;
     const { line } = record;
     const lineRecord = directory.line(line);
@@ -69,6 +69,6 @@ export class Removal {
       ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
       ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
     }
-    await commits.must([same(record), sameLine(lineRecord)], ops);
+    await commits.must([same(record), sameLine(lineRecord), ...compares], ops);
   }
 }

@@ -10,7 +10,7 @@ import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } from './records.js';
 import { Reservations } from './reservations.js';
-import { live, put, same, versionOf } from './version-records.js';
+import { live, put, same, stillOwned, versionOf } from './version-records.js';
 import { VolumeDevice } from './volume-device.js';
 import {
   objectCount,
@@ -165,7 +165,10 @@ export class Staging {
       const snapshot: VdiRecord = { ...kept, createdMs: clock.wallMs(), snapshotMs: clock.wallMs() };
       const working: VdiRecord = { ...current, snapId: current.snapId + 1 };
       await writeHeader(this.options.cluster.client, owned.session, snapshot, line.name);
-      await this.commits.must([same(current), same(pending), same(base)], [put(snapshot), put(working)]);
+      await this.commits.must(
+        [same(current), same(pending), same(base), stillOwned(owned)],
+        [put(snapshot), put(working)],
+      );
       owned.device.continueAs(working);
       await repeatInHeader(this.options.cluster.client, this.session(), working, line.name, this.options.log);
       return snapshot;

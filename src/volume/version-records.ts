@@ -40,6 +40,11 @@ export function sameLine(line: LineRecord): Compare {
   return { key: keys.line(line.id), value: JSON.stringify(line) };
 }
 
+/** What an owner commits late, when another one has loaded the volume, must miss: that one would not hear of it. */
+export function stillOwned({ line, claim }: { readonly line: string; readonly claim: string }): Compare {
+  return { key: keys.owner(line), value: claim };
+}
+
 export function put(record: VdiRecord): Op {
   return { type: 'put', key: keys.vdi(record.vid), value: JSON.stringify(record) };
 }

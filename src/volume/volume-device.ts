@@ -254,7 +254,7 @@ export class VolumeDevice implements BlockDevice {
         return await client.read(session, this.address(owner, part.index), part.offset, part.length);
       } catch (error) {
         if (!AppError.isCode(error, 'no-object')) throw error;
-        // Discarded, and the entry not cleared yet; or it has been since: a hole.
+        // A discard removes the object first, and a power cut may keep the entry alone: then it is a hole.
         if (this.index.entries[part.index] !== owner) continue;
         // Or the whole version has been deleted meanwhile, and this object with it: that must not pass for zeros.
         await this.options.confirmLive?.();

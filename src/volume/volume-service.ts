@@ -13,7 +13,7 @@ import { type PreallocateOptions, type Progress, preallocate } from './prealloca
 import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
 import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
-import { live, put, same, sameLine, versionOf, withoutMarks } from './version-records.js';
+import { live, put, same, sameLine, stillOwned, versionOf, withoutMarks } from './version-records.js';
 import { objectCount, readIndex, repeatInHeader, usageOf, writeInode } from './volume-index.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
@@ -162,7 +162,7 @@ export class VolumeService {
         const named = tag === undefined ? current : { ...withoutMarks(current), tag };
         const snapshot: VdiRecord = { ...named, snapshotMs: clock.wallMs(), usage };
         await this.commits.must(
-          [same(current), same(next), this.sameLine(owned.line)],
+          [same(current), same(next), this.sameLine(owned.line), stillOwned(owned)],
           [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
         );
         device.continueAs(working);
@@ -221,7 +221,7 @@ export class VolumeService {
         // From the moment of the transaction on nobody may be shown what was before.
         await device.unread(async () => {
           await this.commits.must(
-            [same(current), same(next), same(base), this.sameLine(owned.line)],
+            [same(current), same(next), same(base), this.sameLine(owned.line), stillOwned(owned)],
             [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],
           );
           device.index.entries = index;
@@ -275,7 +275,7 @@ export class VolumeService {
       const current = device.record;
       const next = change(current);
       if (JSON.stringify(next) === JSON.stringify(current)) return current;
-      await this.commits.must([same(current)], [put(next)]);
+      await this.commits.must([same(current), stillOwned(owned)], [put(next)]);
       device.continueAs(next);
       await this.repeatInHeader(owned, next, name);
       return next;

@@ -26,6 +26,9 @@ const EXPECTED = [
   'no-vdi',
 ];
 
+/** never: it cannot be done any more; later: it is worth another try. */
+type Result = 'done' | 'never' | 'later';
+
 /** What has to be done until it is done. */
 interface Errand {
   readonly what: string;
@@ -44,6 +47,7 @@ export class MemberFaults {
     pauseRecovery: () => this.pause(),
   };
   private readonly errands: Errand[] = [];
+  private readonly drained = new Set<string>();
   private working = false;
   private paused = false;
 
@@ -84,9 +88,12 @@ export class MemberFaults {
     const { nodeId } = machine;
     if (!this.mayMiss(machine)) return;
     this.hooks.count('member: out and in');
-    this.errand(`${nodeId} goes out`, () => this.change({ kind: 'out', id: nodeId }));
+    this.errand(`${nodeId} goes out`, async () => (await this.drain(nodeId)) !== 'later');
     this.later(this.random.pick(OUT_MS), () => {
-      this.errand(`${nodeId} comes in`, () => this.change({ kind: 'in', id: nodeId }));
+      this.errand(`${nodeId} comes in`, async () => {
+        this.drained.delete(nodeId);
+        return this.change({ kind: 'in', id: nodeId });
+      });
     });
   }
 
@@ -105,7 +112,8 @@ export class MemberFaults {
     if (this.errands.some(({ what }) => what.includes('for good'))) return;
     this.hooks.count('member: drained and removed');
     this.errand(`${nodeId} goes for good`, async () => {
-      if (!(await this.change({ kind: 'out', id: nodeId }))) return false;
+      const drained = await this.drain(nodeId);
+      if (drained !== 'done') return drained === 'never';
       if (machine.nodeId !== nodeId) return true;
       // Down or up: as long as anything counts as lying on it, it may be needed.
       if (!(await this.holdsNothing(nodeId)) || machine.life?.clock.frozen) return false;
@@ -118,7 +126,8 @@ export class MemberFaults {
   /** A machine comes back with an empty disk; that of the others is all there is then. */
   private loseDisk(machine: Machine): void {
     const { cluster } = this;
-    if (machine.spare || !cluster.healthy() || cluster.used().length <= this.copiesMax) return;
+    const holders = cluster.used().filter((m) => !this.drained.has(m.nodeId));
+    if (machine.spare || !cluster.healthy() || holders.length <= this.copiesMax) return;
     if (this.errands.length > 0) return;
     const { nodeId } = machine;
     this.hooks.count('member: disk lost');
@@ -189,6 +198,14 @@ export class MemberFaults {
     return this.call('member.change', params);
   }
 
+  /** Never: the others have been taken out meanwhile, and somebody must hold the objects. */
+  private async drain(id: string): Promise<Result> {
+    this.drained.add(id);
+    const result = await this.resultOf('member.change', { kind: 'out', id });
+    if (result === 'never') this.drained.delete(id);
+    return result;
+  }
+
   private async holdsNothing(id: string): Promise<boolean> {
     const life = this.anyLife();
     const outcome = life && (await ask(life, async (node) => node.isEmpty?.(id) ?? true));
@@ -197,18 +214,23 @@ export class MemberFaults {
 
   /** True: it was done, or cannot be done any more. */
   private async call(method: string, params: object): Promise<boolean> {
+    return (await this.resultOf(method, params)) !== 'later';
+  }
+
+  private async resultOf(method: string, params: object): Promise<Result> {
     const life = this.anyLife();
-    if (!life) return false;
+    if (!life) return 'later';
     const outcome = await ask(life, (node) => node.control.call(method, params, NO_BYTES, () => {}));
-    if ('died' in outcome) return false;
+    if ('died' in outcome) return 'later';
     if ('ok' in outcome) {
       this.cluster.trace(`${method} ${JSON.stringify(params)}: done`);
-      return true;
+      return 'done';
     }
     const { code, message } = AppError.from(outcome.error);
     this.cluster.trace(`${method} ${JSON.stringify(params)}: ${code} ${message}`);
     if (!EXPECTED.includes(code)) throw outcome.error;
-    return code === 'missing' || code === 'no-vdi';
+    const never = code === 'missing' || code === 'no-vdi' || message.includes('the last node that holds');
+    return never ? 'never' : 'later';
   }
 
   private anyLife(): Life | undefined {

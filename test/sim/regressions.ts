@@ -47,6 +47,27 @@ export const regressions: readonly Regression[] = [
     seeds: 6,
     config: { faults: { kill: 1500, pauseRecovery: 1000, coordinatorSlow: 3000 } },
   },
+  {
+    what: 'who had begun to free a version lost the answer of the coordinator: nobody else may, and it did not either',
+    seed: 62267,
+    seeds: 6,
+    config: {
+      faults: { coordinatorSlow: 1500, answerLost: 1500 },
+      weights: weights({ snapshot: 4, rollback: 6 }),
+    },
+  },
+  {
+    what: 'a snapshot committed by the former owner after the next one had loaded the volume, which wrote on into it',
+    seed: 62697,
+    seeds: 6,
+    config: { faults: { coordinatorSlow: 1500, kill: 2500 }, weights: weights({ snapshot: 6 }) },
+  },
+  {
+    what: 'power cut of all, one disk full: its journal held objects for which there was no room, and they were gone',
+    seed: 62220,
+    seeds: 6,
+    config: { copies: 3, faults: { powerCutAll: 4000, fullDisk: 1500 } },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {
