@@ -159,7 +159,7 @@ export class ClusterCalls {
       blockSizeShift: check.checkBlockSizeShift(fields.blockSizeShift) ?? check.DEFAULT_BLOCK_SIZE_SHIFT,
       ...(check.checkOptionalBoolean(fields.useLock, 'useLock') && { useLock: true }),
     };
-    const wiped = ['v/', 'owner/', 'attr/', 'stats/', 'lock/', 'scrub/'].map(
+    const wiped = ['v/', 'owner/', 'attr/', 'commit/', 'stats/', 'lock/', 'scrub/'].map(
       (prefix): Op => ({ type: 'delete-prefix', prefix }),
     );
     const before = present === undefined ? undefined : JSON.stringify(present);

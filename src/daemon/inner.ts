@@ -12,6 +12,7 @@ import { VolumeCalls } from '../control/volume-calls.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
 import type { ObjectStore } from '../store/object-store.js';
+import { Commits } from '../volume/commits.js';
 import { Directory } from '../volume/directory.js';
 import { Garbage } from '../volume/garbage.js';
 import { Locks } from '../volume/locks.js';
@@ -99,6 +100,7 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
   });
   await locks.start();
   garbage = new Garbage({ cluster, coordinator, directory, clock, log, manager: () => manager });
+  const commits = new Commits({ selfId, coordinator, directory, membership, clock });
   const service = new VolumeService({
     cluster,
     membership,
@@ -106,6 +108,7 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     directory,
     manager,
     garbage,
+    commits,
     clock,
     random,
     log,
@@ -127,7 +130,17 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     },
     nodes: options.nodes,
     locks,
-    staging: new Staging({ cluster, membership, coordinator, directory, garbage, clock, random, log }),
+    staging: new Staging({
+      cluster,
+      membership,
+      coordinator,
+      directory,
+      garbage,
+      commits,
+      clock,
+      random,
+      log,
+    }),
     epochs: () => membership.epochs(),
   });
   return { config, store, cluster, directory, manager, garbage, locks, calls };

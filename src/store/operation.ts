@@ -15,8 +15,11 @@ export interface Part {
 }
 
 export interface Operation {
-  /** 'barrier' changes nothing: it is over when whatever came before it for its object is applied. */
-  readonly kind: 'write' | 'zero' | 'remove' | 'touch' | 'adopt' | 'spoil' | 'barrier';
+  /**
+   * 'barrier' changes nothing: it is over when whatever came before it for its object is applied. 'confirm' tells the
+   * journal what blocks are (refused-apply.ts).
+   */
+  readonly kind: 'write' | 'zero' | 'remove' | 'touch' | 'adopt' | 'spoil' | 'confirm' | 'barrier';
   readonly oid: bigint;
   readonly objectBytes: number;
   readonly mode: WriteMode;
@@ -28,7 +31,7 @@ export interface Operation {
   readonly length: number;
   readonly data: Uint8Array | undefined;
   readonly allocate: boolean;
-  /** For adopt and spoil. */
+  /** For adopt, spoil and confirm. */
   readonly blocks: readonly number[];
   /** For spoil: one for each of the blocks. */
   readonly sums: readonly number[];

@@ -119,7 +119,7 @@ export function growthBlocks(parts: readonly Part[], object: StoredObject | unde
 
 /** True when planning this operation reads blocks of the object. */
 export function isPartial(op: Operation): boolean {
-  if (op.kind === 'adopt') return true;
+  if (op.kind === 'adopt' || op.kind === 'confirm') return true;
   return (
     (op.kind === 'write' || op.kind === 'zero') &&
     (op.offset % BLOCK_SIZE !== 0 || op.length % BLOCK_SIZE !== 0)

@@ -20,11 +20,13 @@ import { DiskError } from './disk.js';
 import { Holds } from './holds.js';
 import type { Segment } from './journal.js';
 import { BatchBuilder } from './journal-record.js';
+import { journalTouch } from './journal-touch.js';
 import type { StoredObject } from './object-file.js';
 import type { Operation, Verdict } from './operation.js';
 import { journalBytes, recordOperation } from './operation-records.js';
 import { isStructural, planChange } from './plan-change.js';
 import { isPartial, planAdopt, planSpoil } from './planner.js';
+import { planConfirm, reconcile } from './refused-apply.js';
 
 export class Writer {
   uncommitted: () => readonly bigint[] = () => [];
@@ -38,6 +40,7 @@ export class Writer {
   private readonly builder = new BatchBuilder();
   private readonly acknowledgements: Acknowledgements;
   private idleWaiters: (() => void)[] = [];
+  private readonly undone: Operation[] = [];
 
   constructor(
     private readonly context: StoreContext,
@@ -198,6 +201,10 @@ export class Writer {
         op.parts = op.kind === 'adopt' ? planAdopt(op, object) : planSpoil(op);
         op.waits = object.activeGeneration !== journal.current.generation;
         break;
+      case 'confirm':
+        op.parts = object ? planConfirm(op, object) : [];
+        op.waits = object !== undefined && object.activeGeneration !== journal.current.generation;
+        break;
       default:
         planChange(this.context, op, object);
     }
@@ -239,6 +246,7 @@ export class Writer {
         this.finish(op, segment, durable);
       }
     }
+    this.undoFirst();
     if (durable.length > 0) this.acknowledgements.whenSynced(sequence, durable);
     if (waiting.length > 0) {
       segment.pending += waiting.length;
@@ -269,6 +277,7 @@ export class Writer {
       else this.finish(op, segment, settled);
       this.release(op.oid);
     }
+    this.undoFirst();
     // The journal is on the platter: what is left is what went straight to the objects.
     if (settled.length > 0) this.acknowledgements.settle(settled);
     this.kick();
@@ -281,7 +290,7 @@ export class Writer {
       if (!this.context.failure()) applyOperation(this.context, this.direct, op, segment);
     } catch (error) {
       if (error instanceof DiskError && error.code === 'no-space') {
-        op.reject(toStoreError(error));
+        this.refuse(op, toStoreError(error));
         return;
       }
       this.context.fail(error);
@@ -293,6 +302,24 @@ export class Writer {
     else if (op.sync) durable.push(op);
     // Journal and object are in the page cache: no kill can lose the write (I-1).
     else op.resolve();
+  }
+
+  /** Told only when the journal knows, too: a replay would carry it out. */
+  private refuse(op: Operation, refusal: AppError): void {
+    const tell = () => op.reject(this.context.failure() ?? refusal);
+    try {
+      this.undone.push(reconcile(this.context, op, tell, tell));
+    } catch (error) {
+      this.context.fail(error);
+      tell();
+    }
+  }
+
+  /** Before all that waits: it belongs to what has been applied. */
+  private undoFirst(): void {
+    if (this.undone.length === 0) return;
+    this.queue.unshift(...this.undone.splice(0));
+    this.kick();
   }
 
   private release(oid: bigint): void {
@@ -339,7 +366,7 @@ export class Writer {
     const { journal } = this.context;
     source.context.cache.pin(parent);
     try {
-      await this.journalTouch(op);
+      await journalTouch(this, this.context, this.builder, op);
       await journal.synced(journal.sequence);
       await copyObject(this.context, this.direct, op, parent);
       op.resolve();
@@ -354,44 +381,5 @@ export class Writer {
         writer.checkIdle();
       }
     }
-  }
-
-  /** Journals a touch of an object that is held: it goes around the queue of the object itself. */
-  private journalTouch(op: Operation): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const attempt = () => {
-        const { journal, limits } = this.context;
-        const failure = this.context.failure();
-        if (failure) {
-          reject(failure);
-          return;
-        }
-        if (journal.room < 2 * BLOCK_SIZE + 8 * limits.maxUncommitted && !this.onSegmentFull()) {
-          this.context.clock.after(1, attempt);
-          return;
-        }
-        const count = this.builder.begin(this.uncommitted(), limits.maxUncommitted);
-        op.object = undefined;
-        op.parts = [];
-        op.creates = false;
-        op.instance = 0;
-        recordOperation(this.builder, op);
-        const first = journal.current.lastSequence < 0;
-        try {
-          journal.append(this.builder, count);
-          // Noted before the object changes: the segment's checkpoint makes the note durable.
-          this.context.touched.add(op.oid, op.epoch);
-          journal.current.epochs.add(op.epoch);
-        } catch (error) {
-          this.context.fail(error);
-          reject(error);
-          return;
-        }
-        if (first) this.onSegmentUsed();
-        resolve();
-      };
-      // Never in the middle of a batch that is being put together: the builder is shared.
-      this.context.clock.defer(attempt);
-    });
   }
 }

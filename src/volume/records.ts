@@ -84,6 +84,8 @@ export const keys = {
   usage: (vid: number) => `v/usage/${vid.toString(16).padStart(6, '0')}`,
   attribute: (line: string, key: string) => `attr/${line}/${key}`,
   owner: (line: string) => `${OWNER_PREFIX}${line}`,
+  /** The last change of records that a node made; one key for each that it may have under way at once. */
+  commit: (nodeId: string, slot: number) => `commit/${nodeId}/${slot}`,
 };
 
 export interface OwnerRecord {

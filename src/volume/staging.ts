@@ -5,7 +5,7 @@ import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
 import type { Coordinator } from '../coord/coordinator.js';
-import { Commits } from './commits.js';
+import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } from './records.js';
@@ -36,6 +36,7 @@ export interface StagingOptions {
   readonly coordinator: Coordinator;
   readonly directory: Directory;
   readonly garbage: Garbage;
+  readonly commits: Commits;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -69,12 +70,10 @@ export interface Finished {
  */
 export class Staging {
   private readonly staged = new Map<string, Kept>();
-  private readonly commits: Commits;
   private readonly reservations: Reservations;
 
   constructor(private readonly options: StagingOptions) {
-    this.commits = new Commits(options);
-    this.reservations = new Reservations({ ...options, commits: this.commits });
+    this.reservations = new Reservations(options);
   }
 
   /** An image of `sizeBytes`, or of at most that. Rejects with 'vdi-exists' when there is anything of this name. */
@@ -124,7 +123,7 @@ export class Staging {
     const done: VdiRecord = { ...live(record), sizeBytes, createdMs: clock.wallMs(), usage, image };
     const line: LineRecord = { id: done.line, name, vid: done.vid };
     await writeHeader(this.options.cluster.client, this.session(), done, name);
-    const ok = await this.commits.try(
+    const ok = await this.options.commits.try(
       [same(record), { key: keys.name(name), exists: false }],
       [
         put(done),
@@ -165,7 +164,7 @@ export class Staging {
       const snapshot: VdiRecord = { ...kept, createdMs: clock.wallMs(), snapshotMs: clock.wallMs() };
       const working: VdiRecord = { ...current, snapId: current.snapId + 1 };
       await writeHeader(this.options.cluster.client, owned.session, snapshot, line.name);
-      await this.commits.must(
+      await this.options.commits.must(
         [same(current), same(pending), same(base), stillOwned(owned)],
         [put(snapshot), put(working)],
       );

@@ -6,7 +6,7 @@ import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/membership.js';
 import type { Session } from '../cluster/object-client.js';
 import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
-import { Commits } from './commits.js';
+import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
 import { type PreallocateOptions, type Progress, preallocate } from './preallocate.js';
@@ -24,6 +24,7 @@ export interface VolumeServiceOptions {
   readonly directory: Directory;
   readonly manager: VolumeManager;
   readonly garbage: Garbage;
+  readonly commits: Commits;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -59,14 +60,12 @@ export interface Marks {
  * prepared is found by the sweep.
  */
 export class VolumeService {
-  private readonly commits: Commits;
   private readonly reservations: Reservations;
   readonly removal: Removal;
 
   constructor(private readonly options: VolumeServiceOptions) {
-    this.commits = new Commits(options);
-    this.reservations = new Reservations({ ...options, commits: this.commits });
-    this.removal = new Removal({ ...options, commits: this.commits });
+    this.reservations = new Reservations(options);
+    this.removal = new Removal(options);
   }
 
   async create(options: CreateOptions, onProgress?: Progress): Promise<VdiRecord> {
@@ -161,7 +160,7 @@ export class VolumeService {
         const usage = usageOf(entries, current.vid);
         const named = tag === undefined ? current : { ...withoutMarks(current), tag };
         const snapshot: VdiRecord = { ...named, snapshotMs: clock.wallMs(), usage };
-        await this.commits.must(
+        await this.options.commits.must(
           [same(current), same(next), this.sameLine(owned.line), stillOwned(owned)],
           [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
         );
@@ -220,7 +219,7 @@ export class VolumeService {
         await cluster.client.flush(owned.session, current);
         // From the moment of the transaction on nobody may be shown what was before.
         await device.unread(async () => {
-          await this.commits.must(
+          await this.options.commits.must(
             [same(current), same(next), same(base), this.sameLine(owned.line), stillOwned(owned)],
             [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],
           );
@@ -275,7 +274,7 @@ export class VolumeService {
       const current = device.record;
       const next = change(current);
       if (JSON.stringify(next) === JSON.stringify(current)) return current;
-      await this.commits.must([same(current), stillOwned(owned)], [put(next)]);
+      await this.options.commits.must([same(current), stillOwned(owned)], [put(next)]);
       device.continueAs(next);
       await this.repeatInHeader(owned, next, name);
       return next;
@@ -287,7 +286,7 @@ export class VolumeService {
     const line = directory.lineOf(name);
     if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
     const moved: LineRecord = { ...line, name: newName };
-    const ok = await this.commits.try(
+    const ok = await this.options.commits.try(
       [this.sameLine(line.id), { key: keys.name(newName), exists: false }],
       [
         { type: 'delete', key: keys.name(name) },
@@ -316,7 +315,7 @@ export class VolumeService {
     if (former === undefined) compares.push({ key: keys.name(name), exists: false });
     else compares.push(sameLine(former));
     if (base !== undefined) compares.push(same(base));
-    const ok = await this.commits.try(compares, [
+    const ok = await this.options.commits.try(compares, [
       put(done),
       { type: 'put', key: keys.name(name), value: line.id },
       { type: 'put', key: keys.line(line.id), value: JSON.stringify(line) },

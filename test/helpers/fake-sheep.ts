@@ -12,6 +12,7 @@ import { FakeCluster, fakeNode } from './fake-cluster.js';
 const names = [
   'dir',
   'coordinator',
+  'host',
   'port',
   'nbd-port',
   'http-port',

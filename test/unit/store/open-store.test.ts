@@ -119,6 +119,44 @@ test('a disk that is full all the same fails that request only', async () => {
   await store.close();
 });
 
+test('half of a refused write leaves no block bad, and no restart brings the other half', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  await put(store, oid, 0, filled(8192, 1), { mode: 'create' });
+  // Overwrites need no room: the first two blocks are written, the third is refused.
+  disk.onOp = (op) => {
+    if (op.kind === 'write' && op.path.startsWith('obj/'))
+      disk.capacityBytes = disk.space().totalBytes - disk.space().freeBytes;
+    return undefined;
+  };
+  await refused(put(store, oid, 0, filled(12288, 2)), 'no-space', /full/);
+  disk.onOp = undefined;
+  disk.capacityBytes = 64 << 20;
+  assert.equal(await store.verify(oid), []);
+  const seen = await reads(store, oid, 0, 12288);
+  assert.equal(seen, new Uint8Array([...filled(8192, 2), ...filled(4096, 0)]));
+  assert.equal(await store.touchedSince(1), [oid]);
+  disk.crash({ powerCut: false });
+  const again = await openFake(disk);
+  assert.equal(await again.verify(oid), []);
+  assert.equal(await reads(again, oid, 0, 12288), seen);
+  await again.close();
+});
+
+test('of an object that there was no room to make nothing comes with a restart', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  disk.onOp = (op) =>
+    op.kind === 'write' && op.path.startsWith('obj/') ? { type: 'error', code: 'no-space' } : undefined;
+  await refused(put(store, oid, 0, filled(4096, 2), { mode: 'create' }), 'no-space', /./);
+  disk.onOp = undefined;
+  await refused(reads(store, oid, 0, 1), 'no-object', /./);
+  disk.crash({ powerCut: false });
+  const again = await openFake(disk);
+  await refused(reads(again, oid, 0, 1), 'no-object', /./);
+  await again.close();
+});
+
 for (const kind of ['sync', 'write'] as const) {
   test(`a failed journal ${kind} stops the store for good, and reads go on`, async () => {
     const disk = fakeDisk();
