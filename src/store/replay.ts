@@ -256,8 +256,9 @@ function replayBlock(
     }
     if (version && version.kind !== 'direct') restorable ??= version;
   }
-  // Torn. An older image is no answer: the direct write after it may have been durable.
-  object.table[block] = BAD;
+  // Torn by the power cut. An older image is no answer: the direct write after it may have been durable. Without a power
+  // cut writes do not tear: the newest one arrived, and has rotted since; by its checksum another replica's is known.
+  object.table[block] = afterPowerCut ? BAD : sumOf(object, block, newest);
 }
 
 function sumOf(object: StoredObject, block: number, version: Version): number {

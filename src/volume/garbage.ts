@@ -16,6 +16,8 @@ import type { VolumeManager } from './volume-manager.js';
 
 const PARALLEL = 16;
 const RETRY_MS = 50;
+/** What is not freed then stays until its volume is deleted. */
+const RELEASE_TRIES = 100;
 /** Records in one transaction: coordinators take some hundred operations. */
 const FORGOTTEN_AT_ONCE = 60;
 
@@ -84,7 +86,8 @@ export class Garbage {
   /** After a volume stopped referring to an object of an ancestor: it goes when nobody is left who refers to it. */
   async release(record: VdiRecord, index: number, owner: number): Promise<void> {
     const { line } = record;
-    const work = this.removeReleased(record, index, owner);
+    const session = this.options.cluster.client.session();
+    const work = this.whenSettled(session, () => this.removeReleased(session, record, index, owner));
     const others = this.releasing.get(line) ?? new Set();
     this.releasing.set(line, others.add(work));
     try {
@@ -95,12 +98,32 @@ export class Garbage {
     }
   }
 
-  private async removeReleased(record: VdiRecord, index: number, owner: number): Promise<void> {
+  /**
+   * A neighbour that is only being made, or just going, cannot be asked; but it soon is the one or the other. Always
+   * under the session under which the volume was held: once that is out, the vids may be in other hands.
+   */
+  private async whenSettled({ origin }: Session, work: () => Promise<void>): Promise<void> {
+    for (let tries = RELEASE_TRIES; ; tries--) {
+      try {
+        return await work();
+      } catch (error) {
+        const isOut = this.options.cluster.client.session().origin.incarnation !== origin.incarnation;
+        if (!AppError.isCode(error, 'again') || tries === 0 || isOut) throw error;
+      }
+      await sleep(this.options.clock, RETRY_MS);
+    }
+  }
+
+  private async removeReleased(
+    session: Session,
+    record: VdiRecord,
+    index: number,
+    owner: number,
+  ): Promise<void> {
     const { directory, cluster } = this.options;
     const parent = directory.vdi(record.parent);
     // A living parent refers to everything its children inherited.
     if (parent === undefined || parent.state !== 'deleted') return;
-    const session = cluster.client.session();
     const family = directory.family(record.root);
     for (const vid of neighboursOf(record.vid, family)) {
       const entries = await this.indexOf(session, family.get(vid)!);

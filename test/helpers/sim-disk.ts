@@ -19,7 +19,13 @@ export interface DiskDamage {
   /** Flips a bit of something that is stored; what was hit, or undefined when there is nothing to hit. */
   flipBit(where: 'block' | 'table' | 'journal', random: SeededRandom): string | undefined;
   /** The next write of data is acknowledged and never happens, or happens elsewhere. */
-  spoilNextWrite(how: 'lose' | 'misdirect', random: SeededRandom, onSpoiled: () => void): void;
+  /** The next write that can be, if `may` says so then. */
+  spoilNextWrite(
+    how: 'lose' | 'misdirect',
+    random: SeededRandom,
+    may: () => boolean,
+    onSpoiled: () => void,
+  ): void;
   /** Syncs are acknowledged and do nothing. */
   lieAboutSyncs(lies: boolean): void;
   /** So much room is left, from now on; undefined: as much as ever. */

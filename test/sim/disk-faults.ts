@@ -39,6 +39,8 @@ export class DiskFaults {
     private readonly random: SeededRandom,
     private readonly hooks: FaultHooks,
     private readonly later: (delayMs: number, run: () => void) => void,
+    /** There is more than one replica of everything. */
+    private readonly isRedundant: () => boolean,
   ) {
     this.victim = random.pick(cluster.machines);
   }
@@ -63,9 +65,19 @@ export class DiskFaults {
     return this.crammed.has(machine);
   }
 
+  /** A good replica will be left of every block. */
+  private mayDamage(): boolean {
+    return this.cluster.healthy() && this.isRedundant();
+  }
+
+  /** What the damaged machine has lost, and not yet been given back, may be on this one alone. */
+  mayBeTheOnlyGood(machine: Machine): boolean {
+    return this.damaged && machine !== this.victim;
+  }
+
   private flip(where: 'block' | 'table'): void {
     const damage = this.damageOf(this.victim);
-    if (!damage || !this.cluster.healthy()) return;
+    if (!damage || !this.mayDamage()) return;
     const path = damage.flipBit(where, this.random);
     if (path === undefined) return;
     this.note(`disk: bit flipped in a ${where}`, path);
@@ -83,10 +95,15 @@ export class DiskFaults {
 
   private spoil(how: 'lose' | 'misdirect'): void {
     const damage = this.damageOf(this.victim);
-    if (!damage || !this.cluster.healthy()) return;
-    damage.spoilNextWrite(how, this.random, () => {
-      this.note(how === 'lose' ? 'disk: write lost' : 'disk: write misdirected', '');
-    });
+    if (!damage || !this.mayDamage()) return;
+    damage.spoilNextWrite(
+      how,
+      this.random,
+      () => this.mayDamage(),
+      () => {
+        this.note(how === 'lose' ? 'disk: write lost' : 'disk: write misdirected', '');
+      },
+    );
   }
 
   private fill(machines: readonly Machine[]): void {

@@ -43,9 +43,9 @@ export class Faults {
     shelf: Shelf,
   ) {
     const later = (delayMs: number, run: () => void) => this.later(delayMs, run);
-    this.disks = new DiskFaults(cluster, random, hooks, later);
+    this.disks = new DiskFaults(cluster, random, hooks, later, () => this.members.holders.length > 1);
     this.coordinators = new CoordinatorFaults(cluster, random, hooks, later);
-    this.members = new MemberFaults(cluster, random, hooks, shelf, later, config.copiesMax);
+    this.members = new MemberFaults(cluster, random, hooks, shelf, later, config.copiesMax, this.disks);
     this.causes = { ...this.own, ...this.members.causes, ...this.coordinators.causes, ...this.disks.causes };
   }
 
@@ -102,7 +102,7 @@ export class Faults {
 
   private powerCut(machine: Machine): void {
     if (!machine.life) return;
-    const lossy = this.losesUnsynced();
+    const lossy = this.losesUnsynced(machine);
     this.hooks.count(lossy ? 'power cut of one, lossy' : 'power cut of one, nothing may be lost');
     this.cluster.powerCut(machine);
     if (lossy) this.hooks.onLossyPowerCut();
@@ -172,10 +172,11 @@ export class Faults {
 
   /**
    * A node that alone held the latest writes takes the unsynced ones with it. With all nodes up and in sync (and a
-   * cluster that keeps several copies), one power cut must lose nothing.
+   * cluster that keeps several copies, none of them damaged), one power cut must lose nothing.
    */
-  private losesUnsynced(): boolean {
-    return !this.cluster.kind.survivesOnePowerCut || !this.cluster.healthy();
+  private losesUnsynced(machine: Machine): boolean {
+    if (!this.cluster.kind.survivesOnePowerCut || !this.cluster.healthy()) return true;
+    return this.disks.mayBeTheOnlyGood(machine);
   }
 
   private downMs(): number {

@@ -5,6 +5,7 @@
 import { AppError } from '../../src/base/errors.js';
 import type { SeededRandom } from '../../src/base/random.js';
 import { ask, type Life, type Machine, type SimCluster } from '../helpers/sim-cluster.js';
+import type { DiskFaults } from './disk-faults.js';
 import type { FaultHooks } from './faults.js';
 import type { Shelf } from './shelf.js';
 import type { MemberFaultName } from './swarm-config.js';
@@ -58,6 +59,7 @@ export class MemberFaults {
     private readonly shelf: Shelf,
     private readonly later: (delayMs: number, run: () => void) => void,
     private readonly copiesMax: number,
+    private readonly disks: DiskFaults,
   ) {
     this.look();
   }
@@ -74,6 +76,11 @@ export class MemberFaults {
   heal(): void {
     if (this.paused)
       this.errand('let recovery go on', () => this.call('cluster.settings', { recoveryPaused: false }));
+  }
+
+  /** Machines that objects are meant to lie on. */
+  get holders(): Machine[] {
+    return this.cluster.used().filter((m) => !this.drained.has(m.nodeId));
   }
 
   private join(): void {
@@ -126,9 +133,8 @@ export class MemberFaults {
   /** A machine comes back with an empty disk; that of the others is all there is then. */
   private loseDisk(machine: Machine): void {
     const { cluster } = this;
-    const holders = cluster.used().filter((m) => !this.drained.has(m.nodeId));
-    if (machine.spare || !cluster.healthy() || holders.length <= this.copiesMax) return;
-    if (this.errands.length > 0) return;
+    if (machine.spare || !cluster.healthy() || this.holders.length <= this.copiesMax) return;
+    if (this.errands.length > 0 || this.disks.mayBeTheOnlyGood(machine)) return;
     const { nodeId } = machine;
     this.hooks.count('member: disk lost');
     cluster.powerCut(machine);
@@ -165,6 +171,7 @@ export class MemberFaults {
 
   /** Enough others are left for all copies. */
   private mayMiss(machine: Machine): boolean {
+    if (this.disks.mayBeTheOnlyGood(machine) && this.holders.length <= this.copiesMax) return false;
     return !machine.spare && this.cluster.used().length > this.copiesMax;
   }
 

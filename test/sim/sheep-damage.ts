@@ -13,8 +13,9 @@ export function damageOf(disk: FakeDisk): DiskDamage {
   return {
     flipBit: (where, random) =>
       where === 'journal' ? flipJournal(disk, random) : flipObject(disk, where, random),
-    spoilNextWrite: (how, random, onSpoiled) => {
+    spoilNextWrite: (how, random, may, onSpoiled) => {
       disk.onOp = (op) => {
+        if (!may()) return undefined;
         const fault = spoil(disk, op, how, random);
         if (fault === undefined) return undefined;
         disk.onOp = undefined;
