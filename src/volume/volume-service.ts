@@ -130,6 +130,8 @@ export class VolumeService {
     const { holes = true } = options;
     const planned = index.map((owner) => (owner === 0 && !holes ? 0 : record.vid));
     await writeInode(client, this.session(), record, name, planned);
+    // Not even a power cut may keep the objects and take the index.
+    await client.flush(this.session(), record);
     await preallocate(client, this.session(), record, index, options);
   }
 

@@ -148,6 +148,11 @@ export class FakeDisk implements Disk {
     inode.shared.delete(number);
   }
 
+  /** The page has not been written to the platter since it was changed. */
+  isDirty(path: string, offset: number): boolean {
+    return this.inode(path).dirty.has(Math.floor(offset / PAGE));
+  }
+
   /** Overwrites bytes behind everybody's back, in the cache and on the platter. */
   poke(path: string, offset: number, data: Uint8Array): void {
     const inode = this.inode(path);

@@ -114,7 +114,7 @@ export class DiskFaults {
       this.cluster.trace(`the disk of ${name} has ${freeBytes} bytes left`);
       disk.damage?.setFree(freeBytes);
     }
-    for (const machine of machines) if (freeBytes === 0 || isNew(machine)) this.crammed.add(machine);
+    for (const machine of machines) if (freeBytes === 0 || mayNeedRoom(machine)) this.crammed.add(machine);
     this.later(this.random.pick(FULL_MS), () => {
       for (const machine of machines) {
         machine.disk.damage?.setFree(undefined);
@@ -140,7 +140,7 @@ export class DiskFaults {
   }
 }
 
-/** It may have to make a store first, which needs some room. */
-function isNew({ spare, lives, disksLost }: Machine): boolean {
-  return spare || lives <= 1 || disksLost > 0;
+/** It may have to make a store first, or to restore what a power cut took: its room may have been used by others. */
+function mayNeedRoom({ spare, lives, disksLost, life }: Machine): boolean {
+  return spare || lives <= 1 || disksLost > 0 || life?.node === undefined;
 }

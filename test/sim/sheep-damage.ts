@@ -61,11 +61,11 @@ function flipJournal(disk: FakeDisk, random: SeededRandom): string | undefined {
   return undefined;
 }
 
-/** Flips one bit in a block that is not all zeros. */
+/** Flips one bit in a block that is not all zeros, and that is on the platter: only there does it rot. */
 function flipIn(disk: FakeDisk, path: string, from: number, end: number, random: SeededRandom): boolean {
   for (let i = 0; i < TRIES; i++) {
     const at = from + BLOCK * random.below((end - from) / BLOCK);
-    if (disk.peek(path, at, BLOCK).every((byte) => byte === 0)) continue;
+    if (disk.isDirty(path, at) || disk.peek(path, at, BLOCK).every((byte) => byte === 0)) continue;
     disk.flipBit(path, at + random.below(BLOCK), random.below(8));
     return true;
   }
