@@ -45,6 +45,8 @@ interface Claim {
 export class Garbage {
   private readonly freeing = new Map<number, Promise<number | undefined>>();
   private readonly forgetting = new Map<number, Promise<void>>();
+  /** Reservations that were to be undone here, as they were: until then their maker is up, and nobody else may. */
+  private readonly abandoned = new Map<number, string>();
   /** What was begun under the present claim of a version, and has not come to its end. */
   private readonly begun = new Set<number>();
   /** Removals of released objects that are under way, by line. */
@@ -141,7 +143,7 @@ export class Garbage {
     const view = cluster.objects.context?.view;
     if (view === undefined) return;
     for (const record of directory.vdis()) {
-      if (whose === 'own' && !this.isOwn(record.cleaner)) continue;
+      if (whose === 'own' && !this.isOwn(record.cleaner) && !this.isAbandoned(record)) continue;
       try {
         await this.tidy(record, view);
       } catch (error) {
@@ -157,7 +159,7 @@ export class Garbage {
   private async tidy(record: VdiRecord, view: ClusterView): Promise<void> {
     if (record.state === 'deleted' && !record.freed) await this.freeOnce(record.vid);
     if (record.state !== 'pending' || record.maker === undefined) return;
-    if (!isUp(view, record.maker)) await this.forgetPending(record);
+    if (!isUp(view, record.maker) || this.isAbandoned(record)) await this.forgetPending(record);
   }
 
   /** Undefined: somebody else has it, or the record has changed. */
@@ -202,9 +204,14 @@ export class Garbage {
   forgetPending(record: VdiRecord): Promise<void> {
     const running = this.forgetting.get(record.vid);
     if (running !== undefined) return running;
+    this.abandoned.set(record.vid, JSON.stringify(record));
     const work = this.runForget(record).finally(() => this.forgetting.delete(record.vid));
     this.forgetting.set(record.vid, work);
     return work;
+  }
+
+  private isAbandoned(record: VdiRecord): boolean {
+    return this.abandoned.get(record.vid) === JSON.stringify(record);
   }
 
   private async runForget(pending: VdiRecord): Promise<void> {
@@ -222,6 +229,7 @@ export class Garbage {
     await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
     await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
     this.begun.delete(record.vid);
+    this.abandoned.delete(record.vid);
   }
 
   private async run(
@@ -230,22 +238,20 @@ export class Garbage {
   ): Promise<number | undefined> {
     const { directory, cluster, log } = this.options;
     const found = directory.vdi(vid);
-    if (found === undefined || found.state !== 'deleted') return 0;
+    if (found === undefined || found.state !== 'deleted' || found.freed) return 0;
     const claim = await this.claim(found);
     if (claim === undefined) return undefined;
     const { record, session } = claim;
     await this.released(record.line);
     let freed = 0;
-    if (!record.freed) {
-      const doomed = await this.unshared(session, record);
-      await forEachLimit(doomed, PARALLEL, async (oid) => {
-        await cluster.client.change(session, addressIn(record, oid), removeOf(false));
-        onProgress(++freed, doomed.length);
-      });
-      await cluster.client.flush(session, record);
-      await cluster.client.change(session, addressIn(record, inodeOid(vid)), removeOf(true));
-      log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
-    }
+    const doomed = await this.unshared(session, record);
+    await forEachLimit(doomed, PARALLEL, async (oid) => {
+      await cluster.client.change(session, addressIn(record, oid), removeOf(false));
+      onProgress(++freed, doomed.length);
+    });
+    await cluster.client.flush(session, record);
+    await cluster.client.change(session, addressIn(record, inodeOid(vid)), removeOf(true));
+    log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
     await this.markFreed(record);
     this.begun.delete(vid);
     return freed;

@@ -93,7 +93,7 @@ export class VolumeDevice implements BlockDevice {
     const sync = options.fua ?? false;
     const build = (part: Part) => (how: { mode: Mutation['mode']; parent?: bigint }) =>
       writeOf(part.offset, data.subarray(part.at, part.at + part.length), { ...how, sync });
-    const work = (part: Part) => this.writePart(part, build(part), sync);
+    const work = (part: Part) => this.writePart(part, build(part));
     await this.change(offset, data.length, PART_BYTES_MAX, work, options);
   }
 
@@ -108,7 +108,7 @@ export class VolumeDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    await this.index.flushed(() => this.options.client.flush(this.options.session, this.record));
+    await this.options.client.flush(this.options.session, this.record);
   }
 
   async blockStatus(offset: number, length: number, limit: number): Promise<Extent[]> {
@@ -271,7 +271,6 @@ export class VolumeDevice implements BlockDevice {
   private async writePart(
     part: Part,
     build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
-    sync: boolean,
   ): Promise<void> {
     const { client, session } = this.options;
     const { vid } = this.record;
@@ -287,10 +286,9 @@ export class VolumeDevice implements BlockDevice {
       const address = this.address(vid, part.index);
       if (owner === vid) {
         const write = client.change(session, address, build({ mode: 'ensure' }));
-        if (this.index.isUnsaved(part.index)) return both(write, this.index.set(part.index, vid, sync));
-        return sync ? both(write, this.index.ensureDurable(part.index)) : write;
+        return this.index.isUnsaved(part.index) ? both(write, this.index.set(part.index, vid)) : write;
       }
-      return this.make(part.index, this.makeObject(part.index, owner, build, sync));
+      return this.make(part.index, this.makeObject(part.index, owner, build));
     }
   }
 
@@ -302,7 +300,6 @@ export class VolumeDevice implements BlockDevice {
     index: number,
     owner: number,
     build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
-    sync: boolean,
   ): Promise<void> {
     const { client, session, onReleased } = this.options;
     const address = this.address(this.record.vid, index);
@@ -317,7 +314,7 @@ export class VolumeDevice implements BlockDevice {
         await create();
       }
     }
-    await this.index.set(index, this.record.vid, sync);
+    await this.index.set(index, this.record.vid);
     if (owner !== 0) onReleased(index, owner);
   }
 
@@ -336,29 +333,20 @@ export class VolumeDevice implements BlockDevice {
     await this.making.get(part.index)?.catch(() => {});
     const owner = this.index.entries[part.index]!;
     if (allocate) {
-      return this.writePart(
-        part,
-        (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }),
-        sync,
-      );
+      return this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }));
     }
     if (owner === 0) {
-      if (this.index.isUnsaved(part.index)) await this.index.set(part.index, 0, sync);
-      else if (sync) await this.index.ensureDurable(part.index);
+      if (this.index.isUnsaved(part.index)) await this.index.set(part.index, 0);
       return;
     }
     if (part.length === this.objectSize(part.index)) {
       if (owner === this.record.vid)
         await client.change(session, this.address(owner, part.index), removeOf(sync));
-      await this.index.set(part.index, 0, sync);
+      await this.index.set(part.index, 0);
       if (owner !== this.record.vid) onReleased(part.index, owner);
       return;
     }
-    await this.writePart(
-      part,
-      (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate: false }),
-      sync,
-    );
+    await this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate: false }));
   }
 
   /** The last object ends with the volume. */

@@ -149,17 +149,14 @@ export function usageOf(index: Uint32Array, vid: number): Usage {
 
 /**
  * The index of a working volume in its owner's memory, with changes written to the inode in groups: all entries that
- * changed while the last write was under way leave in the next.
+ * changed while the last write was under way leave in the next. Always durably: what a power cut took from the inode
+ * would still stand here, and whatever is acknowledged on the strength of it would go with this owner.
  */
 export class VolumeIndex {
   private dirty = new Set<number>();
-  /** Entries that the inode has, but perhaps not durably, with the number of the write that put them there. */
-  private readonly unsynced = new Map<number, number>();
   /** Entries that the inode may lack because writing them failed: nothing that relies on them may be acknowledged. */
   private readonly unsaved = new Set<number>();
-  private writes = 0;
   private waiting = new Signal<unknown>();
-  private syncWanted = false;
   private writing = false;
 
   constructor(
@@ -169,11 +166,10 @@ export class VolumeIndex {
     public entries: Uint32Array,
   ) {}
 
-  /** Sets the entry in memory now; resolves when the inode has it (durably with `sync`). */
-  async set(index: number, owner: number, sync: boolean): Promise<void> {
+  /** Sets the entry in memory now; resolves when the inode durably has it. */
+  async set(index: number, owner: number): Promise<void> {
     this.entries[index] = owner;
     this.dirty.add(index);
-    this.syncWanted ||= sync;
     const group = this.waiting;
     if (!this.writing) void this.writeAll();
     const error = await group.promise;
@@ -183,18 +179,6 @@ export class VolumeIndex {
   /** True: the last write of this entry failed, so it must be set again before anything under it is acknowledged. */
   isUnsaved(index: number): boolean {
     return this.unsaved.has(index);
-  }
-
-  /** Resolves when the inode durably has the entry as it is now: part of what a durable write promises. */
-  async ensureDurable(index: number): Promise<void> {
-    if (this.unsynced.has(index)) await this.set(index, this.entries[index]!, true);
-  }
-
-  /** Runs a flush of everything acknowledged; entries written before it need no write of their own afterwards. */
-  async flushed(flush: () => Promise<void>): Promise<void> {
-    const before = this.writes;
-    await flush();
-    for (const [index, write] of this.unsynced) if (write <= before) this.unsynced.delete(index);
   }
 
   /** The volume continues as another version with the same content (a snapshot was made). Nothing may be in flight. */
@@ -215,21 +199,12 @@ export class VolumeIndex {
   private async writeAll(): Promise<void> {
     this.writing = true;
     while (this.dirty.size > 0) {
-      const { dirty, waiting, syncWanted } = this;
+      const { dirty, waiting } = this;
       this.dirty = new Set();
       this.waiting = new Signal();
-      this.syncWanted = false;
       try {
-        await this.write(
-          [...dirty].sort((a, b) => a - b),
-          syncWanted,
-        );
-        this.writes++;
-        for (const index of dirty) {
-          this.unsaved.delete(index);
-          if (syncWanted) this.unsynced.delete(index);
-          else this.unsynced.set(index, this.writes);
-        }
+        await this.write([...dirty].sort((a, b) => a - b));
+        for (const index of dirty) this.unsaved.delete(index);
         waiting.fire(undefined);
       } catch (error) {
         for (const index of dirty) this.unsaved.add(index);
@@ -239,7 +214,7 @@ export class VolumeIndex {
     this.writing = false;
   }
 
-  private async write(indexes: number[], sync: boolean): Promise<void> {
+  private async write(indexes: number[]): Promise<void> {
     const address = addressIn(this.record, inodeAddress(this.record).oid);
     for (let i = 0; i < indexes.length; ) {
       const first = indexes[i]!;
@@ -251,7 +226,7 @@ export class VolumeIndex {
       await this.client.change(
         this.session,
         address,
-        writeOf(INODE_INDEX_OFFSET + first * 4, data, { mode: 'ensure', sync }),
+        writeOf(INODE_INDEX_OFFSET + first * 4, data, { mode: 'ensure', sync: true }),
       );
     }
   }

@@ -96,6 +96,22 @@ export function startMaxOf(cluster: Cluster): number {
   return Math.max(cluster.write.start, cluster.readStartMax);
 }
 
+/** Another cluster that would have to be both before and after this one if it had one more read in it. */
+export function conflictWith(
+  clusters: readonly Cluster[],
+  cluster: Cluster,
+  start: number,
+  end: number,
+): Cluster | undefined {
+  const endMin = Math.min(endMinOf(cluster), end);
+  const startMax = Math.max(startMaxOf(cluster), start);
+  for (const other of clusters) {
+    if (other === cluster || !happened(other)) continue;
+    if (endMin < startMaxOf(other) && endMinOf(other) < startMax) return other;
+  }
+  return undefined;
+}
+
 /**
  * A write after a power cut: one that is still under way goes on; any other was there at the cut, or is gone. The
  * only one left is certain, and on stable storage.
@@ -125,4 +141,16 @@ export function describe(op: WriteOp): string {
 export function summary(shown: Int32Array): string {
   const ids = [...new Set(shown)];
   return ids.length > 8 ? `${ids.slice(0, 8).join(' ')} ...` : ids.join(' ');
+}
+
+/** What was done to a part of the volume, for people. */
+export interface LogLine {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly line: string;
+}
+
+export function linesAbout(log: readonly LogLine[], sector: number): string[] {
+  const at = sector * SECTOR_BYTES;
+  return log.filter((e) => e.offsetBytes <= at && at < e.offsetBytes + e.lengthBytes).map((e) => e.line);
 }

@@ -12,6 +12,7 @@
  *
  *  - A write without an answer (error, dead gateway) may have happened, or happen later. `strict` deaths: it must
  *    have happened before the gateway died or never (I-2: one outcome before anyone reads it).
+ *    While it has no answer it may happen twice: see `secondEffect`.
  *  - A power cut ends an era. What each sector may hold afterwards is every write that no durable write (FUA, or
  *    acknowledged before the call of an answered flush) is known to come after. At most one of those is then real.
  *  - A rollback is a write of all sectors at one instant, with what the snapshot holds; a clone begins with that.
@@ -26,10 +27,13 @@ import {
   afterCut,
   type Cluster,
   clusterOf,
+  conflictWith,
   describe,
   endMinOf,
   type FlushOp,
   happened,
+  type LogLine,
+  linesAbout,
   type ModelOptions,
   NEVER,
   type ReadOp,
@@ -63,11 +67,12 @@ export class VolumeModel {
   /** [era][sector]; a missing sector holds only what the era began with. */
   private readonly sectors: (Era | undefined)[][] = [[]];
   private readonly initial: WriteOp;
-  private readonly opLog: { offsetBytes: number; lengthBytes: number; line: string }[] = [];
+  private readonly opLog: LogLine[] = [];
   readonly counters = {
     'sectors checked': 0,
     'sectors: a value that fits several writes': 0,
     'sectors: unanswered write seen': 0,
+    'sectors: a write that took effect twice': 0,
     'sectors: acknowledged, may be lost by a power cut': 0,
   };
 
@@ -228,16 +233,13 @@ export class VolumeModel {
   allowed(sectorIndex: number): number[] {
     const era = this.eraOf(this.era, sectorIndex);
     const at = this.tick;
-    const fits = era.clusters.filter((c) => !this.conflictWith(era, c, at, at));
+    const fits = era.clusters.filter((c) => !conflictWith(era.clusters, c, at, at));
     return [...new Set(fits.map((c) => c.value))].sort((a, b) => a - b);
   }
 
   /** Everything that was ever done to a sector, as lines. */
   historyOf(sectorIndex: number): string[] {
-    const at = sectorIndex * SECTOR_BYTES;
-    return this.opLog
-      .filter((e) => e.offsetBytes <= at && at < e.offsetBytes + e.lengthBytes)
-      .map((e) => e.line);
+    return linesAbout(this.opLog, sectorIndex);
   }
 
   private makeWrite(
@@ -274,7 +276,8 @@ export class VolumeModel {
     let fit: Cluster | undefined;
     for (let i = history.clusters.length - 1; i >= 0; i--) {
       const c = history.clusters[i]!;
-      if (c.value !== shown || c.write.start >= end || this.conflictWith(history, c, start, end)) continue;
+      if (c.value !== shown || c.write.start >= end || conflictWith(history.clusters, c, start, end))
+        continue;
       if (fit) {
         this.counters['sectors: a value that fits several writes']++;
         history.vagueReads.push({ value: shown, start, end });
@@ -282,9 +285,30 @@ export class VolumeModel {
       }
       fit = c;
     }
+    fit ??= this.secondEffect(history, sector, shown, start, end);
     if (!fit) this.fail(sector, shown, by, `it does not fit (call ${start}, answer ${end})`);
     this.assign(fit, start, end);
     if (history.vagueReads.length > 0) this.settleVagueReads(history, sector, by);
+  }
+
+  /**
+   * A gateway that loses the volume does what is not acknowledged once more at the next one. So a write may take effect
+   * again after somebody has seen it, and after others that were called meanwhile, until it is answered.
+   */
+  private secondEffect(
+    history: Era,
+    sector: number,
+    value: number,
+    start: number,
+    end: number,
+  ): Cluster | undefined {
+    const first = history.clusters.find((c) => c.value === value && c.readEndMin < c.write.end);
+    if (first === undefined || first.write === this.initial) return undefined;
+    const again = clusterOf(first.write, sector);
+    if (conflictWith(history.clusters, again, start, end)) return undefined;
+    history.clusters.push(again);
+    this.counters['sectors: a write that took effect twice']++;
+    return again;
   }
 
   private assign(cluster: Cluster, start: number, end: number): void {
@@ -301,7 +325,7 @@ export class VolumeModel {
       for (const read of history.vagueReads) {
         const { value, start, end } = read;
         const fits = history.clusters.filter(
-          (c) => c.value === value && c.write.start < end && !this.conflictWith(history, c, start, end),
+          (c) => c.value === value && c.write.start < end && !conflictWith(history.clusters, c, start, end),
         );
         if (fits.length === 0) this.fail(sector, value, by, `an earlier read ${start}..${end} fits no more`);
         if (fits.length > 1) continue;
@@ -311,17 +335,6 @@ export class VolumeModel {
         break;
       }
     }
-  }
-
-  /** Another cluster that would have to be both before and after this one if it had one more read in it. */
-  private conflictWith(history: Era, cluster: Cluster, start: number, end: number): Cluster | undefined {
-    const endMin = Math.min(cluster.write.end, cluster.write.limit, cluster.readEndMin, end);
-    const startMax = Math.max(cluster.write.start, cluster.readStartMax, start);
-    for (const other of history.clusters) {
-      if (other === cluster || !happened(other)) continue;
-      if (endMin < startMaxOf(other) && endMinOf(other) < startMax) return other;
-    }
-    return undefined;
   }
 
   private survivors(sector: Era, era: number, now: number, pending: ReadonlySet<WriteOp>): Era {

@@ -94,6 +94,18 @@ test('of two overlapping writes either may win, but not both in turn', () => {
   violates(() => read(model, b), /does not fit/);
 });
 
+test('a write under way may be done again over later ones, but never once it has been answered', () => {
+  const model = new VolumeModel(SIZE);
+  const slow = begin(model);
+  read(model, slow);
+  const later = write(model);
+  read(model, later);
+  read(model, slow);
+  model.endWrite(slow);
+  read(model, slow);
+  violates(() => read(model, later), /does not fit/);
+});
+
 test('a write without an answer may appear late', () => {
   const model = new VolumeModel(SIZE);
   const a = write(model);

@@ -19,7 +19,7 @@ const stored = (fake: FakeClient): Promise<Uint32Array> => readIndex(fake.client
 
 test('an entry is in memory at once, and in the inode when the promise resolves', async () => {
   const { fake, index: one } = await index();
-  const set = one.set(5, 2, false);
+  const set = one.set(5, 2);
   assert.is(one.entries[5], 2);
   await set;
   assert.is((await stored(fake))[5], 2);
@@ -27,14 +27,14 @@ test('an entry is in memory at once, and in the inode when the promise resolves'
 
 test('entries that change while a write is under way leave together in the next', async () => {
   const { fake, index: one } = await index();
-  await Promise.all(Array.from({ length: 50 }, (_, i) => one.set(i, 2, false)));
+  await Promise.all(Array.from({ length: 50 }, (_, i) => one.set(i, 2)));
   assert.ok(fake.inodeWrites <= 3, `${fake.inodeWrites} writes for 50 entries`);
   assert.equal([...(await stored(fake))].slice(0, 51), [...new Array(50).fill(2), 0]);
 });
 
 test('entries far from each other are not bridged', async () => {
   const { fake, index: one } = await index();
-  await Promise.all([one.set(0, 2, false), one.set(1, 2, false), one.set(900, 2, false)]);
+  await Promise.all([one.set(0, 2), one.set(1, 2), one.set(900, 2)]);
   const now = await stored(fake);
   assert.equal([now[0], now[1], now[2], now[899], now[900]], [2, 2, 0, 0, 2]);
   assert.ok(fake.inodeWrites >= 2);
@@ -43,34 +43,31 @@ test('entries far from each other are not bridged', async () => {
 test('a failure reaches those who waited for it, and marks the entry until it is stored after all', async () => {
   const { fake, index: one } = await index();
   fake.fault = () => new AppError('no-space', 'full');
-  assert.is(await one.set(3, 2, false).catch((e) => e.code), 'no-space');
+  assert.is(await one.set(3, 2).catch((e) => e.code), 'no-space');
   assert.ok(one.isUnsaved(3));
   fake.fault = () => undefined;
-  await one.set(4, 2, false);
+  await one.set(4, 2);
   assert.ok(one.isUnsaved(3));
-  await one.set(3, 2, false);
+  await one.set(3, 2);
   assert.not(one.isUnsaved(3));
   assert.is((await stored(fake))[3], 2);
 });
 
-test('an entry is made durable once, by its own write or by a flush', async () => {
+test('an entry is durable before anything under it is acknowledged', async () => {
   const { fake, index: one } = await index();
-  await one.set(3, 2, false);
-  fake.inodeWrites = 0;
-  await one.ensureDurable(3);
-  assert.is(fake.inodeWrites, 1);
-  await one.ensureDurable(3);
-  assert.is(fake.inodeWrites, 1);
-  await one.set(4, 2, false);
-  await one.flushed(() => fake.flush(fake.session()));
-  fake.inodeWrites = 0;
-  await one.ensureDurable(4);
-  assert.is(fake.inodeWrites, 0);
+  const syncs: boolean[] = [];
+  const { change } = fake.client;
+  fake.client.change = (session, address, mutation) => {
+    syncs.push(mutation.sync);
+    return change.call(fake.client, session, address, mutation);
+  };
+  await Promise.all([one.set(3, 2), one.set(900, 2)]);
+  assert.equal(new Set(syncs), new Set([true]));
 });
 
 test('a volume that grows keeps its entries', async () => {
   const { index: one } = await index();
-  await one.set(999, 2, false);
+  await one.set(999, 2);
   const grown = { ...record, sizeBytes: record.sizeBytes + 1 };
   one.resize(grown);
   assert.equal([one.entries.length, one.entries[999], one.entries[1000]], [1001, 2, 0]);
@@ -87,7 +84,7 @@ test('random changes end up in the inode as they are in memory', async () => {
     const random = new SeededRandom(seed);
     const waiting: Promise<void>[] = [];
     for (let i = 0; i < 200; i++) {
-      waiting.push(one.set(random.below(1000), random.below(4), random.chance(0.2)));
+      waiting.push(one.set(random.below(1000), random.below(4)));
       if (random.chance(0.1)) await Promise.all(waiting.splice(0));
     }
     await Promise.all(waiting);
