@@ -165,9 +165,9 @@ export class VolumeManager implements DeviceProvider {
     );
   }
 
-  /** As long as the claim stands others ask here and nowhere else: it is claimed anew, and given up properly. */
+  /** As long as the claim stands others ask here alone: it is claimed anew, however often that fails, and given up. */
   private makeSure(line: string): void {
-    if (!this.unsure.delete(line) || this.stopped) return;
+    if (!this.unsure.has(line) || this.stopped) return;
     this.claim(line).catch(() => {});
   }
 
@@ -211,7 +211,10 @@ export class VolumeManager implements DeviceProvider {
     this.forget(owned);
     owned.releasing = true;
     owned.session.origin.closed = true;
-    await this.disclaim(owned);
+    await this.disclaim(owned).catch((error) => {
+      this.unsure.add(owned.line);
+      throw error;
+    });
   }
 
   /** Gives up everything, with all requests done: other gateways go on at once. */
@@ -368,7 +371,6 @@ export class VolumeManager implements DeviceProvider {
   }
 
   private async giveUp(owned: OwnedVolume): Promise<void> {
-    const { coordinator } = this.options;
     owned.releasing = true;
     try {
       if (!this.alive(owned)) return;
@@ -378,14 +380,12 @@ export class VolumeManager implements DeviceProvider {
         owned.session.origin.closed = true;
         // What is still being removed could be somebody else's by the time the next owner has deleted the volume.
         await this.options.released(owned.line);
-        const usage = usageOf(index.entries, record.vid);
-        await coordinator.txn(
-          [
-            { key: keys.vdi(record.vid), exists: true },
-            { key: keys.owner(owned.line), value: owned.claim },
-          ],
-          [{ type: 'put', key: keys.usage(record.vid), value: JSON.stringify(usage) }],
-        );
+        const compares = [
+          { key: keys.vdi(record.vid), exists: true },
+          { key: keys.owner(owned.line), value: owned.claim },
+        ];
+        const value = JSON.stringify(usageOf(index.entries, record.vid));
+        await this.options.coordinator.txn(compares, [{ type: 'put', key: keys.usage(record.vid), value }]);
         await this.disclaim(owned);
       });
     } catch (error) {
