@@ -22,7 +22,7 @@ export interface Mutants {
   readonly nearUncommitted?: boolean;
   /** I-2: what an epoch's end left in doubt is not told to the next primary. */
   readonly hideUnsettled?: boolean;
-  /** I-3: what was sent in an epoch that is over is still done. */
+  /** I-3: what was sent in an epoch that is over is still done, also when its sender has been excluded since. */
   readonly acceptOldEpochs?: boolean;
   /** I-4: writes do not wait for enough copies. */
   readonly tooFewCopies?: boolean;
@@ -190,9 +190,11 @@ export class ObjectNode {
     if (message.epoch > this.epoch) await this.reach(message.epoch);
     const context = this.context;
     if (context === undefined || this.stopped) throw new AppError('again', 'not in the cluster yet');
-    if (message.epoch !== context.view.epoch && !this.options.mutants?.acceptOldEpochs)
+    const { acceptOldEpochs } = this.options.mutants ?? {};
+    if (message.epoch !== context.view.epoch && !acceptOldEpochs)
       throw new AppError('old-epoch', `epoch ${message.epoch} is over`);
     if (origin.closed) throw new AppError('network', 'the sender has gone');
+    if (acceptOldEpochs) return context;
     const sender = context.view.nodes.get(origin.nodeId);
     if (sender === undefined || !sender.up || sender.incarnation !== origin.incarnation) {
       throw new AppError('old-epoch', `${origin.nodeId} is not a member in epoch ${context.view.epoch}`);

@@ -17,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { runCampaign } from './campaign.js';
 import { forbidTimeAndChance } from './forbid.js';
 import { clusterKinds, DEFAULT_KIND } from './kinds.js';
+import { needsOf } from './sheep-mutants.js';
 import { shrink } from './shrink.js';
 import { runSeed } from './swarm.js';
 import type { SwarmConfig } from './swarm-config.js';
@@ -69,7 +70,7 @@ async function main(): Promise<number> {
 
 async function runOne(seed: number, mutants: Record<string, boolean>): Promise<number> {
   forbidTimeAndChance();
-  const config = JSON.parse(values.config) as Partial<SwarmConfig>;
+  const config: Partial<SwarmConfig> = { ...needsOf(mutants), ...JSON.parse(values.config) };
   if (values.shrink) return shrink({ kind: kind!, seed, mutants, config, print });
   const started = process.cpuUsage();
   const trace = values.verbose ? { trace: print } : {};

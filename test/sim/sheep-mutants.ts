@@ -17,7 +17,7 @@ export interface SheepMutant {
   readonly seeds: number;
   /** Noticed in so few seeds that every test run can look. */
   readonly quick: boolean;
-  /** What a seed must have to notice it at all. */
+  /** What a seed must have to notice it at all; these faults, and no others. */
   readonly needs?: Partial<SwarmConfig>;
 }
 
@@ -25,9 +25,23 @@ export const sheepMutants: readonly SheepMutant[] = [
   { name: 'ackBeforeReplicas', breaks: 'I-1', seeds: 600, quick: true },
   { name: 'skipJournalSync', breaks: 'I-1', seeds: 600, quick: true },
   { name: 'serveStaleReplica', breaks: 'I-2', seeds: 600, quick: true },
-  { name: 'nearUncommitted', breaks: 'I-2', seeds: 2000, quick: false },
+  {
+    name: 'nearUncommitted',
+    breaks: 'I-2',
+    seeds: 100,
+    quick: true,
+    // A change that one replica has no room for is on the others until it is undone there.
+    needs: { faults: { fullDisk: 1500, fullDisks: 6000 }, hotChance: 0.95 },
+  },
   { name: 'hideUnsettled', breaks: 'I-2', seeds: 600, quick: false },
-  { name: 'acceptOldEpochs', breaks: 'I-3', seeds: 2000, quick: false },
+  {
+    name: 'acceptOldEpochs',
+    breaks: 'I-3',
+    seeds: 100,
+    quick: true,
+    // Who slept through the end of an epoch goes on with what had arrived before, while others change the same bytes.
+    needs: { faults: { freeze: 1500, weight: 3000 }, hotChance: 0.95 },
+  },
   { name: 'ignoreLease', breaks: 'I-3', seeds: 680, quick: false },
   { name: 'tooFewCopies', breaks: 'I-4', seeds: 600, quick: false },
   { name: 'serveOlder', breaks: 'I-5', seeds: 100, quick: true },
@@ -35,12 +49,23 @@ export const sheepMutants: readonly SheepMutant[] = [
   { name: 'movingSnapshot', breaks: 'I-6', seeds: 100, quick: true },
   { name: 'freeShared', breaks: 'I-6', seeds: 100, quick: true },
   { name: 'trustBadBlocks', breaks: 'I-7', seeds: 100, quick: true },
-  { name: 'damageWhenFull', breaks: 'I-8', seeds: 2000, quick: false },
+  {
+    name: 'damageWhenFull',
+    breaks: 'I-8',
+    seeds: 100,
+    quick: true,
+    needs: { faults: { fullDisk: 2000, fullDisks: 3000, kill: 4000 } },
+  },
   { name: 'twoOwners', breaks: 'I-9', seeds: 160, quick: true },
   { name: 'skipTouched', breaks: 'D-5', seeds: 100, quick: true },
   { name: 'moveUnfinished', breaks: 'D-4', seeds: 100, quick: true },
   { name: 'strayTargets', breaks: 'D-4', seeds: 100, quick: true },
 ];
+
+/** What every seed must have with these deliberate bugs. */
+export function needsOf(mutants: Mutants): Partial<SwarmConfig> {
+  return sheepMutants.find(({ name }) => mutants[name])?.needs ?? {};
+}
 
 /** The store, or one that does wrong. */
 export async function openMutant(mutants: Mutants, options: StoreOptions): Promise<ObjectStore> {
@@ -96,14 +121,15 @@ function trustingRead(store: ObjectStore): ObjectStore['read'] {
   };
 }
 
-/** A write that finds no room has emptied the object before it noticed. */
+/** A write gives back the room of what it overwrites before it asks for its own, and is refused then. */
 function destructiveWrite(store: ObjectStore): ObjectStore['write'] {
   return async (request) => {
     try {
       await store.write(request);
     } catch (error) {
-      if (AppError.isCode(error, 'no-space') && request.mode === 'update')
-        await store.zero({ ...request, offset: 0, length: request.objectBytes, allocate: false });
+      const overwrites = request.mode === 'update' || request.mode === 'ensure';
+      if (AppError.isCode(error, 'no-space') && overwrites && store.has(request.oid))
+        await store.zero({ ...request, length: request.data.length, allocate: false });
       throw error;
     }
   };

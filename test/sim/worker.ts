@@ -1,6 +1,7 @@
 /** One worker process of a campaign: takes a seed, runs it, sends the result, until the parent hangs up. */
 import type { ClusterKind, Mutants } from '../helpers/sim-kind.js';
 import { forbidTimeAndChance } from './forbid.js';
+import { needsOf } from './sheep-mutants.js';
 import { runSeed, type SeedResult } from './swarm.js';
 
 /** One seed in so many is run twice and must repeat itself. */
@@ -35,14 +36,15 @@ export function runWorker(kind: ClusterKind, mutants: Mutants): Promise<number> 
 }
 
 async function runAndRepeat(kind: ClusterKind, seed: number, mutants: Mutants): Promise<SeedResult> {
-  const result = await runSeed({ kind, seed, mutants });
+  const config = needsOf(mutants);
+  const result = await runSeed({ kind, seed, mutants, config });
   if (result.failure !== undefined && Object.keys(mutants).length > 0) {
     // What fails without the deliberate bug has not noticed it.
-    const { failure } = await runSeed({ kind, seed });
+    const { failure } = await runSeed({ kind, seed, config });
     return failure === undefined ? result : { ...result, failure: undefined };
   }
   if (seed % SEEDS_PER_REPETITION !== 0 || result.failure !== undefined) return result;
-  const second = await runSeed({ kind, seed, mutants });
+  const second = await runSeed({ kind, seed, mutants, config });
   if (second.traceHash === result.traceHash) return result;
   const hashes = `${result.traceHash}, ${second.traceHash}`;
   const failure = `the seed does not repeat itself (${hashes}): ${second.failure ?? 'good'}`;
