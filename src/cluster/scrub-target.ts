@@ -1,8 +1,8 @@
 import { AppError } from '../base/errors.js';
-import type { ObjectAddress } from './address.js';
-import { CheckMode, type ObjectCheck } from './checker.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { ScrubRole, ScrubTarget } from './scrubber.js';
+import type { ObjectAddress } from './epochs/address.js';
+import { CheckMode, type ObjectCheck } from './objects/checker.js';
+import type { ScrubRole, ScrubTarget } from './scrub/scrubber.js';
 
 export interface ScrubTargetOptions {
   readonly cluster: ClusterNode;

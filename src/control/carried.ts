@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.js';
-import type { Links } from '../cluster/links.js';
+import type { Links } from '../cluster/reach/links.js';
 import { emptyMessage, PeerType } from '../wire/peer-message.js';
 import { decodePayload, encodePayloadHead } from './frame.js';
 

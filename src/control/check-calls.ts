@@ -1,9 +1,9 @@
 import { AppError } from '../base/errors.js';
-import type { ObjectAddress } from '../cluster/address.js';
-import { CheckMode } from '../cluster/checker.js';
-import type { EpochRecord } from '../cluster/epoch.js';
-import { committedRing } from '../cluster/placement-rings.js';
-import { placementIds } from '../cluster/ring.js';
+import type { ObjectAddress } from '../cluster/epochs/address.js';
+import type { EpochRecord } from '../cluster/epochs/epoch.js';
+import { committedRing } from '../cluster/epochs/placement-rings.js';
+import { placementIds } from '../cluster/epochs/ring.js';
+import { CheckMode } from '../cluster/objects/checker.js';
 import { addressIn } from '../volume/directory.js';
 import { objectCount, readIndexEntry } from '../volume/volume-index.js';
 import { sdHashOid } from '../wire/hash.js';

@@ -1,11 +1,11 @@
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
-import { defaultMinCopies } from '../cluster/authority.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Membership } from '../cluster/membership.js';
+import { defaultMinCopies } from '../cluster/epochs/authority.js';
+import type { Membership } from '../cluster/epochs/membership.js';
+import type { ClusterSettings } from '../cluster/epochs/settings.js';
 import type { RecoveryProgress } from '../cluster/recovery-meter.js';
-import type { ClusterSettings } from '../cluster/settings.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
 import type { StoreStats } from '../store/object-store.js';
 import type { ClusterInfo, NodeDoors, NodeInfo } from './api.js';

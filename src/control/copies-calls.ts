@@ -1,10 +1,10 @@
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import { ALTERED_FAMILIES_MAX } from '../cluster/changes.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { FamilyCopies } from '../cluster/epoch.js';
-import type { Membership } from '../cluster/membership.js';
-import type { ClusterView } from '../cluster/view.js';
+import { ALTERED_FAMILIES_MAX } from '../cluster/epochs/changes.js';
+import type { FamilyCopies } from '../cluster/epochs/epoch.js';
+import type { Membership } from '../cluster/epochs/membership.js';
+import type { ClusterView } from '../cluster/epochs/view.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Directory } from '../volume/directory.js';
 import { isFrozen, type VdiRecord } from '../volume/records.js';

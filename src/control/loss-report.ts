@@ -1,6 +1,6 @@
 import { type Clock, sleep } from '../base/clock.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { ClusterView } from '../cluster/view.js';
+import type { ClusterView } from '../cluster/epochs/view.js';
 import { addressIn, type Directory, inodeAddress } from '../volume/directory.js';
 import type { VdiRecord } from '../volume/records.js';
 import { readIndex } from '../volume/volume-index.js';

@@ -1,8 +1,8 @@
-import type { EpochRecord } from '../cluster/epoch.js';
-import { targetOf } from '../cluster/epoch.js';
-import type { Estimate } from '../cluster/estimate.js';
-import { whenMoved } from '../cluster/estimate.js';
-import { recoveryReserveBytes } from '../cluster/recovery-space.js';
+import type { EpochRecord } from '../cluster/epochs/epoch.js';
+import { targetOf } from '../cluster/epochs/epoch.js';
+import type { Estimate } from '../cluster/recovery/estimate.js';
+import { whenMoved } from '../cluster/recovery/estimate.js';
+import { recoveryReserveBytes } from '../cluster/recovery/recovery-space.js';
 import type { NodeInfo } from './api.js';
 import type { MovePlan, NodePlan } from './member-api.js';
 

@@ -1,4 +1,4 @@
-import { type EpochNode, type EpochRecord, type Registration, targetOf } from '../cluster/epoch.js';
+import { type EpochNode, type EpochRecord, type Registration, targetOf } from '../cluster/epochs/epoch.js';
 import type { NodeInfo } from './api.js';
 import type { NodeFigures } from './cluster-calls.js';
 import { progressOf } from './recovery-status.js';

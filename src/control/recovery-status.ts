@@ -1,8 +1,8 @@
-import { mayGiveUp } from '../cluster/down-out.js';
-import { type EpochNode, type EpochRecord, targetOf } from '../cluster/epoch.js';
+import { mayGiveUp } from '../cluster/epochs/down-out.js';
+import { type EpochNode, type EpochRecord, targetOf } from '../cluster/epochs/epoch.js';
+import type { ClusterSettings } from '../cluster/epochs/settings.js';
+import type { ClusterView } from '../cluster/epochs/view.js';
 import { progressKey, type RecoveryProgress } from '../cluster/recovery-meter.js';
-import type { ClusterSettings } from '../cluster/settings.js';
-import type { ClusterView } from '../cluster/view.js';
 import type { NodeInfo } from './api.js';
 import type { NodeProgress, RecoveryStatus } from './member-api.js';
 

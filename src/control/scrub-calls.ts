@@ -4,7 +4,7 @@ import {
   SCRUB_SETTING_KEY,
   type ScrubRecord,
   type ScrubSetting,
-} from '../cluster/scrub-record.js';
+} from '../cluster/scrub/scrub-record.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Directory } from '../volume/directory.js';
 import { parseOid } from '../wire/oid.js';

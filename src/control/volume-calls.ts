@@ -1,9 +1,9 @@
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import { CheckMode } from '../cluster/checker.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Membership } from '../cluster/membership.js';
+import type { Membership } from '../cluster/epochs/membership.js';
+import { CheckMode } from '../cluster/objects/checker.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { addressIn, type Directory } from '../volume/directory.js';
 import type { Locks } from '../volume/locks.js';

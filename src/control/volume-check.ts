@@ -1,8 +1,8 @@
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
-import type { ObjectAddress } from '../cluster/address.js';
-import { CheckMode } from '../cluster/checker.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
+import type { ObjectAddress } from '../cluster/epochs/address.js';
+import { CheckMode } from '../cluster/objects/checker.js';
 import { addressIn, type Directory, inodeAddress } from '../volume/directory.js';
 import type { VdiRecord } from '../volume/records.js';
 import { encodeHeader, readIndexEntry, readIndexPieces, writeHeader } from '../volume/volume-index.js';

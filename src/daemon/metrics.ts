@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type MetricValue, Registry } from 'prom-client';
 import { RequestCounters, type RequestKind } from '../base/request-counters.js';
-import type { ScrubTotals } from '../cluster/scrubber.js';
+import type { ScrubTotals } from '../cluster/scrub/scrubber.js';
 import type { NbdServerStats } from '../nbd/server.js';
 import type { SheepCore } from './sheep-core.js';
 

@@ -1,11 +1,11 @@
 import { crc32 } from '../base/bytes.js';
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
-import { defaultScrubLimits, firstOffset, type ScrubLimits } from '../cluster/scrub-pace.js';
-import { parseScrubSetting, SCRUB_SETTING_KEY, type ScrubSetting } from '../cluster/scrub-record.js';
-import { ScrubRecords } from '../cluster/scrub-records.js';
+import { defaultScrubLimits, firstOffset, type ScrubLimits } from '../cluster/scrub/scrub-pace.js';
+import { parseScrubSetting, SCRUB_SETTING_KEY, type ScrubSetting } from '../cluster/scrub/scrub-record.js';
+import { ScrubRecords } from '../cluster/scrub/scrub-records.js';
+import { Scrubber, type ScrubTotals } from '../cluster/scrub/scrubber.js';
 import { ClusterScrubTarget } from '../cluster/scrub-target.js';
-import { Scrubber, type ScrubTotals } from '../cluster/scrubber.js';
 import type { NodeInfo } from '../control/api.js';
 import { describePlace, placeOf } from '../control/object-place.js';
 import { ScrubCalls } from '../control/scrub-calls.js';

@@ -1,4 +1,4 @@
-import type { ClusterSettings } from '../cluster/settings.js';
+import type { ClusterSettings } from '../cluster/epochs/settings.js';
 import type { ControlProgress, NodeInfo, ScrubStatus } from '../control/api.js';
 import type { CallResult } from '../control/carried.js';
 import { ClusterCalls, type ClusterConfig, minCopiesOf } from '../control/cluster-calls.js';

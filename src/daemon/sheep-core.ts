@@ -6,14 +6,14 @@ import { parsedOnce } from '../base/parsed-once.js';
 import type { Random } from '../base/random.js';
 import { Signal } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import { DownOut } from '../cluster/down-out.js';
-import type { Registration } from '../cluster/epoch.js';
-import { Membership } from '../cluster/membership.js';
-import { Mirror } from '../cluster/mirror.js';
-import type { Mutants } from '../cluster/object-node.js';
+import { DownOut } from '../cluster/epochs/down-out.js';
+import type { Registration } from '../cluster/epochs/epoch.js';
+import { Membership } from '../cluster/epochs/membership.js';
+import { Mirror } from '../cluster/epochs/mirror.js';
+import type { Mutants } from '../cluster/epochs/mutants.js';
+import { type ClusterSettings, parseSettings, SETTINGS_KEY } from '../cluster/epochs/settings.js';
 import { RecoveryMeter } from '../cluster/recovery-meter.js';
-import type { ScrubLimits } from '../cluster/scrub-pace.js';
-import { type ClusterSettings, parseSettings, SETTINGS_KEY } from '../cluster/settings.js';
+import type { ScrubLimits } from '../cluster/scrub/scrub-pace.js';
 import type {
   ClusterInfo,
   ControlCaller,

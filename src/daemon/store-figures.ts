@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.js';
-import { Mirror } from '../cluster/mirror.js';
+import { Mirror } from '../cluster/epochs/mirror.js';
 import type { RecoveryProgress } from '../cluster/recovery-meter.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { ObjectStore, StoreStats } from '../store/object-store.js';

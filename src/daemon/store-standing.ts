@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import type { Membership } from '../cluster/membership.js';
-import type { ClusterView } from '../cluster/view.js';
+import type { Membership } from '../cluster/epochs/membership.js';
+import type { ClusterView } from '../cluster/epochs/view.js';
 import type { ObjectStore } from '../store/object-store.js';
 
 /**

@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.js';
-import { writeOf } from '../cluster/mutation.js';
+import { writeOf } from '../cluster/objects/mutation.js';
 import { addressIn } from '../volume/directory.js';
 import type { VdiRecord } from '../volume/records.js';
 import { objectCount, readIndexEntry } from '../volume/volume-index.js';

@@ -1,7 +1,7 @@
 /**
- * A change that the journal has and the object could not take, for want of room. It is refused, and part of it may be in
- * the object. The blocks are what the disk says they are, all old or all new; and the journal learns that, so that no
- * replay brings the rest of a change which nobody was told of (I-8).
+ * A change that the journal has and the object could not take, for want of room. It is refused, and part of it may be
+ * in the object. The blocks are what the disk says they are, all old or all new; and the journal learns that, so that
+ * no replay brings the rest of a change which nobody was told of (I-8).
  */
 import { BLOCK_SIZE, isZero } from '../base/bytes.js';
 import { blockChecksum, HOLE } from './checksum.js';

@@ -256,8 +256,8 @@ function replayBlock(
     }
     if (version && version.kind !== 'direct') restorable ??= version;
   }
-  // Torn by the power cut. An older image is no answer: the direct write after it may have been durable. Without a power
-  // cut writes do not tear: the newest one arrived, and has rotted since; by its checksum another replica's is known.
+  // Torn by the power cut. An older image is no answer: the direct write after it may have been durable. Without a
+  // power cut writes do not tear: the newest one arrived, and has rotted since; another replica is known by its sum.
   object.table[block] = afterPowerCut ? BAD : sumOf(object, block, newest);
 }
 

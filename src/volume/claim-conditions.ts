@@ -1,5 +1,5 @@
-import type { Membership } from '../cluster/membership.js';
-import { epochKey, NODE_PREFIX } from '../cluster/proposal.js';
+import type { Membership } from '../cluster/epochs/membership.js';
+import { epochKey, NODE_PREFIX } from '../cluster/epochs/proposal.js';
 import type { Compare } from '../coord/coordinator.js';
 
 /**

@@ -1,6 +1,6 @@
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
-import type { Membership } from '../cluster/membership.js';
+import type { Membership } from '../cluster/epochs/membership.js';
 import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
 import type { Directory } from './directory.js';
 import { keys } from './records.js';

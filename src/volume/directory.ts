@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
-import type { ObjectAddress } from '../cluster/address.js';
-import { Mirror } from '../cluster/mirror.js';
+import type { ObjectAddress } from '../cluster/epochs/address.js';
+import { Mirror } from '../cluster/epochs/mirror.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { inodeOid, vidOf } from '../wire/oid.js';
 import {

@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
-import type { Membership } from '../cluster/membership.js';
-import { Mirror } from '../cluster/mirror.js';
+import type { Membership } from '../cluster/epochs/membership.js';
+import { Mirror } from '../cluster/epochs/mirror.js';
 import type { Coordinator } from '../coord/coordinator.js';
 
 export const LOCK_PREFIX = 'lock/';

@@ -1,6 +1,6 @@
 import { forEachLimit } from '../base/signal.js';
-import { zeroOf } from '../cluster/mutation.js';
-import type { ObjectClient, Session } from '../cluster/object-client.js';
+import { zeroOf } from '../cluster/objects/mutation.js';
+import type { ObjectClient, Session } from '../cluster/objects/object-client.js';
 import { dataOid } from '../wire/oid.js';
 import { addressIn } from './directory.js';
 import type { VdiRecord } from './records.js';

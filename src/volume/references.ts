@@ -1,4 +1,4 @@
-import type { ObjectClient, Session } from '../cluster/object-client.js';
+import type { ObjectClient, Session } from '../cluster/objects/object-client.js';
 import { indexOf, kindOf, vidOf } from '../wire/oid.js';
 import type { Directory } from './directory.js';
 import type { VdiRecord } from './records.js';

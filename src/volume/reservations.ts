@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Membership } from '../cluster/membership.js';
+import type { Membership } from '../cluster/epochs/membership.js';
 import type { Compare } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory } from './directory.js';

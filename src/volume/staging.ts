@@ -3,7 +3,7 @@ import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Membership } from '../cluster/membership.js';
+import type { Membership } from '../cluster/epochs/membership.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';

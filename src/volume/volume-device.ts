@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.js';
 import { RangeLocks, type Release } from '../base/range-lock.js';
-import { type Mutation, removeOf, writeOf, zeroOf } from '../cluster/mutation.js';
-import type { ObjectClient, Session } from '../cluster/object-client.js';
+import { type Mutation, removeOf, writeOf, zeroOf } from '../cluster/objects/mutation.js';
+import type { ObjectClient, Session } from '../cluster/objects/object-client.js';
 import { dataOid } from '../wire/oid.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
 import { addressIn } from './directory.js';

@@ -1,8 +1,8 @@
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { Signal } from '../base/signal.js';
-import { writeOf } from '../cluster/mutation.js';
-import type { ObjectClient, Session } from '../cluster/object-client.js';
+import { writeOf } from '../cluster/objects/mutation.js';
+import type { ObjectClient, Session } from '../cluster/objects/object-client.js';
 import {
   encodeTime,
   INODE_HEADER_BYTES,

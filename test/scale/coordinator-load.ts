@@ -4,8 +4,8 @@
  */
 import { silentLogger } from '../../src/base/log.js';
 import { SeededRandom } from '../../src/base/random.js';
-import { Membership } from '../../src/cluster/membership.js';
-import type { ClusterView } from '../../src/cluster/view.js';
+import { Membership } from '../../src/cluster/epochs/membership.js';
+import type { ClusterView } from '../../src/cluster/epochs/view.js';
 import type { Coordinator, Op } from '../../src/coord/coordinator.js';
 import { MemoryCoordinatorCluster } from '../helpers/memory-coordinator.js';
 import { SimClock } from '../helpers/sim-clock.js';

@@ -1,7 +1,7 @@
 /** Where objects lie in clusters of many nodes, and what has to move when some are lost: by the production ring. */
 
-import { POINTS_PER_VNODE } from '../../src/cluster/placement-rings.js';
-import { placementIds, type RingNode, sharedRing } from '../../src/cluster/ring.js';
+import { POINTS_PER_VNODE } from '../../src/cluster/epochs/placement-rings.js';
+import { placementIds, type RingNode, sharedRing } from '../../src/cluster/epochs/ring.js';
 import { sdHashOid } from '../../src/wire/hash.js';
 
 export const COPIES = 3;

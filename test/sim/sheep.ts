@@ -1,6 +1,6 @@
 /** The production node in the simulator: SheepCore on a fake disk, with a small store so that journals turn over. */
-import type { ObjectAddress } from '../../src/cluster/address.js';
-import { formatEpoch } from '../../src/cluster/epoch.js';
+import type { ObjectAddress } from '../../src/cluster/epochs/address.js';
+import { formatEpoch } from '../../src/cluster/epochs/epoch.js';
 import { SheepCore } from '../../src/daemon/sheep-core.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { readIndex } from '../../src/volume/volume-index.js';

@@ -21,6 +21,15 @@ const below: Readonly<Record<string, readonly string[]>> = {
   cli: ['base', 'wire', 'control', 'qemu', 'relay'],
 };
 
+/** The same for the folders of src/cluster; what lies beside them joins them, and may import all. */
+const inCluster: Readonly<Record<string, readonly string[]>> = {
+  epochs: [],
+  reach: ['epochs'],
+  objects: ['epochs', 'reach'],
+  recovery: ['epochs', 'objects'],
+  scrub: ['epochs', 'objects'],
+};
+
 const root = process.cwd();
 
 function sources(): string[] {
@@ -42,6 +51,19 @@ test('every import points down the fixed order of folders', () => {
     for (const target of importsOf(name)) {
       const other = target.split('/')[0]!;
       if (other !== folder && !(below[folder] ?? []).includes(other)) wrong.push(`${name} imports ${target}`);
+    }
+  }
+  assert.equal(wrong, []);
+});
+
+test('the folders of src/cluster have an order, too', () => {
+  const wrong: string[] = [];
+  for (const name of sources().filter((file) => /^cluster\/.*\//.test(file))) {
+    const folder = name.split('/')[1]!;
+    assert.ok(folder in inCluster, `src/cluster/${folder} has no place in test/unit/layering.test.ts`);
+    for (const target of importsOf(name).filter((path) => path.startsWith('cluster/'))) {
+      const other = target.split('/')[1]!;
+      if (other !== folder && !inCluster[folder]!.includes(other)) wrong.push(`${name} imports ${target}`);
     }
   }
   assert.equal(wrong, []);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../../base/errors.js';
-import { type ObjectAddress, objectBytesOf } from '../../cluster/address.js';
+import { type ObjectAddress, objectBytesOf } from '../../cluster/epochs/address.js';
 import type { BlockRun } from '../../store/object-store.js';
 import { invalidOid } from '../../wire/oid.js';
 import { type DoorParts, untilSettled } from '../parts.js';

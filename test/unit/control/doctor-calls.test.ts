@@ -1,9 +1,9 @@
 /** What a sheep tells the doctor: which sets of holders are in trouble, and since when. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { AuthorityHistory, defaultMinCopies } from '../../../src/cluster/authority.js';
-import type { EpochNode, EpochRecord } from '../../../src/cluster/epoch.js';
-import { ClusterView } from '../../../src/cluster/view.js';
+import { AuthorityHistory, defaultMinCopies } from '../../../src/cluster/epochs/authority.js';
+import type { EpochNode, EpochRecord } from '../../../src/cluster/epochs/epoch.js';
+import { ClusterView } from '../../../src/cluster/epochs/view.js';
 import { sinceWallMs, troubledSets } from '../../../src/control/doctor-calls.js';
 
 function node(id: number): EpochNode {

@@ -1,5 +1,5 @@
 import { SeededRandom } from '../../../src/base/random.js';
-import type { Membership } from '../../../src/cluster/membership.js';
+import type { Membership } from '../../../src/cluster/epochs/membership.js';
 import { Locks } from '../../../src/volume/locks.js';
 import { MemoryCoordinatorCluster } from '../../helpers/memory-coordinator.js';
 import { SimClock } from '../../helpers/sim-clock.js';

@@ -1,8 +1,8 @@
 import { AppError } from '../../../src/base/errors.js';
 import type { SeededRandom } from '../../../src/base/random.js';
-import type { ObjectAddress } from '../../../src/cluster/address.js';
-import type { Mutation } from '../../../src/cluster/mutation.js';
-import type { ObjectClient, Session } from '../../../src/cluster/object-client.js';
+import type { ObjectAddress } from '../../../src/cluster/epochs/address.js';
+import type { Mutation } from '../../../src/cluster/objects/mutation.js';
+import type { ObjectClient, Session } from '../../../src/cluster/objects/object-client.js';
 import type { BlockRun } from '../../../src/store/object-store.js';
 import type { VdiRecord } from '../../../src/volume/records.js';
 import { VolumeDevice } from '../../../src/volume/volume-device.js';

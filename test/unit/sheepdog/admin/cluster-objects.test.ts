@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../../src/base/errors.js';
-import type { ObjectAddress } from '../../../../src/cluster/address.js';
+import type { ObjectAddress } from '../../../../src/cluster/epochs/address.js';
 import { ClusterObjects } from '../../../../src/sheepdog/admin/cluster-objects.js';
 import type { DoorParts } from '../../../../src/sheepdog/parts.js';
 import type { BlockRun } from '../../../../src/store/object-store.js';
