@@ -14,7 +14,7 @@ import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
 import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
 import { live, put, same, sameLine, stillOwned, versionOf, withoutMarks } from './version-records.js';
-import { objectCount, readIndex, repeatInHeader, usageOf, writeInode } from './volume-index.js';
+import { objectCount, readIndex, repeatInHeader, usageOf, writeHeader, writeInode } from './volume-index.js';
 import type { OwnedVolume, VolumeManager } from './volume-manager.js';
 
 export interface VolumeServiceOptions {
@@ -54,6 +54,17 @@ export interface Marks {
   readonly vmClockNs?: string | undefined;
 }
 
+interface PublishOptions {
+  /** It must not have changed since it was read. */
+  readonly base?: VdiRecord;
+  /** The line that the name belongs to, when there is one. */
+  readonly former?: LineRecord | undefined;
+  /** Nothing is shared with `base` any more. */
+  readonly alone?: boolean;
+  /** The inode is written, with its index. */
+  readonly made?: boolean | undefined;
+}
+
 /**
  * Creating and changing volumes. Each operation prepares everything nobody sees yet (a reserved vid, a written inode)
  * and then changes the records in one transaction, which either happens or does not (I-6). What a crash leaves
@@ -87,7 +98,7 @@ export class VolumeService {
     return this.reservations.orForget(record, async () => {
       const index = new Uint32Array(objectCount(record));
       if (options.preallocate) await this.makeObjects(record, options.name, index, { onProgress });
-      return this.publish(record, options.name, index, { former });
+      return this.publish(record, options.name, index, { former, made: options.preallocate });
     });
   }
 
@@ -110,8 +121,9 @@ export class VolumeService {
       try {
         const index = new Uint32Array(objectCount(record));
         index.set(await readIndex(cluster.client, this.session(), base));
-        if (full || !share) await this.makeObjects(record, name, index, { onProgress, holes: full });
-        return await this.publish(record, name, index, { base, former, alone: !share });
+        const made = full || !share;
+        if (made) await this.makeObjects(record, name, index, { onProgress, holes: full });
+        return await this.publish(record, name, index, { base, former, alone: !share, made });
       } catch (error) {
         if (!AppError.isCode(error, 'no-object') || directory.vdi(base.vid)?.state === 'live') throw error;
         throw new AppError('no-tag', 'the snapshot has been deleted meanwhile', { cause: error });
@@ -130,8 +142,6 @@ export class VolumeService {
     const { holes = true } = options;
     const planned = index.map((owner) => (owner === 0 && !holes ? 0 : record.vid));
     await writeInode(client, this.session(), record, name, planned);
-    // Not even a power cut may keep the objects and take the index.
-    await client.flush(this.session(), record);
     await preallocate(client, this.session(), record, index, options);
   }
 
@@ -304,12 +314,14 @@ export class VolumeService {
     record: VdiRecord,
     name: string,
     index: Uint32Array,
-    { base, former, alone = false }: { base?: VdiRecord; former?: LineRecord | undefined; alone?: boolean },
+    { base, former, alone = false, made = false }: PublishOptions,
   ): Promise<VdiRecord> {
     const { cluster } = this.options;
     // What shares nothing has no parent; until here it had one, so that nobody freed what was being copied.
     const done = alone ? { ...live(record), parent: 0 } : live(record);
-    await writeInode(cluster.client, this.session(), done, name, index);
+    // An inode that has its index already must not be without it for a moment: objects depend on it.
+    if (made) await writeHeader(cluster.client, this.session(), done, name);
+    else await writeInode(cluster.client, this.session(), done, name, index);
     // A number, as the vid alone may be the one that the line had before, given out again.
     const generation = (former?.generation ?? 0) + 1;
     const line: LineRecord = { id: record.line, name, vid: record.vid, generation };
