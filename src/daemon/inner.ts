@@ -83,7 +83,6 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     coordinator,
     directory,
     clock,
-    random,
     log: options.volumeLog,
     released: (line) => garbage!.released(line),
     onReleased: (record, index, owner) => {

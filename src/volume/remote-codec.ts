@@ -10,8 +10,7 @@ import type { OwnerWriteOptions, VolumeDevice } from './volume-device.js';
 
 /**
  * Operations on a volume that another gateway owns; in the message's `sequence`. `oid` is the line's id. Changes carry
- * their number in `parent`, in `root` a number that tells this start of the gateway from others, and in `commit` the
- * version they mean, 0 for any.
+ * their number in `parent`, which is one process's own, and in `commit` the version they mean, 0 for any.
  */
 export const DeviceOp = {
   info: 1,

@@ -133,13 +133,13 @@ export class VolumeHandle implements BlockDevice {
     parts: readonly RemoteChange[],
   ): Promise<void> {
     this.checkWritable();
-    const { confirmer, nonce } = this.manager;
+    const { confirmer } = this.manager;
     const ids = parts.map(() => confirmer.begin());
     try {
       await this.run(local, async (send, nodeId) => {
         for (const [i, { op, fields }] of parts.entries()) {
           confirmer.ask(ids[i]!, this.line, nodeId);
-          await send(deviceRequest(this.line, op, { ...fields, parent: ids[i]!, root: nonce }));
+          await send(deviceRequest(this.line, op, { ...fields, parent: ids[i]! }));
         }
       });
     } finally {

@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
+import { processOf } from '../cluster/epochs/epoch.js';
 import type { Membership } from '../cluster/epochs/membership.js';
 import type { ClusterView } from '../cluster/epochs/view.js';
 import type { Session } from '../cluster/objects/object-client.js';
@@ -33,7 +33,6 @@ export interface VolumeManagerOptions {
   readonly coordinator: Coordinator;
   readonly directory: Directory;
   readonly clock: Clock;
-  readonly random: Random;
   readonly log: Logger;
   /** Resolves when nothing is being removed that `onReleased` told of. */
   readonly released: (line: string) => Promise<void>;
@@ -76,18 +75,15 @@ export class VolumeManager implements DeviceProvider {
   private readonly unsure = new Set<string>();
   /** Changes that this gateway asks of others. */
   readonly confirmer: Confirmer;
-  /** Tells this start of the gateway from others of the same node. */
-  readonly nonce: number;
   stopped = false;
 
   constructor(readonly options: VolumeManagerOptions) {
-    const { clock, membership, cluster, random } = options;
-    this.nonce = random.bytes(4).readUInt32LE(0);
+    const { clock, membership, cluster } = options;
     this.confirmer = new Confirmer({
       clock,
       isPresent: (nodeId) => membership.view?.nodes.get(nodeId)?.up === true,
       send: async (nodeId, line, ids) => {
-        const fields = { root: this.nonce, payload: encodeOids(ids) };
+        const fields = { payload: encodeOids(ids) };
         await cluster.links.request(nodeId, deviceRequest(line, DeviceOp.confirm, fields));
       },
     });
@@ -148,7 +144,7 @@ export class VolumeManager implements DeviceProvider {
   /** A request of another gateway for a volume that this node owns. */
   async serve(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
     const owned = this.owned.get(lineOfMessage(message));
-    const gateway = `${origin.nodeId}/${message.root}`;
+    const gateway = `${origin.nodeId}/${processOf(origin.incarnation)}`;
     if (message.sequence === DeviceOp.confirm) {
       // The owner may be another one by now: what this one kept went with its ownership.
       owned?.forwarded.confirm(gateway, decodeOids(message.payload));
@@ -171,10 +167,13 @@ export class VolumeManager implements DeviceProvider {
     this.claim(line).catch(() => {});
   }
 
-  /** A new epoch: gateways that are not in it ask for nothing again. */
+  /** A new epoch: gateways that are not in it ask for nothing again, nor those that have been started anew. */
   enter(view: ClusterView): void {
-    const isPresent = (gateway: string) =>
-      view.nodes.get(gateway.slice(0, gateway.indexOf('/')))?.up === true;
+    const isPresent = (gateway: string) => {
+      const [nodeId, processId] = gateway.split('/');
+      const node = view.nodes.get(nodeId!);
+      return node?.up === true && processOf(node.incarnation) === processId;
+    };
     for (const owned of [...this.owned.values()]) {
       if (this.alive(owned)) owned.forwarded.keepOnly(isPresent);
       else this.forget(owned);

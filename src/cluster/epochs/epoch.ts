@@ -1,3 +1,4 @@
+import { assert } from '../../base/assert.js';
 import { AppError } from '../../base/errors.js';
 
 /**
@@ -86,6 +87,19 @@ export interface EpochRecord {
   /** In this step somebody decided to go on with the newest content there is where all of the newest is lost. */
   readonly lossAccepted?: boolean;
   readonly nodes: readonly EpochNode[];
+}
+
+const PROCESS_CHARACTERS = 8;
+
+/** An incarnation: another one for each registration. All of one process begin alike. */
+export function incarnationOf(processId: string, registration: string): string {
+  assert(processId.length === PROCESS_CHARACTERS, 'an incarnation that does not tell its process');
+  return `${processId}${registration}`;
+}
+
+/** Equal for all registrations of one process, and only for them. */
+export function processOf(incarnation: string): string {
+  return incarnation.slice(0, PROCESS_CHARACTERS);
 }
 
 /** What a running sheep keeps under node/<id>, attached to its lease. */

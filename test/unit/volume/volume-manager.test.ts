@@ -4,6 +4,7 @@ import { systemClock } from '../../../src/base/clock.js';
 import { AppError } from '../../../src/base/errors.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { SeededRandom } from '../../../src/base/random.js';
+import type { ClusterView } from '../../../src/cluster/epochs/view.js';
 import type { TxnResult } from '../../../src/coord/coordinator.js';
 import { DeviceOp, deviceRequest } from '../../../src/volume/remote-codec.js';
 import { VolumeManager, type VolumeManagerOptions } from '../../../src/volume/volume-manager.js';
@@ -38,7 +39,6 @@ async function gateway() {
       owner: () => undefined,
     },
     clock: systemClock,
-    random: new SeededRandom(2),
     log: silentLogger,
     released: async () => {},
     onReleased: () => {},
@@ -88,6 +88,30 @@ test('the claim of a deleted volume that could not be taken back is claimed anew
   await dropped?.catch(() => {});
   await askedByOther(manager);
   assert.is(asked.length, 3);
+  manager.stopped = true;
+});
+
+test('the ranges of a gateway that was started anew are unlocked, however soon it is back', async () => {
+  const { manager, asked } = await gateway();
+  const located = manager.locate(LINE);
+  asked[0]!(done);
+  const target = await located;
+  assert.is(target.kind, 'local');
+  const owned = target.kind === 'local' ? target.owned : undefined;
+  const write = (incarnation: string, id: bigint) => {
+    const origin = { nodeId: 'other', incarnation, closed: false };
+    return manager.serve(deviceRequest(LINE, DeviceOp.write, { ...range, parent: id }), origin);
+  };
+  const range = { offset: 0, length: 512, payload: new Uint8Array(512).fill(1) };
+  const enter = (incarnation: string) =>
+    manager.enter({ nodes: new Map([['other', { up: true, incarnation }]]) } as unknown as ClusterView);
+  await write('processA1111', 1n);
+  assert.is(owned?.forwarded.size, 1);
+  enter('processA2222');
+  assert.is(owned?.forwarded.size, 1, 'it has only registered anew, and may ask again');
+  enter('processB1111');
+  assert.is(owned?.forwarded.size, 0);
+  await write('processB1111', 1n);
   manager.stopped = true;
 });
 
