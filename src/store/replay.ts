@@ -256,9 +256,9 @@ function replayBlock(
     }
     if (version && version.kind !== 'direct') restorable ??= version;
   }
-  // Torn by the power cut. An older image is no answer: the direct write after it may have been durable. Without a
-  // power cut writes do not tear: the newest one arrived, and has rotted since; another replica is known by its sum.
-  object.table[block] = afterPowerCut ? BAD : sumOf(object, block, newest);
+  // Torn by the power cut, or rotted since. An older image is no answer: the direct write after it may have been
+  // durable. It reads as bad; by the checksum of the newest write the replica that has that is known.
+  object.table[block] = sumOf(object, block, newest);
 }
 
 function sumOf(object: StoredObject, block: number, version: Version): number {

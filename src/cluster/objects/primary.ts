@@ -66,6 +66,8 @@ export class Primary {
       const context = this.contextFor(address);
       await this.ready(context);
       if (context !== node.context) continue;
+      // It may have asked in an epoch in which it was to have the object: what it were given now would stay there.
+      if (!context.view.locate(address).holders.includes(asker)) return 0;
       // With too few copies nothing is settled yet; but the node that asks can already be given what there is, and is
       // then one copy more.
       const mustWait = settler.mustWait(context.view.locate(address));
