@@ -134,6 +134,18 @@ export class Directory {
     return this.vdi(vid);
   }
 
+  /**
+   * For whoever misses something of a version: 'no-tag' (an image: 'no-vdi') when that is because it has been deleted,
+   * which this copy may not show yet. Its vid may be another one's by now.
+   */
+  async confirmLive({ vid, line, createdMs, snapshotMs }: VdiRecord): Promise<void> {
+    const kv = await this.coordinator.get(keys.vdi(vid));
+    const now = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
+    if (now?.state === 'live' && now.line === line && now.createdMs === createdMs) return;
+    if (snapshotMs > 0) throw new AppError('no-tag', 'the snapshot has been deleted meanwhile');
+    throw new AppError('no-vdi', 'this version has been deleted');
+  }
+
   /** Where an object known by its id alone lies. A vid not seen here is looked up afresh before it counts as gone. */
   async resolve(oid: bigint): Promise<ObjectAddress | undefined> {
     const vid = vidOf(oid);

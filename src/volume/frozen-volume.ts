@@ -1,16 +1,15 @@
 import { AppError } from '../base/errors.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Coordinator } from '../coord/coordinator.js';
+import type { Session } from '../cluster/object-client.js';
 import type { BlockDevice } from './device.js';
 import type { Directory, VersionName } from './directory.js';
-import { keys, type VdiRecord } from './records.js';
+import type { VdiRecord } from './records.js';
 import { SnapshotHandle } from './snapshot-handle.js';
 import { VolumeDevice } from './volume-device.js';
 import { readIndex, VolumeIndex } from './volume-index.js';
 
 export interface FrozenOptions {
   readonly cluster: ClusterNode;
-  readonly coordinator: Coordinator;
   readonly directory: Directory;
 }
 
@@ -22,6 +21,20 @@ export function openFrozen(
 ): Promise<BlockDevice> {
   const open = () => openDevice(options, version, exportName);
   return SnapshotHandle.open(open, (ms) => options.cluster.objects.pause(ms));
+}
+
+/** The index of a snapshot or image, which may be deleted while it is read. */
+export async function readFrozenIndex(
+  { cluster, directory }: FrozenOptions,
+  session: Session,
+  record: VdiRecord,
+): Promise<Uint32Array> {
+  try {
+    return await readIndex(cluster.client, session, record);
+  } catch (error) {
+    if (AppError.isCode(error, 'no-object')) await directory.confirmLive(record);
+    throw error;
+  }
 }
 
 /** The snapshot that an export called `volume@tag` or `volume@id` means. */
@@ -47,14 +60,14 @@ export function exportNames(directory: Directory): string[] {
 }
 
 async function openDevice(
-  { cluster, coordinator, directory }: FrozenOptions,
+  { cluster, directory }: FrozenOptions,
   version: VersionName,
   name: string,
 ): Promise<BlockDevice> {
   const { client } = cluster;
   const record = await directory.findNow(version);
   const session = client.session();
-  const entries = await readIndex(client, session, record);
+  const entries = await readFrozenIndex({ cluster, directory }, session, record);
   const index = new VolumeIndex(client, session, record, entries);
   return new VolumeDevice({
     client,
@@ -63,13 +76,7 @@ async function openDevice(
     record,
     index,
     readOnly: true,
-    confirmLive: () => confirmLive(coordinator, record.vid),
+    confirmLive: () => directory.confirmLive(record),
     onReleased: () => {},
   });
-}
-
-async function confirmLive(coordinator: Coordinator, vid: number): Promise<void> {
-  const kv = await coordinator.get(keys.vdi(vid));
-  const record = kv === undefined ? undefined : (JSON.parse(kv.value) as VdiRecord);
-  if (record?.state !== 'live') throw new AppError('no-vdi', 'this version has been deleted');
 }

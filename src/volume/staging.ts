@@ -7,6 +7,7 @@ import type { Membership } from '../cluster/epochs/membership.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
+import { readFrozenIndex } from './frozen-volume.js';
 import type { Garbage } from './garbage.js';
 import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } from './records.js';
 import { Reservations } from './reservations.js';
@@ -14,7 +15,6 @@ import { live, put, same, stillOwned, versionOf } from './version-records.js';
 import { VolumeDevice } from './volume-device.js';
 import {
   objectCount,
-  readIndex,
   repeatInHeader,
   usageOf,
   VolumeIndex,
@@ -99,7 +99,7 @@ export class Staging {
     const build = (vid: number) => ({ ...versionOf(base, vid, createdMs), sizeBytes: size });
     const record = await this.reserve(line.name, build, base);
     const index = new Uint32Array(objectCount(record));
-    index.set(await readIndex(cluster.client, cluster.client.session(), base));
+    index.set(await readFrozenIndex({ cluster, directory }, cluster.client.session(), base));
     return this.open(line.name, record, base, index);
   }
 

@@ -8,6 +8,7 @@ import type { Session } from '../cluster/objects/object-client.js';
 import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
+import { readFrozenIndex } from './frozen-volume.js';
 import type { Garbage } from './garbage.js';
 import { type PreallocateOptions, type Progress, preallocate } from './preallocate.js';
 import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
@@ -125,8 +126,8 @@ export class VolumeService {
         if (made) await this.makeObjects(record, name, index, { onProgress, holes: full });
         return await this.publish(record, name, index, { base, former, alone: !share, made });
       } catch (error) {
-        if (!AppError.isCode(error, 'no-object') || directory.vdi(base.vid)?.state === 'live') throw error;
-        throw new AppError('no-tag', 'the snapshot has been deleted meanwhile', { cause: error });
+        if (AppError.isCode(error, 'no-object')) await directory.confirmLive(base);
+        throw error;
       }
     });
   }
@@ -226,7 +227,7 @@ export class VolumeService {
         const current = device.record;
         if (current.snapId + 1 !== next.snapId)
           throw new AppError('again', 'the volume has changed meanwhile');
-        const index = await readIndex(cluster.client, owned.session, base);
+        const index = await readFrozenIndex(this.options, owned.session, base);
         await writeInode(cluster.client, owned.session, working, name, index);
         await cluster.client.flush(owned.session, current);
         // From the moment of the transaction on nobody may be shown what was before.
