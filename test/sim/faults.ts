@@ -17,6 +17,8 @@ export interface FaultHooks {
   fail: (error: unknown) => void;
 }
 
+const LOSE_UNSYNCED: readonly FaultName[] = ['powerCut', 'powerCutAll', 'flipJournal'];
+
 export class Faults {
   private stopped = false;
   private readonly armed: FaultName[] = [];
@@ -47,6 +49,12 @@ export class Faults {
     this.coordinators = new CoordinatorFaults(cluster, random, hooks, later);
     this.members = new MemberFaults(cluster, random, hooks, shelf, later, config.copiesMax, this.disks);
     this.causes = { ...this.own, ...this.members.causes, ...this.coordinators.causes, ...this.disks.causes };
+    for (const name of LOSE_UNSYNCED) {
+      const cause = this.causes[name];
+      this.causes[name] = (machine) => {
+        if (!this.members.onlyInMemory) cause(machine);
+      };
+    }
   }
 
   start(): void {

@@ -49,6 +49,8 @@ export class MemberFaults {
   };
   private readonly errands: Errand[] = [];
   private readonly drained = new Set<string>();
+  /** Nodes whose disk is lost, as long as the cluster has not been told. */
+  private readonly untold = new Set<string>();
   private working = false;
   private paused = false;
 
@@ -67,6 +69,14 @@ export class MemberFaults {
   /** Nothing is left to be finished. */
   get done(): boolean {
     return this.errands.length === 0 && !this.working;
+  }
+
+  /**
+   * A lost disk may have held what only page caches hold besides, until the cluster goes on without it: who loses those
+   * too has lost data for good, and nothing but `dog cluster accept-loss` goes on then.
+   */
+  get onlyInMemory(): boolean {
+    return this.untold.size > 0;
   }
 
   get complaints(): string[] {
@@ -139,11 +149,13 @@ export class MemberFaults {
     this.hooks.count('member: disk lost');
     cluster.powerCut(machine);
     cluster.loseDisk(machine);
+    this.untold.add(nodeId);
     this.later(this.random.pick([10, 500, 4000]), () => {
       if (!machine.life) cluster.start(machine);
     });
     this.errand(`${nodeId} is lost and removed`, async () => {
       if (!(await this.change({ kind: 'lost', id: nodeId }))) return false;
+      this.untold.delete(nodeId);
       return this.change({ kind: 'remove', id: nodeId });
     });
   }
