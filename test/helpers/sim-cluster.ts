@@ -169,6 +169,12 @@ export class SimCluster {
     return this.used().every((m) => m.life?.node?.health().allSynced === true && !m.life.clock.frozen);
   }
 
+  /** The same while clients write: what is written now, every replica gets. */
+  whole(): boolean {
+    const isWhole = ({ node, clock }: Life) => !clock.frozen && (node?.isWhole?.() ?? false);
+    return !this.network.isCut && this.used().every((m) => m.life !== undefined && isWhole(m.life));
+  }
+
   /** Machines that are part of the cluster, running or not. */
   used(): Machine[] {
     return this.machines.filter((m) => !m.spare);

@@ -60,6 +60,8 @@ export interface SimNode {
   readonly control: ControlHandler;
   /** Nothing left to catch up with, as this node sees it. */
   health(): { allSynced: boolean; reason?: string };
+  /** The same, but changes may be under way. */
+  isWhole?(): boolean;
   /**
    * Checksum table of each object that this node holds and should hold, and how many nodes should. When healthy the
    * tables are equal on all of them, and none lacks one.

@@ -105,6 +105,10 @@ export class SimNetwork {
     for (const end of this.ends) end.retransmit();
   }
 
+  get isCut(): boolean {
+    return this.blocked.size > 0;
+  }
+
   isBlocked(from: string, to: string): boolean {
     return this.blocked.has(`${from}>${to}`);
   }

@@ -4,6 +4,9 @@
  * All damage is done to one machine of a run, and only while everything is healthy: so of each block a good replica is
  * always left, and whatever is read must be right. What a store cannot notice is left out: a table of checksums, or a
  * batch of the journal, whose write never happens. A damaged journal loses what only it had, like a power cut.
+ *
+ * A damaged machine has room: a change of a bad block that all others took and it refused leaves nowhere what its
+ * checksum means, and when it is back alone, as one that has everything, what the others have counts no more.
  */
 import type { SeededRandom } from '../../src/base/random.js';
 import type { Machine, SimCluster } from '../helpers/sim-cluster.js';
@@ -20,7 +23,10 @@ const LIE_MS = 3000;
 export class DiskFaults {
   private readonly victim: Machine;
   private damaged = false;
+  /** Blocks of the victim may be bad. */
+  private spoiled = false;
   private wasFull = false;
+  private readonly full = new Set<Machine>();
   /** Machines whose disks have not one block left: more than a store is promised to live with. */
   private readonly crammed = new Set<Machine>();
   readonly causes: Record<DiskFaultName, (machine: Machine) => void> = {
@@ -50,6 +56,7 @@ export class DiskFaults {
       disk.damage?.setFree(undefined);
       disk.damage?.lieAboutSyncs(false);
     }
+    this.full.clear();
     this.crammed.clear();
   }
 
@@ -67,7 +74,7 @@ export class DiskFaults {
 
   /** A good replica will be left of every block. */
   private mayDamage(): boolean {
-    return this.cluster.healthy() && this.isRedundant();
+    return this.isRedundant() && !this.full.has(this.victim);
   }
 
   /** What the damaged machine has lost, and not yet been given back, may be on this one alone. */
@@ -77,16 +84,17 @@ export class DiskFaults {
 
   private flip(where: 'block' | 'table'): void {
     const damage = this.damageOf(this.victim);
-    if (!damage || !this.mayDamage()) return;
+    if (!damage || !this.cluster.healthy() || !this.mayDamage()) return;
     const path = damage.flipBit(where, this.random);
     if (path === undefined) return;
+    this.spoiled = true;
     this.note(`disk: bit flipped in a ${where}`, path);
   }
 
   private flipJournal(): void {
     const { victim, hooks } = this;
     const damage = this.damageOf(victim);
-    if (!damage || victim.life) return;
+    if (!damage || victim.life || this.full.has(victim)) return;
     const path = damage.flipBit('journal', this.random);
     if (path === undefined) return;
     this.note('disk: bit flipped in the journal of a dead process', path);
@@ -95,29 +103,31 @@ export class DiskFaults {
 
   private spoil(how: 'lose' | 'misdirect'): void {
     const damage = this.damageOf(this.victim);
-    if (!damage || !this.mayDamage()) return;
-    damage.spoilNextWrite(
-      how,
-      this.random,
-      () => this.mayDamage(),
-      () => {
-        this.note(how === 'lose' ? 'disk: write lost' : 'disk: write misdirected', '');
-      },
-    );
+    if (!damage || !this.cluster.healthy() || !this.mayDamage()) return;
+    // Whoever is away by the time of the write does not get it, and no good replica of it would be left.
+    const may = () => this.cluster.whole() && this.mayDamage();
+    damage.spoilNextWrite(how, this.random, may, () => {
+      this.spoiled = true;
+      this.note(how === 'lose' ? 'disk: write lost' : 'disk: write misdirected', '');
+    });
   }
 
-  private fill(machines: readonly Machine[]): void {
+  private fill(chosen: readonly Machine[]): void {
+    const machines = chosen.filter((machine) => !this.spoiled || machine !== this.victim);
+    if (machines.length === 0) return;
     this.wasFull = true;
     this.hooks.count('disk: full');
     const freeBytes = this.random.pick(FREE_BYTES);
-    for (const { name, disk } of machines) {
-      this.cluster.trace(`the disk of ${name} has ${freeBytes} bytes left`);
-      disk.damage?.setFree(freeBytes);
+    for (const machine of machines) {
+      this.cluster.trace(`the disk of ${machine.name} has ${freeBytes} bytes left`);
+      machine.disk.damage?.setFree(freeBytes);
+      this.full.add(machine);
     }
     for (const machine of machines) if (freeBytes === 0 || mayNeedRoom(machine)) this.crammed.add(machine);
     this.later(this.random.pick(FULL_MS), () => {
       for (const machine of machines) {
         machine.disk.damage?.setFree(undefined);
+        this.full.delete(machine);
         this.crammed.delete(machine);
       }
     });

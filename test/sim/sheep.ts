@@ -112,6 +112,7 @@ function simNode(core: SheepCore): SimNode {
     openDevice: (name, options) => core.open(name, options),
     control: core,
     health: () => ({ allSynced: isHealthy(core, addresses), reason: stateOf(core) }),
+    isWhole: () => isWhole(core),
     replicaTables: () => replicaTables(core),
     storedObjects: () => storedObjects(core),
     purposes: () => purposes(core),
@@ -134,9 +135,7 @@ function simNode(core: SheepCore): SimNode {
 function isHealthy(core: SheepCore, addresses: Addresses): boolean {
   const { view } = core.membership;
   const objects = core.cluster?.objects;
-  if (!view || !objects || !core.membership.leaseValid()) return false;
-  const { base, epoch } = view.history.current;
-  if (base !== epoch || !objects.context?.peered.fired) return false;
+  if (!view || !objects || !isWhole(core)) return false;
   // Replicas differ while a change is on its way to them.
   if (objects.inFlight.size > 0) return false;
   for (const oid of objects.unsettled.pending) {
@@ -145,6 +144,14 @@ function isHealthy(core: SheepCore, addresses: Addresses): boolean {
     if (address !== 'gone' && view.locate(address).holders.includes(objects.selfId)) return false;
   }
   return true;
+}
+
+/** Every member is up and lacks nothing, as this one sees it. */
+function isWhole({ membership, cluster }: SheepCore): boolean {
+  const { view } = membership;
+  if (!view || !membership.leaseValid()) return false;
+  const { base, epoch } = view.history.current;
+  return base === epoch && cluster?.objects.context?.peered.fired === true;
 }
 
 /** Addresses of objects, looked up in the background. */
