@@ -240,7 +240,8 @@ export class Garbage {
     const found = directory.vdi(vid);
     if (found === undefined || found.state !== 'deleted' || found.freed) return 0;
     const claim = await this.claim(found);
-    if (claim === undefined) return undefined;
+    // The record may stay for the sake of descendants; who freed it says so, and remains in it.
+    if (claim === undefined) return found.freed ? 0 : undefined;
     const { record, session } = claim;
     await this.released(record.line);
     let freed = 0;
