@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
-import type { Session } from '../cluster/object-client.js';
+import type { Session } from '../cluster/objects/object-client.js';
 import type { BlockDevice } from './device.js';
 import type { Directory, VersionName } from './directory.js';
 import type { VdiRecord } from './records.js';

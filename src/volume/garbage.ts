@@ -238,10 +238,10 @@ export class Garbage {
   ): Promise<number | undefined> {
     const { directory, cluster, log } = this.options;
     const found = directory.vdi(vid);
+    // A record that says so stays for the sake of descendants.
     if (found === undefined || found.state !== 'deleted' || found.freed) return 0;
     const claim = await this.claim(found);
-    // The record may stay for the sake of descendants; who freed it says so, and remains in it.
-    if (claim === undefined) return found.freed ? 0 : undefined;
+    if (claim === undefined) return undefined;
     const { record, session } = claim;
     await this.released(record.line);
     let freed = 0;
