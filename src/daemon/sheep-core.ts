@@ -7,7 +7,7 @@ import type { Random } from '../base/random.js';
 import { Signal } from '../base/signal.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import { DownOut } from '../cluster/epochs/down-out.js';
-import { incarnationOf, type Registration } from '../cluster/epochs/epoch.js';
+import { incarnations, type Registration } from '../cluster/epochs/epoch.js';
 import { Membership } from '../cluster/epochs/membership.js';
 import { Mirror } from '../cluster/epochs/mirror.js';
 import type { Mutants } from '../cluster/epochs/mutants.js';
@@ -97,7 +97,6 @@ export class SheepCore implements ControlHandler, DeviceProvider {
   constructor(private readonly options: SheepOptions) {
     const { coordinator, clock, random, log, self } = options;
     const core = this;
-    const processId = random.bytes(4).toString('hex');
     this.standing = new StoreStanding(() => this.membership, log);
     this.membership = new Membership({
       coordinator,
@@ -114,7 +113,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       },
       leaseTtlMs: options.leaseTtlMs,
       minCopiesOf: (copies) => minCopiesOf(this.config, copies),
-      newIncarnation: () => incarnationOf(processId, random.bytes(4).toString('hex')),
+      newIncarnation: incarnations(() => random.bytes(4).toString('hex')),
       mutants: options.mutants,
     });
     this.membership.onView((view) => this.standing.note(view));

@@ -91,10 +91,11 @@ export interface EpochRecord {
 
 const PROCESS_CHARACTERS = 8;
 
-/** An incarnation: another one for each registration. All of one process begin alike. */
-export function incarnationOf(processId: string, registration: string): string {
-  assert(processId.length === PROCESS_CHARACTERS, 'an incarnation that does not tell its process');
-  return `${processId}${registration}`;
+/** Incarnations of one process: another one for each registration, and all begin alike. `draw`: 8 random characters. */
+export function incarnations(draw: () => string): () => string {
+  const processId = draw();
+  assert(processId.length === PROCESS_CHARACTERS, 'incarnations that do not tell their process');
+  return () => `${processId}${draw()}`;
 }
 
 /** Equal for all registrations of one process, and only for them. */
