@@ -68,6 +68,59 @@ export const regressions: readonly Regression[] = [
     seeds: 6,
     config: { copies: 3, faults: { powerCutAll: 4000, fullDisk: 1500 } },
   },
+  {
+    what: 'a write refused half-way for want of room left bad blocks, which counted as good ones when others died',
+    seed: 62544,
+    seeds: 6,
+    config: { copies: 2, scrubs: false, hotChance: 0.95, faults: { powerCut: 4000, fullDisk: 2000 } },
+  },
+  {
+    what: 'a block that had rotted before a kill lost its checksum in the replay, and spoiled the good replica',
+    seed: 63970,
+    seeds: 6,
+    config: { copies: 2, scrubs: false, faults: { kill: 3000, killAll: 6000, flipBlock: 1500 } },
+  },
+  {
+    what: 'a power cut kept that an object was settled, but not that it was touched: who was away was not compared',
+    seed: 102652,
+    seeds: 6,
+    config: { copies: 2, scrubs: false, faults: { killAll: 4000, powerCutAll: 5000, fullDisk: 4000 } },
+  },
+  {
+    what: 'a power cut took an index entry that the owner remembered; with the owner went what was written since',
+    seed: 104939,
+    seeds: 6,
+    config: {
+      copies: 2,
+      hotChance: 0,
+      fuaChance: 0.5,
+      faults: { kill: 1900, powerCut: 4000, powerCutAll: 6000 },
+    },
+  },
+  {
+    what: 'a gateway back before anybody noticed: its locks at the owner were kept for ever',
+    seed: 106277,
+    seeds: 6,
+    config: { faults: { kill: 1500, breakChannel: 1062, partition: 5970 }, hotChance: 0.95 },
+  },
+  {
+    what: 'a preallocated clone wrote its inode anew at the end: a power cut then left objects without an index',
+    seed: 106696,
+    seeds: 6,
+    config: { faults: { powerCut: 3000 }, weights: weights({ snapshot: 4, clone: 8, deleteVolume: 4 }) },
+  },
+  {
+    what: 'an object asked for before a node was drained was given to it afterwards, and stayed',
+    seed: 107306,
+    seeds: 6,
+    config: { copies: 2, faults: { powerCut: 3000, out: 3000, pauseRecovery: 4000 } },
+  },
+  {
+    what: 'a torn block lost the checksum of the write that another replica had whole: its halves were adopted',
+    seed: 107330,
+    seeds: 6,
+    config: { copies: 2, scrubs: false, faults: { killAll: 4500, powerCutAll: 4000, flipBlock: 1400 } },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {
