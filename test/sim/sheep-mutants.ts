@@ -23,7 +23,7 @@ export interface SheepMutant {
 
 export const sheepMutants: readonly SheepMutant[] = [
   { name: 'ackBeforeReplicas', breaks: 'I-1', seeds: 600, quick: true },
-  { name: 'skipJournalSync', breaks: 'I-1', seeds: 600, quick: true },
+  { name: 'skipJournalSync', breaks: 'I-1', seeds: 1000, quick: true },
   { name: 'serveStaleReplica', breaks: 'I-2', seeds: 600, quick: true },
   {
     name: 'nearUncommitted',
@@ -42,12 +42,18 @@ export const sheepMutants: readonly SheepMutant[] = [
     // Who slept through the end of an epoch goes on with what had arrived before, while others change the same bytes.
     needs: { faults: { freeze: 1500, weight: 3000 }, hotChance: 0.95 },
   },
-  { name: 'ignoreLease', breaks: 'I-3', seeds: 680, quick: false },
-  { name: 'tooFewCopies', breaks: 'I-4', seeds: 600, quick: false },
+  {
+    name: 'ignoreLease',
+    breaks: 'I-3',
+    seeds: 250,
+    quick: true,
+    needs: { faults: { freeze: 2000, partition: 1500 }, hotChance: 0.95, gateways: [0], loyalty: 1 },
+  },
+  { name: 'tooFewCopies', breaks: 'I-4', seeds: 600, quick: true },
   { name: 'serveOlder', breaks: 'I-5', seeds: 100, quick: true },
-  { name: 'hideLoss', breaks: 'I-5', seeds: 600, quick: false },
-  { name: 'movingSnapshot', breaks: 'I-6', seeds: 100, quick: true },
-  { name: 'freeShared', breaks: 'I-6', seeds: 100, quick: true },
+  { name: 'hideLoss', breaks: 'I-5', seeds: 600, quick: true },
+  { name: 'movingSnapshot', breaks: 'I-6', seeds: 250, quick: true },
+  { name: 'freeShared', breaks: 'I-6', seeds: 400, quick: true },
   { name: 'trustBadBlocks', breaks: 'I-7', seeds: 100, quick: true },
   {
     name: 'damageWhenFull',
@@ -59,7 +65,7 @@ export const sheepMutants: readonly SheepMutant[] = [
   { name: 'twoOwners', breaks: 'I-9', seeds: 160, quick: true },
   { name: 'skipTouched', breaks: 'D-5', seeds: 100, quick: true },
   { name: 'moveUnfinished', breaks: 'D-4', seeds: 100, quick: true },
-  { name: 'strayTargets', breaks: 'D-4', seeds: 100, quick: true },
+  { name: 'strayTargets', breaks: 'D-4', seeds: 400, quick: true },
 ];
 
 /** What every seed must have with these deliberate bugs. */
