@@ -121,6 +121,18 @@ export const regressions: readonly Regression[] = [
     seeds: 6,
     config: { copies: 2, scrubs: false, faults: { killAll: 4500, powerCutAll: 4000, flipBlock: 1400 } },
   },
+  {
+    what: 'a deletion that another sheep finished, whose record was still needed: who had asked waited for ever',
+    seed: 28,
+    seeds: 6,
+    config: {
+      faults: { weight: 500, freeze: 500 },
+      hotChance: 0.95,
+      operations: 400,
+      clients: 5,
+      durationMs: 10_000,
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {
