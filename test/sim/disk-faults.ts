@@ -25,6 +25,8 @@ export class DiskFaults {
   private damaged = false;
   /** Blocks of the victim may be bad. */
   private spoiled = false;
+  /** A write of the victim never happened: what the others have of it may not be synced. */
+  private lostWrite = false;
   private wasFull = false;
   private readonly full = new Set<Machine>();
   /** Machines whose disks have not one block left: more than a store is promised to live with. */
@@ -82,6 +84,11 @@ export class DiskFaults {
     return this.damaged && machine !== this.victim;
   }
 
+  /** Not where a page cache may be all that has a write. */
+  mayLosePower(machine: Machine): boolean {
+    return !this.lostWrite || machine === this.victim;
+  }
+
   private flip(where: 'block' | 'table'): void {
     const damage = this.damageOf(this.victim);
     if (!damage || !this.cluster.healthy() || !this.mayDamage()) return;
@@ -108,6 +115,7 @@ export class DiskFaults {
     const may = () => this.cluster.whole() && this.mayDamage();
     damage.spoilNextWrite(how, this.random, may, () => {
       this.spoiled = true;
+      this.lostWrite = true;
       this.note(how === 'lose' ? 'disk: write lost' : 'disk: write misdirected', '');
     });
   }

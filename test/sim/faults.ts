@@ -109,7 +109,7 @@ export class Faults {
   }
 
   private powerCut(machine: Machine): void {
-    if (!machine.life) return;
+    if (!machine.life || !this.disks.mayLosePower(machine)) return;
     const lossy = this.losesUnsynced(machine);
     this.hooks.count(lossy ? 'power cut of one, lossy' : 'power cut of one, nothing may be lost');
     this.cluster.powerCut(machine);
@@ -117,7 +117,8 @@ export class Faults {
     this.restart(machine, this.downMs());
   }
 
-  private endAll(powerCut: boolean): void {
+  private endAll(wanted: boolean): void {
+    const powerCut = wanted && this.cluster.machines.every((machine) => this.disks.mayLosePower(machine));
     this.hooks.count(powerCut ? 'power cut of all' : 'kill of all');
     for (const machine of shuffled(this.cluster.machines, this.random)) {
       // A process that is down when the power goes is a machine that loses its page cache nevertheless.
