@@ -68,6 +68,8 @@ class Inode {
   durable = new Map<number, Uint8Array>();
   /** Page -> sectors that differ (or may differ) from the platter. */
   dirty = new Map<number, number>();
+  /** Pages that a fault has damaged, at any time. */
+  readonly damaged = new Set<number>();
   /** Pages that somebody else refers to as well: cloned before they are written. */
   shared = new Set<number>();
   size = 0;
@@ -146,6 +148,7 @@ export class FakeDisk implements Disk {
       pages.set(number, page);
     }
     inode.shared.delete(number);
+    inode.damaged.add(number);
   }
 
   /** The page has not been written to the platter since it was changed. */
@@ -216,7 +219,9 @@ export class FakeDisk implements Disk {
   private settlePages(inode: Inode, loseAll: boolean): void {
     for (const [number, mask] of inode.dirty) {
       const luck = loseAll ? 0 : this.random.below(4);
-      const keep = luck === 0 ? 0 : luck === 1 ? mask : mask & this.random.below(256);
+      const chosen = luck === 0 ? 0 : luck === 1 ? mask : mask & this.random.below(256);
+      // Damage under what was written over it does not come back: in a block half written nobody could know it.
+      const keep = !loseAll && inode.damaged.has(number) ? mask : chosen;
       if (keep === 0) continue;
       const cached = inode.pages.get(number) ?? ZERO_PAGE;
       const page = (inode.durable.get(number) ?? ZERO_PAGE).slice();
@@ -364,9 +369,12 @@ export class FakeDisk implements Disk {
     const torn = () =>
       this.putAll(inode, buffers, offset, this.random.below(Math.ceil(length / PAGE)) * PAGE);
     const fault = this.change('write', path, offset, length, torn);
+    if (fault?.type === 'lose' || fault?.type === 'misdirect') damage(inode, offset, length);
     if (fault?.type === 'lose') return;
     if (fault?.type === 'misdirect') {
-      this.putAll(fault.path ? this.inode(fault.path) : inode, buffers, fault.offset, length);
+      const other = fault.path ? this.inode(fault.path) : inode;
+      damage(other, fault.offset, length);
+      this.putAll(other, buffers, fault.offset, length);
       return;
     }
     this.putAll(inode, buffers, offset, fault?.type === 'short' ? fault.length : length);
@@ -636,6 +644,10 @@ function setName(names: Map<string, Entry>, path: string, entry: Entry | undefin
 function parentOf(path: string): string {
   const slash = path.lastIndexOf('/');
   return slash < 0 ? '' : path.slice(0, slash);
+}
+
+function damage({ damaged }: Inode, offset: number, length: number): void {
+  for (let at = Math.floor(offset / PAGE); at * PAGE < offset + length; at++) damaged.add(at);
 }
 
 function mark(inode: Inode, number: number, from: number, count: number): void {
