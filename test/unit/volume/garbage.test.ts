@@ -3,9 +3,11 @@ import * as assert from 'uvu/assert';
 import { systemClock } from '../../../src/base/clock.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { SeededRandom } from '../../../src/base/random.js';
+import { writeOf } from '../../../src/cluster/objects/mutation.js';
 import { Garbage, type GarbageOptions } from '../../../src/volume/garbage.js';
 import type { VdiRecord } from '../../../src/volume/records.js';
-import { FakeClient, versionRecord } from './fake-client.js';
+import { dataOid } from '../../../src/wire/oid.js';
+import { createVersion, FakeClient, versionRecord } from './fake-client.js';
 
 /** A node that sees the version as `state.record` says, in a cluster in which another node is up. */
 function garbageOf(state: { record: VdiRecord | undefined; looks: number }): Garbage {
@@ -43,6 +45,43 @@ test('who waits for another node to free a version goes on when it has, also whe
     const outcome = await Promise.race([freeing, late]);
     state.record = undefined;
     assert.is(outcome, 0);
+  }
+});
+
+test('a released object is removed once the version that was being made is there, or is none', async () => {
+  for (const end of ['made', 'forgotten']) {
+    const fake = new FakeClient(new SeededRandom(1));
+    const parent = versionRecord(2, 1024, { snapshotMs: 1, state: 'deleted', freed: true });
+    const working = versionRecord(3, 1024, { parent: 2 });
+    const pending = versionRecord(4, 1024, { parent: 3, state: 'pending' });
+    await createVersion(fake, parent, Uint32Array.of(2));
+    await createVersion(fake, working, Uint32Array.of(3));
+    const address = { oid: dataOid(2, 0), root: 1, copies: 3, objectShift: 10 };
+    const whole = { mode: 'create', sync: false } as const;
+    await fake.change(fake.session(), address, writeOf(0, new Uint8Array(1024), whole));
+    const family = new Map([parent, working, pending].map((r) => [r.vid, r]));
+    let looks = 0;
+    const directory = {
+      vdi: (vid: number) => family.get(vid),
+      family: () => family,
+      catchUp: async () => {
+        looks++;
+      },
+    };
+    const options = {
+      cluster: { client: fake, objects: {} },
+      directory,
+      clock: systemClock,
+      log: silentLogger,
+      manager: () => ({ ownedBy: () => undefined }),
+    };
+    const releasing = new Garbage(options as unknown as GarbageOptions).release(working, 0, 2);
+    while (looks < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.ok(fake.objects.has(address.oid), 'the new version may refer to it');
+    if (end === 'made') await createVersion(fake, pending, Uint32Array.of(3));
+    else family.delete(pending.vid);
+    await releasing;
+    assert.not(fake.objects.has(address.oid));
   }
 });
 
