@@ -133,6 +133,18 @@ export const regressions: readonly Regression[] = [
       durationMs: 10_000,
     },
   },
+  {
+    what: 'a claim that might stand was to be made anew, and a second request meanwhile made its owner forget it',
+    seed: 740050,
+    seeds: 4,
+    config: {
+      clients: 4,
+      gateways: [0, 1, 2],
+      loyalty: 0,
+      faults: { answerLost: 1500 },
+      weights: weights({ create: 4 }),
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {
