@@ -77,6 +77,11 @@ async function openDevice(
     index,
     readOnly: true,
     confirmLive: () => directory.confirmLive(record),
+    isDoubtful: () => !isSame(directory.vdi(record.vid), record),
     onReleased: () => {},
   });
+}
+
+function isSame(now: VdiRecord | undefined, { line, createdMs }: VdiRecord): boolean {
+  return now?.state === 'live' && now.line === line && now.createdMs === createdMs;
 }

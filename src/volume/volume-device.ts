@@ -41,6 +41,8 @@ export interface VolumeDeviceOptions {
   readonly readOnly: boolean;
   /** An object that the index names is missing: throws when the version itself has been deleted. */
   readonly confirmLive?: () => Promise<void>;
+  /** The records here do not show the version as it was opened: its vid may be another one's by now. */
+  readonly isDoubtful?: () => boolean;
   /** After a write or discard stopped referring to an inherited object, which may now be nobody's. */
   readonly onReleased: (index: number, owner: number) => void;
 }
@@ -251,7 +253,9 @@ export class VolumeDevice implements BlockDevice {
         return new Uint8Array(part.length);
       }
       try {
-        return await client.read(session, this.address(owner, part.index), part.offset, part.length);
+        const bytes = await client.read(session, this.address(owner, part.index), part.offset, part.length);
+        if (this.options.isDoubtful?.()) await this.options.confirmLive?.();
+        return bytes;
       } catch (error) {
         if (!AppError.isCode(error, 'no-object')) throw error;
         // A discard removes the object first, and a power cut may keep the entry alone: then it is a hole.

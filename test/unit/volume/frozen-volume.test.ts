@@ -2,10 +2,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
 import { SeededRandom } from '../../../src/base/random.js';
+import { writeOf } from '../../../src/cluster/objects/mutation.js';
 import type { Coordinator } from '../../../src/coord/coordinator.js';
-import { Directory } from '../../../src/volume/directory.js';
+import { addressIn, Directory } from '../../../src/volume/directory.js';
 import { type FrozenOptions, openFrozen } from '../../../src/volume/frozen-volume.js';
 import { keys, type VdiRecord } from '../../../src/volume/records.js';
+import { dataOid } from '../../../src/wire/oid.js';
 import { createVersion, FakeClient, versionRecord } from './fake-client.js';
 
 const LINE = { id: '000000000001', name: 'volume', vid: 2 };
@@ -60,6 +62,33 @@ test('a snapshot that exists and whose inode is missing is damaged', async () =>
   assert.is(await codeOfOpening(options), 'no-object');
   await createVersion(fake, snapshot);
   assert.is(await codeOfOpening(options), 'ok');
+});
+
+test('what is read of an open snapshot whose vid another version has by now is not shown', async () => {
+  const now: { record: VdiRecord } = { record: snapshot };
+  const { fake, options } = await gateway(snapshot);
+  const index = new Uint32Array(1024);
+  index[0] = snapshot.vid;
+  await createVersion(fake, snapshot, index);
+  const address = addressIn(snapshot, dataOid(snapshot.vid, 0));
+  await fake.client.change(
+    fake.session(),
+    address,
+    writeOf(0, new Uint8Array(512).fill(7), { mode: 'create', sync: false }),
+  );
+  const opened = await openFrozen(options, { name: LINE.name, tag: snapshot.tag }, 'volume@monday');
+  assert.is((await opened.read(0, 512)).length, 512);
+  now.record = { ...snapshot, line: '000000000002', createdMs: 9 };
+  options.directory.vdi = () => now.record;
+  options.directory.confirmLive = async () => {
+    throw new AppError('no-tag', 'gone');
+  };
+  const code = (run: Promise<unknown>) =>
+    run.then(
+      () => 'ok',
+      (error) => AppError.from(error).code,
+    );
+  assert.is(await code(opened.read(0, 512)), 'no-tag');
 });
 
 test.run();
