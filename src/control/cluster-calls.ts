@@ -6,9 +6,10 @@ import { defaultMinCopies } from '../cluster/epochs/authority.js';
 import type { Membership } from '../cluster/epochs/membership.js';
 import type { ClusterSettings } from '../cluster/epochs/settings.js';
 import type { RecoveryProgress } from '../cluster/recovery-meter.js';
-import type { Coordinator, Op } from '../coord/coordinator.js';
+import type { Coordinator } from '../coord/coordinator.js';
 import type { StoreStats } from '../store/object-store.js';
 import type { ClusterInfo, NodeDoors, NodeInfo } from './api.js';
+import { wipeFormat } from './kept-keys.js';
 import { nodeRows } from './node-rows.js';
 import * as check from './params.js';
 
@@ -159,16 +160,13 @@ export class ClusterCalls {
       blockSizeShift: check.checkBlockSizeShift(fields.blockSizeShift) ?? check.DEFAULT_BLOCK_SIZE_SHIFT,
       ...(check.checkOptionalBoolean(fields.useLock, 'useLock') && { useLock: true }),
     };
-    const wiped = ['v/', 'owner/', 'attr/', 'commit/', 'stats/', 'lock/', 'scrub/'].map(
-      (prefix): Op => ({ type: 'delete-prefix', prefix }),
-    );
     const before = present === undefined ? undefined : JSON.stringify(present);
     const ok = await membership().format({
       compares: [
         before === undefined ? { key: CONFIG_KEY, exists: false } : { key: CONFIG_KEY, value: before },
       ],
       ops: [
-        ...wiped,
+        ...wipeFormat(),
         { type: 'delete', key: DEFAULT_COPIES_KEY },
         { type: 'put', key: CONFIG_KEY, value: JSON.stringify(made) },
       ],

@@ -15,6 +15,7 @@ import type { ObjectStore } from '../store/object-store.js';
 import type { Directory } from '../volume/directory.js';
 import type { ControlProgress, NodeInfo } from './api.js';
 import { type CallResult, carryCall } from './carried.js';
+import { forgetNode } from './kept-keys.js';
 import { reportLoss } from './loss-report.js';
 import type { LossReport, MemberChange, MovePlan, RecoveryStatus, Settings } from './member-api.js';
 import { movePlan, nothingToDo } from './move-plan.js';
@@ -61,7 +62,11 @@ export class MemberCalls {
   async call(method: string, params: unknown, onProgress: OnProgress): Promise<CallResult | undefined> {
     switch (method) {
       case 'member.change': {
-        const epoch = await this.membership.change(coreChange(checkChange(params)));
+        const change = checkChange(params);
+        const epoch = await this.membership.change(coreChange(change));
+        // It is removed whether that succeeds or not; what stays is small and read by nobody.
+        if (change.kind === 'remove')
+          await this.options.coordinator.txn([], forgetNode(change.id)).catch(() => {});
         return { result: epoch === undefined ? {} : { epoch } };
       }
       case 'member.plan':
