@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemClock } from '../../src/base/clock.js';
-import { silentLogger } from '../../src/base/log.js';
+import { AppError } from '../../src/base/errors.js';
 import { systemRandom } from '../../src/base/random.js';
 import { parseEtcdAddress } from '../../src/coord/etcd/address.js';
 import { EtcdCoordinator } from '../../src/coord/etcd/etcd-coordinator.js';
@@ -86,6 +86,18 @@ withEtcd('etcd that wants TLS and a certificate is used with those of the addres
   }
 });
 
+/** Passwords take etcd a while to check: on a busy machine it may not answer in time, which is no refusal. */
+async function isRefused(address: string): Promise<void> {
+  let code = 'network';
+  for (let tries = 0; tries < 5 && code === 'network'; tries++) {
+    code = await open(address).then(
+      () => 'resolved',
+      (error) => AppError.from(error).code,
+    );
+  }
+  assert.is(code, 'system');
+}
+
 withEtcd('etcd with users is used with the one of the address, within its rights', async () => {
   const etcd = await EtcdCluster.start();
   try {
@@ -102,9 +114,9 @@ withEtcd('etcd with users is used with the one of the address, within its rights
     }
     const [, hosts] = etcd.address('fold').split('//');
     await mustWork(`etcd://sheep:w%25ol@${hosts}`);
-    await rejectsWith('system', open(`etcd://sheep:wrong@${hosts}`));
-    await rejectsWith('system', open(`etcd://${hosts}`));
-    await rejectsWith('system', open(`etcd://sheep:w%25ol@${hosts!.replace('fold', 'other')}`));
+    await isRefused(`etcd://sheep:wrong@${hosts}`);
+    await isRefused(`etcd://${hosts}`);
+    await isRefused(`etcd://sheep:w%25ol@${hosts!.replace('fold', 'other')}`);
   } finally {
     await etcd.stop();
   }

@@ -89,6 +89,11 @@ export class DiskFaults {
     return !this.lostWrite || machine === this.victim;
   }
 
+  /** A change that the others have the only whole bytes of may have been under way when all died. */
+  mustComeLast(machine: Machine): boolean {
+    return this.damaged && machine === this.victim;
+  }
+
   private flip(where: 'block' | 'table'): void {
     const damage = this.damageOf(this.victim);
     if (!damage || !this.cluster.healthy() || !this.mayDamage()) return;

@@ -17,6 +17,9 @@ export interface FaultHooks {
   fail: (error: unknown) => void;
 }
 
+/** Longer than any other machine is down. */
+const DOWN_MAX_MS = 8000;
+
 const LOSE_UNSYNCED: readonly FaultName[] = ['powerCut', 'powerCutAll', 'flipJournal'];
 
 export class Faults {
@@ -126,7 +129,8 @@ export class Faults {
       else this.cluster.kill(machine);
     }
     if (powerCut) this.hooks.onLossyPowerCut();
-    for (const machine of this.cluster.used()) this.restart(machine, this.downMs());
+    for (const machine of this.cluster.used())
+      this.restart(machine, this.disks.mustComeLast(machine) ? DOWN_MAX_MS : this.downMs());
   }
 
   private cutPower(machine: Machine): void {
