@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { systemClock } from '../../src/base/clock.js';
 import { AppError } from '../../src/base/errors.js';
+import { silentLogger } from '../../src/base/log.js';
 import { systemRandom } from '../../src/base/random.js';
 import { parseEtcdAddress } from '../../src/coord/etcd/address.js';
 import { EtcdCoordinator } from '../../src/coord/etcd/etcd-coordinator.js';
