@@ -247,6 +247,7 @@ export class VolumeDevice implements BlockDevice {
   private async readPart(part: Part): Promise<Uint8Array> {
     const { client, session } = this.options;
     for (;;) {
+      await this.saved(part.index);
       const owner = this.index.entries[part.index]!;
       if (owner === 0) {
         this.confirmHole();
@@ -265,6 +266,11 @@ export class VolumeDevice implements BlockDevice {
         return new Uint8Array(part.length);
       }
     }
+  }
+
+  /** What the inode may not have goes with this owner: nobody is shown it before (I-2). */
+  private async saved(index: number): Promise<void> {
+    if (this.index.isUnsaved(index)) await this.index.set(index, this.index.entries[index]!);
   }
 
   /** No replica is asked about a hole, so nobody else notices when this gateway has lost the volume (I-2, I-9). */
@@ -290,7 +296,7 @@ export class VolumeDevice implements BlockDevice {
       const address = this.address(vid, part.index);
       if (owner === vid) {
         const write = client.change(session, address, build({ mode: 'ensure' }));
-        return this.index.isUnsaved(part.index) ? both(write, this.index.set(part.index, vid)) : write;
+        return this.index.isUnsaved(part.index) ? both(write, this.saved(part.index)) : write;
       }
       return this.make(part.index, this.makeObject(part.index, owner, build));
     }
@@ -339,10 +345,7 @@ export class VolumeDevice implements BlockDevice {
     if (allocate) {
       return this.writePart(part, (how) => zeroOf(part.offset, part.length, { ...how, sync, allocate }));
     }
-    if (owner === 0) {
-      if (this.index.isUnsaved(part.index)) await this.index.set(part.index, 0);
-      return;
-    }
+    if (owner === 0) return this.saved(part.index);
     if (part.length === this.objectSize(part.index)) {
       if (owner === this.record.vid)
         await client.change(session, this.address(owner, part.index), removeOf(sync));
@@ -360,6 +363,7 @@ export class VolumeDevice implements BlockDevice {
 
   private async partStatus(part: Part): Promise<Extent[]> {
     const { client, session } = this.options;
+    await this.saved(part.index);
     const owner = this.index.entries[part.index]!;
     if (owner === 0) this.confirmHole();
     const runs = owner === 0 ? undefined : await client.status(session, this.address(owner, part.index));

@@ -154,7 +154,7 @@ export function usageOf(index: Uint32Array, vid: number): Usage {
  */
 export class VolumeIndex {
   private dirty = new Set<number>();
-  /** Entries that the inode may lack because writing them failed: nothing that relies on them may be acknowledged. */
+  /** Entries that the inode may lack because writing them failed: nothing may be answered that relies on them. */
   private readonly unsaved = new Set<number>();
   private waiting = new Signal<unknown>();
   private writing = false;
@@ -176,9 +176,14 @@ export class VolumeIndex {
     if (error !== undefined) throw error;
   }
 
-  /** True: the last write of this entry failed, so it must be set again before anything under it is acknowledged. */
+  /** True: the last write of this entry failed, so it must be set again before anything under it is answered (I-2). */
   isUnsaved(index: number): boolean {
-    return this.unsaved.has(index);
+    return this.unsaved.size > 0 && this.unsaved.has(index);
+  }
+
+  /** Resolves when the inode durably has every entry as it is here. No change may be in flight. */
+  async save(): Promise<void> {
+    await Promise.all([...this.unsaved].map((index) => this.set(index, this.entries[index]!)));
   }
 
   /** The volume continues as another version with the same content (a snapshot was made). Nothing may be in flight. */

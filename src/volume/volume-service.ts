@@ -165,6 +165,7 @@ export class VolumeService {
         const current = device.record;
         if (current.vid !== next.parent)
           throw new AppError('again', 'another snapshot was made at the same time');
+        await device.index.save();
         const entries = device.index.entries;
         const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
         await writeInode(cluster.client, owned.session, working, name, entries);
@@ -227,6 +228,8 @@ export class VolumeService {
         const current = device.record;
         if (current.snapId + 1 !== next.snapId)
           throw new AppError('again', 'the volume has changed meanwhile');
+        const old = keep(current);
+        if (old.state === 'live') await device.index.save();
         const index = await readFrozenIndex(this.options, owned.session, base);
         await writeInode(cluster.client, owned.session, working, name, index);
         await cluster.client.flush(owned.session, current);
@@ -234,7 +237,7 @@ export class VolumeService {
         await device.unread(async () => {
           await this.options.commits.must(
             [same(current), same(next), same(base), this.sameLine(owned.line), stillOwned(owned)],
-            [put(keep(current)), put(working), this.workingOf(owned.line, working.vid)],
+            [put(old), put(working), this.workingOf(owned.line, working.vid)],
           );
           device.index.entries = index;
           device.continueAs(working);

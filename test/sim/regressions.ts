@@ -145,6 +145,12 @@ export const regressions: readonly Regression[] = [
       weights: weights({ create: 4 }),
     },
   },
+  {
+    what: 'an index entry that could not be written: its snapshot had none, and the next version, written whole, had one',
+    seed: 130538,
+    seeds: 1,
+    config: {},
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {

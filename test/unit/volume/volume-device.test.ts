@@ -243,6 +243,20 @@ test('a write is not acknowledged before the inode has its entry, also after a t
   assert.equal(Buffer.from(await reopened.read(0, 10)), bytes(10, 3));
 });
 
+test('nobody is shown what the inode may not have', async () => {
+  const { fake, device, record } = await volume();
+  await device.write(OBJECT, bytes(10, 1));
+  fake.fault = (a) => (isInode(a.oid) ? new AppError('no-space', 'full') : undefined);
+  assert.is(await device.write(0, bytes(10, 2)).catch(code), 'no-space');
+  assert.is(await device.read(0, 10).catch(code), 'no-space');
+  assert.is(await device.blockStatus(0, 10, 1).catch(code), 'no-space');
+  assert.equal(Buffer.from(await device.read(OBJECT, 10)), bytes(10, 1), 'another object is not concerned');
+  fake.fault = () => undefined;
+  const shown = await device.read(0, 10);
+  const reopened = await openVersion(fake, record);
+  assert.equal(await reopened.read(0, 10), shown);
+});
+
 test('a failed discard is not taken for done by the next one', async () => {
   const { fake, device } = await volume();
   await device.write(0, bytes(OBJECT, 1));

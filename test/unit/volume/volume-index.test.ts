@@ -53,6 +53,18 @@ test('a failure reaches those who waited for it, and marks the entry until it is
   assert.is((await stored(fake))[3], 2);
 });
 
+test('all that could not be stored is stored later, together', async () => {
+  const { fake, index: one } = await index();
+  fake.fault = () => new AppError('no-space', 'full');
+  await Promise.all([3, 9].map((entry) => one.set(entry, 2).catch(() => {})));
+  assert.is(await one.save().catch((e) => e.code), 'no-space');
+  fake.fault = () => undefined;
+  await one.save();
+  assert.equal([one.isUnsaved(3), one.isUnsaved(9)], [false, false]);
+  const now = await stored(fake);
+  assert.equal([now[3], now[9]], [2, 2]);
+});
+
 test('an entry is durable before anything under it is acknowledged', async () => {
   const { fake, index: one } = await index();
   const syncs: boolean[] = [];
