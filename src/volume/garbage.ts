@@ -289,7 +289,7 @@ export class Garbage {
 
   /**
    * The index as it is now: in the owner's memory when that is here. What is stored is never older than acknowledged.
-   * 'again': the version is only being made, or has been freed meanwhile.
+   * 'again': the version was only being made, or has been freed meanwhile.
    */
   private async indexOf(session: Session, record: VdiRecord): Promise<Uint32Array> {
     const { manager, cluster, directory } = this.options;
@@ -300,7 +300,7 @@ export class Garbage {
     } catch (error) {
       if (!AppError.isCode(error, 'no-object')) throw error;
       await directory.catchUp();
-      if (directory.vdi(record.vid)?.state === 'live') throw error;
+      if (record.state === 'live' && directory.vdi(record.vid)?.state === 'live') throw error;
       throw new AppError('again', 'the family is changing', { cause: error });
     }
   }

@@ -23,18 +23,23 @@ export function compareTables(oid: string, replicas: readonly Replica[]): void {
   }
 }
 
-/** `stored`: what is in the stores, by object; `kinds`: what it is there for, as the nodes say. */
-export function checkLeaks(
+/** What an object is there for, as the nodes say. */
+export type KindOf = (oid: string) => 'referred' | 'stated' | 'leaked';
+
+/** `stored`: what is in the stores, by object. In words, the first object that nobody refers to. */
+export function findLeak(stored: ReadonlyMap<string, readonly string[]>, kindOf: KindOf): string | undefined {
+  for (const [oid, nodes] of stored)
+    if (kindOf(oid) === 'leaked') return `object ${oid} on ${nodes.join(', ')} belongs to nobody`;
+  return undefined;
+}
+
+export function countStated(
   stored: ReadonlyMap<string, readonly string[]>,
-  kindOf: (oid: string) => 'referred' | 'stated' | 'leaked',
+  kindOf: KindOf,
   count: (event: string) => void,
 ): void {
-  for (const [oid, nodes] of stored) {
-    const kind = kindOf(oid);
-    if (kind === 'leaked')
-      throw new ModelViolation(`object ${oid} on ${nodes.join(', ')} belongs to nobody and was not freed`);
-    if (kind === 'stated') count('object that only its version still knows');
-  }
+  for (const oid of stored.keys())
+    if (kindOf(oid) === 'stated') count('object that only its version still knows');
 }
 
 /** Objects of all stores, with the nodes that have them. */

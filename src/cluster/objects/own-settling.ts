@@ -2,6 +2,8 @@ import { AppError } from '../../base/errors.js';
 import { forEachLimit } from '../../base/signal.js';
 import { formatOid } from '../../wire/oid.js';
 import { emptyMessage, PeerType } from '../../wire/peer-message.js';
+import type { ObjectAddress } from '../epochs/address.js';
+import { addressed } from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
 import type { Settler } from './settler.js';
 
@@ -13,7 +15,7 @@ const SETTLE_PARALLEL = 16;
 /**
  * A primary settles what it has to, also when no client asks for it, and then says so: from then on the others
  * may read from their own replicas. Before that, an old content there could be shown although the primary will
- * choose the newer one (I-2).
+ * choose the newer one (I-2). What is left with another replica then, that one asks its primary for.
  */
 export class OwnSettling {
   constructor(
@@ -61,8 +63,27 @@ export class OwnSettling {
   private async settleOne(context: EpochContext, oid: bigint): Promise<void> {
     const { node } = this;
     const address = await node.resolveOrDrop(context, oid);
-    if (address !== undefined && context.view.locate(address).serving[0] === node.selfId)
-      await this.settler.settle(context, address);
+    if (address === undefined) return;
+    const { serving } = context.view.locate(address);
+    const primary = serving[0];
+    if (primary === node.selfId) await this.settler.settle(context, address);
+    else if (primary !== undefined && serving.includes(node.selfId))
+      await this.remind(context, primary, address);
+  }
+
+  /**
+   * A primary that has settled everything and left this out knows nothing of it: it had dropped the object with its
+   * volume, and now the number is another volume's.
+   */
+  private async remind(context: EpochContext, primary: string, address: ObjectAddress): Promise<void> {
+    if (!context.settledPrimaries.has(primary)) return;
+    try {
+      await this.node.ask(context, primary, addressed(PeerType.reconcile, address));
+    } catch (error) {
+      // Nothing that this node itself has to answer for depends on it.
+      if (error instanceof EpochEnded) throw error;
+      this.node.options.log.debug({ err: AppError.from(error).message }, 'a reminder failed, trying again');
+    }
   }
 
   private async announce(context: EpochContext, nodeId: string): Promise<void> {

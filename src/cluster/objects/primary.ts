@@ -70,12 +70,14 @@ export class Primary {
       if (!context.view.locate(address).holders.includes(asker)) return 0;
       // With too few copies nothing is settled yet; but the node that asks can already be given what there is, and is
       // then one copy more.
-      const mustWait = settler.mustWait(context.view.locate(address));
+      const placement = context.view.locate(address);
+      const mustWait = settler.mustWait(placement);
       if (asker === node.selfId && !mustWait) node.unsettled.add(address.oid);
       if (mustWait) {
         if (await settler.share(context, address)) return 0;
       } else if (node.unsettled.hasObject(address.oid)) {
-        if (await settler.settle(context, address)) return 0;
+        // Settling passes over a target without room: whether this one has everything, it is asked itself.
+        if ((await settler.settle(context, address)) && !placement.targets.includes(asker)) return 0;
       } else {
         const moved = await settler.give(context, address, asker, turn);
         if (moved !== undefined) return moved;
