@@ -94,7 +94,10 @@ export class Settler {
     const { node } = this;
     try {
       let moved = 0;
-      const inTwoSteps = context.view.locate(address).targets.includes(nodeId);
+      const { targets, placed } = context.view.locate(address);
+      const inTwoSteps = targets.includes(nodeId);
+      // Once it has taken over, the object may lie elsewhere than on those who are away: they are not asked again.
+      const takesOver = !placed.includes(nodeId);
       if (inTwoSteps) {
         const how = { unlocked: true, ...(turn && { turn }) };
         moved += await this.equalise(context, address, nodeId, 0, how).catch(ifObjectWent);
@@ -102,7 +105,7 @@ export class Settler {
       const release = await node.lock(address.oid, 0, Number.MAX_SAFE_INTEGER, true);
       try {
         if (context !== node.context || node.unsettled.hasObject(address.oid)) return undefined;
-        moved += await this.equalise(context, address, nodeId, 0, { trusting: inTwoSteps });
+        moved += await this.equalise(context, address, nodeId, 0, { trusting: inTwoSteps, takesOver });
         await askReplica(node, context, nodeId, () => addressed(PeerType.replicaSettled, address));
         return moved;
       } finally {
@@ -352,7 +355,11 @@ export class Settler {
         const fresh = cause.blocks.filter((block) => how.unlocked !== true && !mended.has(block));
         for (const block of cause.blocks) if (!fresh.includes(block)) left.add(block);
         for (const block of fresh) mended.add(block);
-        for (const block of await this.mend(context, address, fresh)) left.add(block);
+        const lost = await this.mend(context, address, fresh);
+        const isAway = (id: string) => isAwaited(context, id);
+        if (lost.length > 0 && how.takesOver && context.view.locate(address).placed.some(isAway))
+          throw new AppError('io', `block ${lost[0]} is bad here, and a sheep that is away may have it`);
+        for (const block of lost) left.add(block);
       }
     }
   }
@@ -365,6 +372,8 @@ interface Equalising {
   readonly turn?: Turn;
   /** Clients may change the object meanwhile. */
   readonly unlocked?: boolean;
+  /** The other is to hold the object from now on, and did not before. */
+  readonly takesOver?: boolean;
 }
 
 /** It is away, and will be back as far as anybody knows: also one that lost its newest writes may have older ones. */
