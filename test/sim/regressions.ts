@@ -146,10 +146,64 @@ export const regressions: readonly Regression[] = [
     },
   },
   {
-    what: 'an index entry that could not be written: its snapshot had none, and the next version, written whole, had one',
+    what: 'an index entry that could not be written was missing in the snapshot, and there in the version after it',
     seed: 130538,
     seeds: 1,
     config: {},
+  },
+  {
+    what: 'a target without room was passed over by a settling that its own request had joined: it took that for done',
+    seed: 141064,
+    seeds: 1,
+    config: {
+      nodes: 5,
+      copies: 2,
+      downOutMs: 1500,
+      faults: {
+        powerCut: 8436,
+        powerCutAll: 9594,
+        breakChannel: 751.5,
+        partition: 6605,
+        slowDisk: 5840,
+        flipBlock: 1324.5,
+        fullDisk: 5898,
+      },
+    },
+  },
+  {
+    what: 'an object was not freed: a neighbour in the making, without an inode, was complete a moment later',
+    seed: 141375,
+    seeds: 1,
+    config: { nodes: 3, copies: 3, scrubs: true, faults: {} },
+  },
+  {
+    what: 'a primary dropped an object in doubt with its volume; a replica doubted the next of that number for ever',
+    seed: 140838,
+    seeds: 1,
+    config: {
+      nodes: 3,
+      copies: 3,
+      faults: { kill: 2937, breakChannel: 756, slowDisk: 6600, answerLost: 8280, flipJournal: 2445 },
+    },
+  },
+  {
+    what: 'a block bad on the one sheep in sync went to a new holder as lost; who was away had it, and lost it then',
+    seed: 143073,
+    seeds: 1,
+    config: {
+      nodes: 3,
+      spares: 1,
+      copies: 2,
+      downOutMs: 4000,
+      faults: {
+        killAll: 10088,
+        coordinatorAway: 5229,
+        flipBlock: 948,
+        flipJournal: 3420,
+        misdirectWrite: 1134,
+        join: 4884,
+      },
+    },
   },
 ];
 
