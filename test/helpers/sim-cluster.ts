@@ -42,6 +42,8 @@ export interface Machine {
   disksLost: number;
   /** Not in use: not yet, or not any more. */
   spare: boolean;
+  /** What it had acknowledged when it died last, every other replica had, too. */
+  diedWhole: boolean;
   readonly speed: DiskSpeed;
   boot: number;
   lives: number;
@@ -74,6 +76,7 @@ export class SimCluster {
   /** Set when a node failed to start: the end of the run. */
   failure: Error | undefined;
   private readonly deathCounters: Record<string, number> = {};
+  private lastWholeMs = -1;
 
   constructor(private readonly options: SimClusterOptions) {
     const { clock } = this;
@@ -238,6 +241,9 @@ export class SimCluster {
     if (!life) return;
     this.trace(`${powerCut ? 'power cut' : 'kill'} ${machine.name}`);
     addCounters(this.deathCounters, life.node?.counters?.() ?? {});
+    // Several may die at the same instant.
+    if (this.whole()) this.lastWholeMs = this.clock.nowMs();
+    machine.diedWhole = this.lastWholeMs === this.clock.nowMs();
     machine.life = undefined;
     if (powerCut) machine.boot++;
     this.network.kill(machine.name, { silent: powerCut });
@@ -254,6 +260,7 @@ export class SimCluster {
       nodeId: name,
       disksLost: 0,
       spare: false,
+      diedWhole: false,
       address: { host: `10.0.0.${index + 1}`, port: 7000 },
       disk: this.makeDisk(index, 0),
       speed: { syncMs: NORMAL_SYNC_MS, readMs: NORMAL_READ_MS },

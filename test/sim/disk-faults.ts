@@ -3,7 +3,8 @@
  *
  * All damage is done to one machine of a run, and only while everything is healthy: so of each block a good replica is
  * always left, and whatever is read must be right. What a store cannot notice is left out: a table of checksums, or a
- * batch of the journal, whose write never happens. A damaged journal loses what only it had, like a power cut.
+ * batch of the journal, whose write never happens. A damaged journal loses what only it had, like a power cut; so
+ * only that of a process that died when all others were in sync.
  *
  * A damaged machine has room: a change of a bad block that all others took and it refused leaves nowhere what its
  * checksum means, and when it is back alone, as one that has everything, what the others have counts no more.
@@ -106,7 +107,7 @@ export class DiskFaults {
   private flipJournal(): void {
     const { victim, hooks } = this;
     const damage = this.damageOf(victim);
-    if (!damage || victim.life || this.full.has(victim)) return;
+    if (!damage || victim.life || this.full.has(victim) || !victim.diedWhole) return;
     const path = damage.flipBit('journal', this.random);
     if (path === undefined) return;
     this.note('disk: bit flipped in the journal of a dead process', path);
