@@ -50,6 +50,8 @@ export class DiskFaults {
     private readonly later: (delayMs: number, run: () => void) => void,
     /** There is more than one replica of everything. */
     private readonly isRedundant: () => boolean,
+    /** Machines that are away for long lose their place. */
+    private readonly givesUp: boolean,
   ) {
     this.victim = random.pick(cluster.machines);
   }
@@ -85,9 +87,13 @@ export class DiskFaults {
     return this.damaged && machine !== this.victim;
   }
 
-  /** Not where a page cache may be all that has a write. */
+  /**
+   * Not where a page cache may be all that has a write. And not a damaged machine that others with the same blocks will
+   * not come back to: what has rotted could not be told from what was half written when the power went.
+   */
   mayLosePower(machine: Machine): boolean {
-    return !this.lostWrite || machine === this.victim;
+    if (machine !== this.victim) return !this.lostWrite;
+    return !this.spoiled || (!this.givesUp && this.cluster.whole());
   }
 
   /** A change that the others have the only whole bytes of may have been under way when all died. */

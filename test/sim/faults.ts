@@ -48,7 +48,8 @@ export class Faults {
     shelf: Shelf,
   ) {
     const later = (delayMs: number, run: () => void) => this.later(delayMs, run);
-    this.disks = new DiskFaults(cluster, random, hooks, later, () => this.members.holders.length > 1);
+    const isRedundant = () => this.members.holders.length > 1;
+    this.disks = new DiskFaults(cluster, random, hooks, later, isRedundant, config.downOutMs > 0);
     this.coordinators = new CoordinatorFaults(cluster, random, hooks, later);
     this.members = new MemberFaults(cluster, random, hooks, shelf, later, config.copiesMax, this.disks);
     this.causes = { ...this.own, ...this.members.causes, ...this.coordinators.causes, ...this.disks.causes };
