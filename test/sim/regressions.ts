@@ -205,6 +205,25 @@ export const regressions: readonly Regression[] = [
       },
     },
   },
+  {
+    what: 'of two that were as good, the one that had been away came first, with a change that the other had not shown',
+    seed: 156354,
+    seeds: 1,
+    config: {
+      nodes: 5,
+      copies: 3,
+      zones: [1, 2, 1, 2, 1],
+      faults: {
+        powerCutAll: 11826,
+        slowDisk: 2920,
+        partitionCoordinator: 11792,
+        misdirectWrite: 1302,
+        fullDisk: 5412,
+        fullDisks: 8864,
+        loseDisk: 11718,
+      },
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {

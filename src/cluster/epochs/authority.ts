@@ -17,7 +17,11 @@ import { type EpochNode, type EpochRecord, isWhole } from './epoch.js';
 export interface Standing {
   /** Nodes with every acknowledged write, up or not, in placement order. */
   readonly authority: readonly string[];
-  /** Those of them that are up, in placement order: the first is the primary. Empty: the object must wait. */
+  /**
+   * Those of them that are up: the first is the primary. In placement order, but who was away comes last: it is as good
+   * as the others while nothing can have been acknowledged without it, but what was under way when it left may have been
+   * shown since as it is on the others (I-2). Empty: the object must wait.
+   */
   readonly serving: readonly string[];
   /** Other holders that are up: they take every write and are never read. */
   readonly targets: readonly string[];
@@ -107,7 +111,10 @@ export class AuthorityHistory {
     const up = holders.filter((h) => this.nodes[last]!.get(h)?.up);
     return {
       authority: holders.filter((h) => authority.has(h)),
-      serving: up.filter((h) => authority.has(h)),
+      serving: latestFirst(
+        up.filter((h) => authority.has(h)),
+        this.nodes[last]!,
+      ),
       targets: up.filter((h) => !authority.has(h)),
       needed,
       placed,
@@ -137,6 +144,12 @@ export class AuthorityHistory {
     const up = [...candidates].filter((id) => nodes.get(id)?.up);
     return up.length >= needed && up.length > 0 ? new Set(up) : candidates;
   }
+}
+
+/** Stable: nodes that were not away, then those that were, who left last before who left first. */
+function latestFirst(ids: readonly string[], nodes: ReadonlyMap<string, EpochNode>): string[] {
+  const upTo = (id: string) => nodes.get(id)?.behindSince ?? Number.MAX_SAFE_INTEGER;
+  return [...ids].sort((a, b) => upTo(b) - upTo(a));
 }
 
 const nodesByRecord = new WeakMap<EpochRecord, ReadonlyMap<string, EpochNode>>();

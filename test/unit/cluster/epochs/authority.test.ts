@@ -144,7 +144,18 @@ test('after two went on alone, the third waits for one of them (I-5)', () => {
 test('of two copies the one that went on alone is awaited', () => {
   const story = new Story(2, 1).down('b').down('a').up('b');
   assert.is(story.show(), 'a serving  targets b');
-  assert.is(story.up('a').caughtUp('b').show(), 'ab serving ab targets ');
+  assert.is(
+    story.up('a').caughtUp('b').show(),
+    'ab serving ba targets ',
+    'a has not said that it lacks nothing',
+  );
+});
+
+test('what was under way stays as the one has shown it that was there last (I-2)', () => {
+  // b and c leave one after the other, and what c shows meanwhile may not have reached b.
+  const story = new Story(3, 2).down('a', 'b').up('b');
+  assert.is(story.show(), 'bc serving cb targets ');
+  assert.is(story.up('a').show(), 'bc serving cb targets a');
 });
 
 test('who has caught up counts for what that very epoch acknowledges', () => {
