@@ -37,6 +37,8 @@ export const PeerType = {
   replicaCheck: 0x3e,
   /** Blocks that no replica has right: payload pairs of u32, block and checksum of the content that is lost. */
   replicaSpoil: 0x48,
+  /** The sender had the object in doubt and dropped it with its volume: whoever still has it sees to it. */
+  doubt: 0x4c,
   /** One way: everything this primary sent on this link up to `commit` is on all replicas. */
   commit: 0x3c,
   /** New epoch: each node asks each other for its unsettled objects. */

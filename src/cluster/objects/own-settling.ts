@@ -63,12 +63,18 @@ export class OwnSettling {
   private async settleOne(context: EpochContext, oid: bigint): Promise<void> {
     const { node } = this;
     const address = await node.resolveOrDrop(context, oid);
-    if (address === undefined) return;
+    if (address === undefined) return this.pass(context, oid);
     const { serving } = context.view.locate(address);
     const primary = serving[0];
     if (primary === node.selfId) await this.settler.settle(context, address);
     else if (primary !== undefined && serving.includes(node.selfId))
       await this.remind(context, primary, address);
+  }
+
+  /** A change that some refused and others took may have left the object there: nobody else would look for it. */
+  private async pass(context: EpochContext, oid: bigint): Promise<void> {
+    const message = () => Object.assign(emptyMessage(PeerType.doubt), { oid });
+    await Promise.all(context.view.peers.map((id) => this.node.ask(context, id, message()).catch(ifEnded)));
   }
 
   /**
@@ -98,4 +104,9 @@ export class OwnSettling {
       await node.pauseInEpoch(context, RETRY_MS);
     }
   }
+}
+
+/** Who cannot be reached now has an epoch to come, and tells then what it has in doubt. */
+function ifEnded(error: unknown): void {
+  if (error instanceof EpochEnded) throw error;
 }

@@ -46,6 +46,8 @@ export class Replica {
         return this.spoil(message);
       case PeerType.replicaSettled:
         return this.settled(message, origin);
+      case PeerType.doubt:
+        return this.doubt(message);
       case PeerType.flush:
         return this.flush();
       case PeerType.peering:
@@ -140,6 +142,11 @@ export class Replica {
     this.node.unsettled.settle(message.oid);
     await this.node.store.clearSuspects([message.oid]);
     return emptyMessage(PeerType.replicaSettled + 1);
+  }
+
+  private async doubt({ oid }: PeerMessage): Promise<PeerMessage> {
+    if (this.node.store.has(oid)) this.node.unsettled.add(oid);
+    return emptyMessage(PeerType.doubt + 1);
   }
 
   private async flush(): Promise<PeerMessage> {
