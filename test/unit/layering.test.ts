@@ -18,6 +18,10 @@ const below: Readonly<Record<string, readonly string[]>> = {
   daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'sheepdog', 'control'],
   qemu: ['base', 'wire', 'control'],
   relay: ['base', 'wire'],
+  // Of nbd only the protocol's numbers and the reader of exact bytes.
+  'nbd-client': ['base', 'nbd'],
+  fuse: ['base'],
+  sheepfs: ['base', 'wire', 'control', 'nbd-client', 'fuse'],
   cli: ['base', 'wire', 'control', 'qemu', 'relay'],
 };
 
