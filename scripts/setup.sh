@@ -11,10 +11,14 @@ group=${1:-run}
 test_packages=(qemu-utils libnbd-bin fio nbdkit gnutls-bin qemu-system-x86 grub-rescue-pc ipxe procps)
 # Hosts as network namespaces, disks as small file systems.
 test_packages+=(iproute2 e2fsprogs mount)
+# Extended attributes of files on a mount of sheepfs.
+test_packages+=(attr)
 # The coordinator of clusters of several hosts. Debian starts one; tests start their own.
 test_packages+=(etcd-server etcd-client)
 # The iSCSI target with a sheepdog backing store, and its clients.
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
+# A libvirtd of a test's own: its dir pool on a mount of sheepfs.
+all_packages+=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu)
 
 say() { printf 'setup: %s\n' "$*"; }
 

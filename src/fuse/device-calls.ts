@@ -60,8 +60,8 @@ export function readInto(fd: number, buffer: Buffer): number {
 const vectors = Buffer.allocUnsafeSlow(PARTS_MAX * IOVEC_BYTES);
 
 /**
- * Writes all parts in one call: bytes written, or a negative errno. At most PARTS_MAX parts. Their memory must not lie in
- * the heap of the engine, which moves: buffers of 64 bytes and more never do, those of Buffer.alloc neither.
+ * Writes all parts in one call: bytes written, or a negative errno. At most PARTS_MAX parts. Their memory must not
+ * lie in the heap of the engine, which moves: buffers of 64 bytes and more never do, those of Buffer.alloc neither.
  */
 export function writeParts(fd: number, parts: readonly Uint8Array[]): number {
   let count = 0;

@@ -3,10 +3,10 @@ import { PollSet } from './device-calls.js';
 import { WAIT_MS } from './limits.js';
 
 /**
- * Waits for the device and for everything else at once. The event loop of Node cannot watch a character device, so one
- * turn of it is: its own events, without waiting; then a wait for the device together with the loop's own epoll
- * descriptor, which becomes readable as soon as the loop has anything to do (an answer of the sheep, a signal). There is
- * no hop to another thread in the life of a request; the measured alternatives are in README.md.
+ * Waits for the device and for everything else at once. The event loop of Node cannot watch a character device, so
+ * one turn of it is: its own events, without waiting; then a wait for the device together with the loop's own epoll
+ * descriptor, which becomes readable as soon as the loop has anything to do (an answer of the sheep, a signal). There
+ * is no hop to another thread in the life of a request; the measured alternatives are in README.md.
  *
  * Timers are not seen by that wait: they are late by at most WAIT_MS.
  */

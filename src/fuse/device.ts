@@ -1,4 +1,4 @@
-import { type StdioOptions, spawnSync } from 'node:child_process';
+import { type StdioOptions, spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { AppError } from '../base/errors.js';
@@ -17,8 +17,9 @@ export interface MountOptions {
 }
 
 /**
- * Mounts a new file system and returns its end of the device. The system's own mount program does it, so that neither a
- * native add-on nor a helper with special rights is needed, but root is. Rejects with AppError 'system' in its words.
+ * Mounts a new file system and returns its end of the device. The system's own mount program does it, so that neither
+ * a native add-on nor a helper with special rights is needed, but root is. Rejects with AppError 'system' in its
+ * words.
  */
 export function mountDevice(mountpoint: string, options: MountOptions): number {
   const folder = resolve(mountpoint);
@@ -49,10 +50,17 @@ export function mountDevice(mountpoint: string, options: MountOptions): number {
   throw new AppError('system', `cannot mount on ${folder}: ${error?.message ?? stderr.trim()}`);
 }
 
-/** False when somebody is in it. `lazy`: takes the name away in any case; what is open there stays open. */
-export function unmount(mountpoint: string, options: { lazy: boolean }): boolean {
+/**
+ * False when somebody is in it. `lazy`: takes the name away in any case; what is open there stays open. The process
+ * that serves the mount must go on serving meanwhile: the program looks at what it unmounts.
+ */
+export function unmount(mountpoint: string, options: { lazy: boolean }): Promise<boolean> {
   const words = ['-i', ...(options.lazy ? ['-l'] : []), resolve(mountpoint)];
-  return spawnSync('umount', words, { stdio: 'ignore' }).status === 0;
+  return new Promise((done) => {
+    const child = spawn('umount', words, { stdio: 'ignore' });
+    child.once('error', () => done(false));
+    child.once('exit', (status) => done(status === 0));
+  });
 }
 
 /** A mount of ours whose process is gone: every access fails with ENOTCONN until it is unmounted. */

@@ -11,9 +11,9 @@ import {
 } from './protocol.js';
 
 /**
- * What is wanted of the kernel, of what it offers. POSIX_LOCKS and FLOCK_LOCKS are not: the kernel then keeps POSIX, OFD
- * and flock locks by itself, for this mount. HANDLE_KILLPRIV_V2 is a promise kept by having no set-user-id bits at all;
- * without it the kernel asks for `security.capability` before each write.
+ * What is wanted of the kernel, of what it offers. POSIX_LOCKS and FLOCK_LOCKS are not: the kernel then keeps POSIX,
+ * OFD and flock locks by itself, for this mount. HANDLE_KILLPRIV_V2 is a promise kept by having no set-user-id bits
+ * at all; without it the kernel asks for `security.capability` before each write.
  */
 const WANTED =
   InitFlag.ASYNC_READ |

@@ -1,6 +1,6 @@
 /**
- * Records of the kernel's protocol as tables: a layout is a list of fields, and both directions follow from it. Integers
- * are in the byte order of the host, which is little-endian on every machine that Node runs on with Linux.
+ * Records of the kernel's protocol as tables: a layout is a list of fields, and both directions follow from it.
+ * Integers are in the byte order of the host, which is little-endian on every machine that Node runs on with Linux.
  */
 const fieldBytes = { u16: 2, u32: 4, i32: 4, u64: 8 } as const;
 
@@ -23,7 +23,9 @@ export class Layout<const F extends readonly Field[]> {
     this.bytes = at;
   }
 
-  /** The caller has checked that `bytes` bytes are there. u64 above 2^53 lose their low bits: check them before use. */
+  /**
+   * The caller has checked that `bytes` bytes are there. u64 above 2^53 lose their low bits: check them before use.
+   */
   decode(buffer: Buffer, at = 0): Values<F> {
     const values: Record<string, number> = {};
     for (const place of this.places) values[place.name] = get(buffer, at + place.at, place.type);

@@ -1,7 +1,7 @@
 /**
- * The kernel's FUSE protocol as data: operations, flags, records. Version 7.31 is the least that is served (Linux 5.4:
- * pages per request, COPY_FILE_RANGE, LSEEK); what is newer is used where the kernel offers it. Source: the kernel's
- * public header `linux/fuse.h`.
+ * The kernel's FUSE protocol as data: operations, flags, records. Version 7.31 is the least that is served (Linux
+ * 5.4: pages per request, COPY_FILE_RANGE, LSEEK); what is newer is used where the kernel offers it. Source: the
+ * kernel's public header `linux/fuse.h`.
  *
  * Request: in-header (40 bytes), the operation's record, then names (each ends with a zero byte) or a payload.
  * Reply:   out-header (16 bytes), then the operation's record or a payload; an error has the header alone.

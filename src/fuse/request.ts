@@ -30,8 +30,8 @@ export function isMalformed(request: Request | Malformed): request is Malformed 
 }
 
 /**
- * Takes a message of the device apart. Every length is compared with what has arrived before it is used. Undefined: not
- * even a header, which no kernel sends.
+ * Takes a message of the device apart. Every length is compared with what has arrived before it is used. Undefined:
+ * not even a header, which no kernel sends.
  */
 export function parseRequest(message: Buffer): Request | Malformed | undefined {
   if (message.length < inHeader.bytes) return undefined;

@@ -39,8 +39,8 @@ export interface SessionOptions {
 }
 
 /**
- * One mount: requests in, handlers, answers out, in the order in which they are ready. The device is not read while as
- * many requests or as many bytes of writes wait as the limits allow: the kernel's own queue grows then.
+ * One mount: requests in, handlers, answers out, in the order in which they are ready. The device is not read while
+ * as many requests or as many bytes of writes wait as the limits allow: the kernel's own queue grows then.
  */
 export class Session {
   /** Resolves when the mount is gone, whoever unmounted it. */
@@ -121,7 +121,10 @@ export class Session {
 
   private serve(request: Request, release: () => void): void {
     const { op, unique } = request;
-    this.options.log.debug({ op, unique, nodeid: request.nodeid, ...request.body, names: request.names }, 'request');
+    this.options.log.debug(
+      { op, unique, nodeid: request.nodeid, ...request.body, names: request.names },
+      'request',
+    );
     if (op === 'INTERRUPT') {
       this.options.onInterrupt?.(request.body.unique!);
       release();

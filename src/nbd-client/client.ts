@@ -28,8 +28,8 @@ export interface NbdClientOptions {
 
 /**
  * One volume over NBD, any number of requests at a time. A lost connection is a pause: what was not answered is sent
- * again on the next one, in its order, as often as it takes; ESHUTDOWN counts as a loss. Sending again is right because
- * a request says what shall be at a place, and a place with two requests under way has no order anyway.
+ * again on the next one, in its order, as often as it takes; ESHUTDOWN counts as a loss. Sending again is right
+ * because a request says what shall be at a place, and a place with two requests under way has no order anyway.
  */
 export class NbdClient {
   exportName: string;
@@ -91,8 +91,8 @@ export class NbdClient {
   }
 
   /**
-   * The volume is so large by now. A server tells its size only when a connection begins, and may refuse what lies behind
-   * it: a connection that is older is made anew, and what waits is sent again.
+   * The volume is so large by now. A server tells its size only when a connection begins, and may refuse what lies
+   * behind it: a connection that is older is made anew, and what waits is sent again.
    */
   grown(sizeBytes: number): void {
     if (this.socket !== undefined && this.sizeBytes < sizeBytes) this.drop(this.socket);

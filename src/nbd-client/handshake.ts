@@ -30,9 +30,9 @@ export interface ExportInfo {
 }
 
 /**
- * From the greeting to transmission: structured replies, base:allocation, GO. Rejects with AppError 'no-vdi' when there
- * is no such export, 'again' when the server does not give it now (it starts, or it goes down), with BrokenStream when
- * it does not speak the protocol, with ConnectionEnded when it hangs up.
+ * From the greeting to transmission: structured replies, base:allocation, GO. Rejects with AppError 'no-vdi' when
+ * there is no such export, 'again' when the server does not give it now (it starts, or it goes down), with
+ * BrokenStream when it does not speak the protocol, with ConnectionEnded when it hangs up.
  */
 export async function shakeHands(stream: Duplex, exportName: string): Promise<ExportInfo> {
   const reader = new ByteReader(stream);

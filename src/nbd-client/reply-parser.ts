@@ -39,9 +39,9 @@ const EXTENT_BYTES = 8;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Simple and structured replies out of a stream of bytes, in whatever pieces it comes (the NBD specification, "Structured reply
- * chunk message"). Data of reads is handed on as views of what arrived, never put together; lengths are compared with
- * what was asked for before a byte of a chunk is taken.
+ * Simple and structured replies out of a stream of bytes, in whatever pieces it comes (the NBD specification,
+ * "Structured reply chunk message"). Data of reads is handed on as views of what arrived, never put together; lengths
+ * are compared with what was asked for before a byte of a chunk is taken.
  */
 export class ReplyParser {
   private held: Buffer = NOTHING;

@@ -8,8 +8,8 @@ import { ASIDE_PREFIX } from './names.js';
 
 /**
  * Names of volumes that a mount has set aside: files that were unlinked while they were open, files about to be
- * replaced by a rename, clones about to take a name. Each mount has a prefix of its own, of its host and its place, so
- * that the next mount there knows what a crash has left.
+ * replaced by a rename, clones about to take a name. Each mount has a prefix of its own, of its host and its place,
+ * so that the next mount there knows what a crash has left.
  */
 export class AsideNames {
   private readonly prefix: string;

@@ -37,8 +37,8 @@ export class ClusterLink implements Cluster {
   ) {}
 
   /**
-   * Rejects with the cluster's refusal. A call whose answer was lost is made again; where the first one had been carried
-   * out already, that is what the second one is told, and it counts as success.
+   * Rejects with the cluster's refusal. A call whose answer was lost is made again; where the first one had been
+   * carried out already, that is what the second one is told, and it counts as success.
    */
   async call<M extends ControlMethod>(method: M, params: ControlParams<M>): Promise<ControlResult<M>> {
     for (let lost = false; ; ) {

@@ -15,8 +15,8 @@ export interface CopyRange {
 }
 
 /**
- * Copies a range from one file to another: holes become holes, data is read and written in steps, a few at a time. The
- * range lies in the source.
+ * Copies a range from one file to another: holes become holes, data is read and written in steps, a few at a time.
+ * The range lies in the source.
  */
 export async function copyData(
   source: VolumeFile | FrozenFile,
@@ -69,8 +69,8 @@ export function isWholeCopy(source: VolumeFile | FrozenFile, target: VolumeFile,
 
 /**
  * The target becomes a clone of the source. The clone is made beside it, with a record that says whose place it is to
- * take, so that the next mount finishes what a crash has left (aside.ts). A working volume is cloned by a snapshot that
- * is deleted at once: what it shares stays shared.
+ * take, so that the next mount finishes what a crash has left (aside.ts). A working volume is cloned by a snapshot
+ * that is deleted at once: what it shares stays shared.
  */
 export async function cloneWhole(
   source: VolumeFile | FrozenFile,

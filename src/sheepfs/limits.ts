@@ -20,7 +20,9 @@ export const COPY_CALL_BYTES_MAX = 64 * 1024 * 1024;
 export const STATFS_AGE_MS = 1000;
 /** A control call that cannot be carried out now is tried again after this, for ever: that is a pause. */
 export const CALL_RETRY_MS = 100;
-/** Snapshots never change: the kernel may keep what it knows of them for this long; a deleted one is seen that late. */
+/**
+ * Snapshots never change: the kernel may keep what it knows of them for this long; a deleted one is seen that late.
+ */
 export const SNAPSHOT_VALID_S = 60;
 /** How far the kernel reads ahead in a snapshot. */
 export const READ_AHEAD_BYTES = 4 * 1024 * 1024;

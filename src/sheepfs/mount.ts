@@ -43,8 +43,8 @@ export class Mount {
   }
 
   /**
-   * Working volumes are never in the page cache: they change at other doors, and on other hosts. Snapshots never change,
-   * and stay in it from one open to the next. Throws EROFS.
+   * Working volumes are never in the page cache: they change at other doors, and on other hosts. Snapshots never
+   * change, and stay in it from one open to the next. Throws EROFS.
    */
   open(node: FileNode, flags: number): { fh: number; openFlags: number } {
     const access = flags & FileFlag.ACCESS;

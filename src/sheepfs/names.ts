@@ -20,7 +20,9 @@ export function isShown(name: string): boolean {
   );
 }
 
-/** Throws what a new file of that name is refused with: volumes cannot have `@` or control characters in their names. */
+/**
+ * Throws what a new file of that name is refused with: volumes cannot have `@` or control characters in their names.
+ */
 export function checkNewName(name: string): void {
   if (Buffer.byteLength(name) > NAME_BYTES_MAX) throw new FuseError('ENAMETOOLONG');
   if (!isShown(name)) throw new FuseError(name === SNAPSHOTS_NAME ? 'EEXIST' : 'EINVAL');

@@ -22,8 +22,8 @@ export type VolumeNode = Extract<Node, { kind: 'volume' }>;
 const SNAPSHOTS_NODE = 2;
 
 /**
- * The nodes that the kernel knows, or a handle uses: what it has looked up lives until it forgets it. Memory is bounded
- * by what the kernel remembers.
+ * The nodes that the kernel knows, or a handle uses: what it has looked up lives until it forgets it. Memory is
+ * bounded by what the kernel remembers.
  */
 export class Nodes {
   private readonly byId = new Map<number, Node>();
@@ -67,7 +67,9 @@ export class Nodes {
     return this.byKey.get(key) ?? this.put({ id: this.nextId++, kind: 'history', name, lookups: 0, key });
   }
 
-  /** The number of a snapshot comes again when its volume is deleted and made anew; the moment it was made does not. */
+  /**
+   * The number of a snapshot comes again when its volume is deleted and made anew; the moment it was made does not.
+   */
   snapshot(make: () => FrozenFile, row: { name: string; vid: number; createdMs: number }): Node {
     const key = `/.snapshots/${row.name}/${row.vid}.${row.createdMs}`;
     return (

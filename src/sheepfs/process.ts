@@ -67,7 +67,7 @@ async function start(
   };
   const mount = new Mount({ cluster: link, clock: systemClock, defaults }, mountpoint);
   // The end of an earlier process here: its mount is in the way, and nobody can use it.
-  if (isDeadMount(mountpoint)) unmount(mountpoint, { lazy: true });
+  if (isDeadMount(mountpoint)) await unmount(mountpoint, { lazy: true });
   await mount.sweep(log);
   const fd = mountDevice(mountpoint, { allowOther: options.private !== true });
   const session = new Session({ fd, handlers: mount.handlers, log });
@@ -76,7 +76,7 @@ async function start(
   const ended = session.ended.then(() => link.close());
   const stop = async (): Promise<void> => {
     await mount.saveAll().catch((error: unknown) => log.warn({ err: error }, 'not everything is saved'));
-    if (!unmount(mountpoint, { lazy: false })) unmount(mountpoint, { lazy: true });
+    if (!(await unmount(mountpoint, { lazy: false }))) await unmount(mountpoint, { lazy: true });
   };
   return { ended, stop };
 }

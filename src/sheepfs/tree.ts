@@ -88,9 +88,9 @@ export class Tree {
       const names = new Set(shown.filter((row) => row.snapshot).map((row) => row.name));
       return [...dots, ...[...names].map((name) => ({ name, ino: folder.id, type: DirentType.FOLDER }))];
     }
-    const own = { name: SNAPSHOTS_NAME, ino: this.nodes.snapshots.id, type: DirentType.FOLDER };
+    // `.snapshots` is there for who names it, but not listed: libvirt would take it for a volume, cp -r would copy it.
     const files = shown.filter((row) => !row.snapshot);
-    return [...dots, own, ...files.map(({ name, vid }) => ({ name, ino: vid, type: DirentType.FILE }))];
+    return [...dots, ...files.map(({ name, vid }) => ({ name, ino: vid, type: DirentType.FILE }))];
   }
 
   /** A new file without a byte. Rejects with EEXIST. */

@@ -29,11 +29,12 @@ export interface FileWorld {
 const ALLOCATION_BYTES = 4096;
 
 /**
- * A working volume as a file. Its length is the volume's size, or less: a file may have no bytes, may be shortened, and
- * grows with every append, none of which a volume can; the difference is in the file's record. Two rules keep a length
- * that was acknowledged, whoever is killed:
+ * A working volume as a file. Its length is the volume's size, or less: a file may have no bytes, may be shortened,
+ * and grows with every append, none of which a volume can; the difference is in the file's record. Two rules keep a
+ * length that was acknowledged, whoever is killed:
  *
- * - before the first append is acknowledged the record says that the file grows; whoever finds that later looks for the
+ * - before the first append is acknowledged the record says that the file grows; whoever finds that later looks for
+ * the
  *   last data in the volume;
  * - what lies behind the length in the volume is zeros: a file that is shortened is zeroed before its record says so.
  */
@@ -49,6 +50,8 @@ export class VolumeFile {
   private connection: VolumeData | undefined;
   /** The record in memory is newer than the stored one. */
   private dirty = false;
+  /** Appends of which the length does not tell yet. */
+  private appending = 0;
   /** The stored record says that the file grows, and it is this mount that makes it grow. */
   private growing = false;
 
@@ -141,14 +144,26 @@ export class VolumeFile {
 
   /** `durable`: data and length are on stable storage when it resolves. */
   async write(offset: number, bytes: Buffer, options: { durable: boolean }): Promise<void> {
-    const end = offset + bytes.length;
-    const appends = end > this.length;
-    if (appends) await this.metadata.run(() => this.makeRoom(end));
+    if (offset + bytes.length > this.length) return this.append(offset, bytes, options);
     await this.data.write(offset, bytes, { fua: options.durable }).catch(rethrow);
-    if (end > this.length) this.length = end;
     this.touch();
+  }
+
+  private async append(offset: number, bytes: Buffer, options: { durable: boolean }): Promise<void> {
+    const end = offset + bytes.length;
+    await this.metadata.run(async () => {
+      await this.makeRoom(end);
+      this.appending++;
+    });
+    try {
+      await this.data.write(offset, bytes, { fua: options.durable }).catch(rethrow);
+      if (end > this.length) this.length = end;
+      this.touch();
+    } finally {
+      this.appending--;
+    }
     // The record says already that the file grows; who wants it durable wants it exact.
-    if (appends && options.durable) await this.save();
+    if (options.durable) await this.save();
   }
 
   /** The volume reaches to `end`, and the stored record says that the file may. */
@@ -241,10 +256,10 @@ export class VolumeFile {
     await this.save();
   }
 
-  /** Stores the record if it has changed. */
+  /** Stores the record if it has changed: others know then how long the file is, to the byte. */
   save(): Promise<void> {
     return this.metadata.run(async () => {
-      if (this.dirty) await this.store([this.info.sizeBytes], this.growing);
+      if (this.dirty || this.growing) await this.store([this.info.sizeBytes], this.appending > 0);
     });
   }
 
@@ -268,9 +283,7 @@ export class VolumeFile {
   async released(writes: boolean): Promise<void> {
     this.users--;
     if (writes) this.writers--;
-    await this.metadata.run(async () => {
-      if (this.writers === 0 && (this.growing || this.dirty)) await this.store([this.info.sizeBytes], false);
-    });
+    if (this.writers === 0) await this.save();
     if (this.users === 0) this.disconnect();
   }
 

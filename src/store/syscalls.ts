@@ -1,7 +1,7 @@
 /**
  * The system calls that Node's fs lacks: fallocate (reserve, punch), preadv2 with RWF_NOWAIT, posix_fadvise, flock,
- * fcntl. The only file that knows koffi. Where the platform has no such call, `available` is false and callers fall
- * back.
+ * fcntl. Beside fuse/device-calls.ts the only file that knows koffi. Where the platform has no such call, `available`
+ * is false and callers fall back.
  */
 import { constants } from 'node:os';
 import koffi from 'koffi';
@@ -84,8 +84,8 @@ export function tryLock(fd: number): boolean {
 }
 
 /**
- * Another descriptor of the same open file or socket, which children do not inherit by themselves. Throws an error with
- * `code`.
+ * Another descriptor of the same open file or socket, which children do not inherit by themselves. Throws an error
+ * with `code`.
  */
 export function duplicate(fd: number): number {
   if (!libc) throw unsupported('fcntl');

@@ -3,8 +3,14 @@ import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_proces
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import {
+  ownedProcess,
+  type RealCluster,
+  type RealClusterOptions,
+  withCluster,
+  within,
+} from './real-cluster.js';
 import { hasTool } from './requires.js';
-import { ownedProcess, type RealCluster, type RealClusterOptions, withCluster, within } from './real-cluster.js';
 
 const MAIN = fileURLToPath(new URL('../../src/sheepfs/main.js', import.meta.url));
 const START_DEADLINE_MS = 30_000;
@@ -24,7 +30,11 @@ export interface ToolResult {
 /** A foreign program, while this process goes on. */
 export function run(tool: string, ...words: string[]): Promise<ToolResult> {
   return new Promise((resolve) => {
-    const options = { timeout: TOOL_DEADLINE_MS, maxBuffer: OUTPUT_BYTES_MAX, killSignal: 'SIGKILL' as const };
+    const options = {
+      timeout: TOOL_DEADLINE_MS,
+      maxBuffer: OUTPUT_BYTES_MAX,
+      killSignal: 'SIGKILL' as const,
+    };
     execFile(tool, words, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
       resolve({ code, stdout, stderr });
