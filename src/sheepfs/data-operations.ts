@@ -74,12 +74,17 @@ export function dataOperations(mount: Mount): Handlers {
   }
 
   async function release({ body }: Request): Promise<Answer> {
-    const { node, writes } = handles.take(body.fh!);
-    if (node.kind === 'snapshot') node.file.released();
-    if (node.kind !== 'volume') return undefined;
-    await node.file.released(writes);
-    await mount.tree.closedUnlinked(node);
-    return undefined;
+    const { node, writes } = handles.get(body.fh!);
+    try {
+      if (node.kind === 'snapshot') node.file.released();
+      if (node.kind !== 'volume') return undefined;
+      await node.file.released(writes);
+      await mount.tree.closedUnlinked(node);
+      return undefined;
+    } finally {
+      // Only now: a mount that ends waits for the last of them.
+      handles.take(body.fh!);
+    }
   }
 
   async function write({ body, payload }: Request): Promise<Answer> {

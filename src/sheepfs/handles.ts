@@ -34,6 +34,10 @@ export class Handles {
     return handle;
   }
 
+  get count(): number {
+    return this.open.size;
+  }
+
   /** Of nodes that are files, whatever for: at the end of a mount. */
   values(): Iterable<Handle> {
     return this.open.values();

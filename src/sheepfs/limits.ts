@@ -24,5 +24,7 @@ export const CALL_RETRY_MS = 100;
  * Snapshots never change: the kernel may keep what it knows of them for this long; a deleted one is seen that late.
  */
 export const SNAPSHOT_VALID_S = 60;
+/** After SIGTERM: how often it is looked whether the last file is closed. */
+export const CLOSED_POLL_MS = 50;
 /** How far the kernel reads ahead in a snapshot. */
 export const READ_AHEAD_BYTES = 4 * 1024 * 1024;

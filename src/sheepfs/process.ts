@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { Command, CommanderError } from 'commander';
-import { systemClock } from '../base/clock.js';
+import { sleep, systemClock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { createLogger, type Logger } from '../base/log.js';
 import type { ControlAddress } from '../control/client.js';
@@ -9,7 +9,7 @@ import { isDeadMount, mountDevice, setReadAhead, unmount } from '../fuse/device.
 import { Session } from '../fuse/session.js';
 import { SHEEPDOG_PORT } from '../wire/sheepdog.js';
 import { ClusterLink } from './cluster-link.js';
-import { READ_AHEAD_BYTES } from './limits.js';
+import { CLOSED_POLL_MS, READ_AHEAD_BYTES } from './limits.js';
 import { Mount } from './mount.js';
 
 interface Options {
@@ -77,6 +77,9 @@ async function start(
   const stop = async (): Promise<void> => {
     await mount.saveAll().catch((error: unknown) => log.warn({ err: error }, 'not everything is saved'));
     if (!(await unmount(mountpoint, { lazy: false }))) await unmount(mountpoint, { lazy: true });
+    // Namespaces of containers and services may have a copy of the mount, in which case the kernel does not end it.
+    while (mount.handles.count > 0) await sleep(systemClock, CLOSED_POLL_MS);
+    session.close();
   };
   return { ended, stop };
 }

@@ -329,7 +329,15 @@ mounted(
       await writer.write('whole');
       await writer.close();
       assert.is(await readFile(second.at('shared'), 'utf8'), 'half whole');
-      await second.kill('SIGTERM');
+      // A container that was started meanwhile has a copy of the mount, which keeps the kernel from ending it.
+      const copy = ['--mount', '--propagation', 'private', 'sh', '-c', 'echo copied; exec sleep 60'];
+      const other = spawn('unshare', copy, { stdio: ['ignore', 'pipe', 'ignore'] });
+      await once(other.stdout, 'data');
+      try {
+        await second.kill('SIGTERM');
+      } finally {
+        other.kill('SIGKILL');
+      }
       assert.not.match(readFileSync('/proc/self/mountinfo', 'utf8'), new RegExp(`${second.path} `));
       mkdirSync(second.at('a-plain-folder-again'));
     } finally {
