@@ -19,5 +19,7 @@ export const COPIED_BYTES_MAX = 128 * 1024;
 export const SPARE_BUFFERS_MAX = 8;
 /** Requests taken in one turn before the event loop gets its own. */
 export const REQUESTS_PER_TURN_MAX = 32;
+/** A program that was interrupted gets its answer if it comes within this; later it is EINTR. */
+export const INTERRUPT_GRACE_MS = 1000;
 /** How long the process may sleep while it waits for the device: timers are late by that much at most. */
 export const WAIT_MS = 20;

@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
 import {
   EAGAIN,
@@ -15,6 +16,7 @@ import { errnoOf, FuseError } from './errors.js';
 import { negotiate } from './init.js';
 import {
   COPIED_BYTES_MAX,
+  INTERRUPT_GRACE_MS,
   REQUEST_BYTES_MAX,
   REQUESTS_MAX,
   REQUESTS_PER_TURN_MAX,
@@ -33,10 +35,23 @@ export type Handlers = Partial<Record<OpName, Handler>>;
 export interface SessionOptions {
   readonly fd: number;
   readonly handlers: Handlers;
+  readonly clock: Clock;
   readonly log: Logger;
-  /** A program was interrupted while it waits for this request; the handler may end it early, with EINTR. */
-  readonly onInterrupt?: (unique: number) => void;
 }
+
+/**
+ * What may end early for a program that was interrupted (or killed), when the cluster cannot answer: nothing is
+ * changed by these, and nothing is given out. A change that waits is made some time; its program has to wait for
+ * that.
+ */
+const interruptible: ReadonlySet<OpName> = new Set([
+  'READ',
+  'GETATTR',
+  'READDIR',
+  'STATFS',
+  'LSEEK',
+  'FSYNC',
+]);
 
 /**
  * One mount: requests in, handlers, answers out, in the order in which they are ready. The device is not read while
@@ -49,6 +64,8 @@ export class Session {
   private readonly wait: DeviceWait;
   private readonly spare: Buffer[] = [];
   private readonly header = Buffer.allocUnsafeSlow(outHeader.bytes);
+  /** Requests that have no answer yet. */
+  private readonly open = new Map<number, OpName>();
   private waiting = 0;
   private waitingBytes = 0;
   private closed = false;
@@ -126,17 +143,19 @@ export class Session {
       'request',
     );
     if (op === 'INTERRUPT') {
-      this.options.onInterrupt?.(request.body.unique!);
+      this.interrupt(request.body.unique!);
       release();
       return;
     }
     const bytes = op === 'WRITE' ? request.payload.length : 0;
     this.waiting++;
     this.waitingBytes += bytes;
+    this.open.set(unique, op);
     const settle = (error: unknown, answer: Answer): void => {
       this.waiting--;
       this.waitingBytes -= bytes;
-      if (!unanswered.has(op)) {
+      const interrupted = !this.open.delete(unique);
+      if (!unanswered.has(op) && !interrupted) {
         if (error === undefined) this.answer(unique, 0, answer);
         else this.answer(unique, this.errnoFor(request, error), undefined);
       }
@@ -153,6 +172,15 @@ export class Session {
     } catch (error) {
       settle(error ?? new FuseError('EIO'), undefined);
     }
+  }
+
+  /** What it waits for goes on; only nobody is told of its end. */
+  private interrupt(unique: number): void {
+    const op = this.open.get(unique);
+    if (op === undefined || !interruptible.has(op)) return;
+    this.options.clock.after(INTERRUPT_GRACE_MS, () => {
+      if (this.open.delete(unique)) this.answer(unique, EINTR, undefined);
+    });
   }
 
   private handle(request: Request): Answer | Promise<Answer> {

@@ -70,7 +70,7 @@ async function start(
   if (isDeadMount(mountpoint)) await unmount(mountpoint, { lazy: true });
   await mount.sweep(log);
   const fd = mountDevice(mountpoint, { allowOther: options.private !== true });
-  const session = new Session({ fd, handlers: mount.handlers, log });
+  const session = new Session({ fd, handlers: mount.handlers, clock: systemClock, log });
   session.start();
   setReadAhead(mountpoint, READ_AHEAD_BYTES);
   const ended = session.ended.then(() => link.close());

@@ -21,11 +21,19 @@ interface Row {
 const rows: readonly Row[] = [
   { name: 'read in sequence, 1 MiB, depth 1', words: ['--rw=read', '--bs=1M', '--iodepth=1'], unit: 'MB/s' },
   { name: 'read in sequence, 1 MiB, depth 4', words: ['--rw=read', '--bs=1M', '--iodepth=4'], unit: 'MB/s' },
-  { name: 'write in sequence, 1 MiB, depth 4', words: ['--rw=write', '--bs=1M', '--iodepth=4'], unit: 'MB/s' },
+  {
+    name: 'write in sequence, 1 MiB, depth 4',
+    words: ['--rw=write', '--bs=1M', '--iodepth=4'],
+    unit: 'MB/s',
+  },
   { name: 'random read, 4 KiB, depth 1', words: ['--rw=randread', '--bs=4k', '--iodepth=1'], unit: '1/s' },
   { name: 'random read, 4 KiB, depth 16', words: ['--rw=randread', '--bs=4k', '--iodepth=16'], unit: '1/s' },
   { name: 'random write, 4 KiB, depth 1', words: ['--rw=randwrite', '--bs=4k', '--iodepth=1'], unit: '1/s' },
-  { name: 'random write, 4 KiB, depth 16', words: ['--rw=randwrite', '--bs=4k', '--iodepth=16'], unit: '1/s' },
+  {
+    name: 'random write, 4 KiB, depth 16',
+    words: ['--rw=randwrite', '--bs=4k', '--iodepth=16'],
+    unit: '1/s',
+  },
 ];
 
 interface Target {
@@ -37,7 +45,13 @@ interface Target {
 /** Of one cell, in the row's unit; undefined where the target cannot do the row. */
 async function measure(target: Target, row: Row, seconds: number): Promise<number | undefined> {
   if (target.readOnly && row.words[0]!.includes('write')) return undefined;
-  const common = ['--name=bench', `--size=${SIZE}`, `--runtime=${seconds}`, '--time_based', '--output-format=json'];
+  const common = [
+    '--name=bench',
+    `--size=${SIZE}`,
+    `--runtime=${seconds}`,
+    '--time_based',
+    '--output-format=json',
+  ];
   const { code, stdout, stderr } = await run('fio', ...common, ...target.words, ...row.words);
   if (code !== 0) throw new Error(`fio on ${target.name}: ${stderr}`);
   const job = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs[0];
@@ -65,7 +79,11 @@ await withMount({ sheep: 1, copies: 1, deadlineMs: DEADLINE_MS }, async (mount, 
   const uri = `nbd+unix:///volume?socket=${cluster.folder}/nbd0.sock`;
   const libaio = '--ioengine=libaio';
   const targets: readonly Target[] = [
-    { name: 'raw file', words: [libaio, '--direct=0', '--invalidate=0', `--filename=${raw}`], readOnly: false },
+    {
+      name: 'raw file',
+      words: [libaio, '--direct=0', '--invalidate=0', `--filename=${raw}`],
+      readOnly: false,
+    },
     { name: 'NBD door', words: ['--ioengine=nbd', `--uri=${uri}`], readOnly: false },
     { name: 'sheepfs', words: [libaio, '--direct=1', `--filename=${mount.at('volume')}`], readOnly: false },
     {
@@ -85,11 +103,15 @@ await withMount({ sheep: 1, copies: 1, deadlineMs: DEADLINE_MS }, async (mount, 
     }
   }
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  print(`One copy on one sheep, everything in memory; ${rounds} rounds of ${seconds} s; in brackets: of the raw file\n`);
+  print(
+    `One copy on one sheep, everything in memory; ${rounds} rounds of ${seconds} s; in brackets: of the raw file\n`,
+  );
   print(`| | ${targets.map((target) => target.name).join(' | ')} |`);
   print(`|---|${targets.map(() => '---:|').join('')}`);
   for (const row of rows) {
-    const middle = targets.map((target) => samples.get(`${row.name}/${target.name}`)).map((all) => all && median(all));
+    const middle = targets
+      .map((target) => samples.get(`${row.name}/${target.name}`))
+      .map((all) => all && median(all));
     const cells = middle.map((value) =>
       value === undefined ? '' : `${Math.round(value)} ${row.unit} (${(value / middle[0]!).toFixed(2)})`,
     );

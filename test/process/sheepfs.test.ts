@@ -289,6 +289,23 @@ mounted(
   2,
 );
 
+mounted(['dd'], 'a reader can be killed while the sheep is away', async (mount, cluster) => {
+  await writeFile(mount.at('a'), noise(MIB, 'reader'));
+  const file = await open(mount.at('a'), 'r');
+  await cluster.sheep[0]!.kill();
+  const stuck = spawn('dd', ['iflag=direct', 'bs=4096', 'of=/dev/null'], {
+    stdio: [file.fd, 'ignore', 'ignore'],
+  });
+  const ended = once(stuck, 'exit');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.is(stuck.exitCode, null, 'it waits');
+  stuck.kill('SIGKILL');
+  await ended;
+  await cluster.sheep[0]!.start();
+  assert.is((await file.read(Buffer.alloc(4096), 0, 4096, 0)).bytesRead, 4096);
+  await file.close();
+});
+
 mounted(
   ['dd'],
   'after its own SIGKILL it mounts again, with everything that was acknowledged',
