@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../base/errors.js';
 import type { VdiInfo, VdiRef } from '../control/api.js';
+import type { Cluster } from './cluster-link.js';
 import { asFuseError } from './errors.js';
 import { runsOf } from './extents.js';
 import { encodeRecord, RECORD_KEY } from './file-record.js';
@@ -60,11 +61,11 @@ async function inParallel(steps: readonly (() => Promise<void>)[], limit: number
 
 /**
  * Whether a copy of a range is the whole source into a file that has nothing yet: then the cluster shares the objects
- * instead. An image, and a volume that has snapshots of its own, is not replaced by another volume.
+ * instead. An image is not replaced by another volume, nor (hasSnapshots) what has snapshots of its own.
  */
 export function isWholeCopy(source: VolumeFile | FrozenFile, target: VolumeFile, range: CopyRange): boolean {
   const whole = range.from === 0 && range.to === 0 && range.length >= source.length && source.length > 0;
-  return whole && target.length === 0 && !target.isImage && target.info.snapId <= 1;
+  return whole && target.length === 0 && !target.isImage;
 }
 
 /**
@@ -94,6 +95,11 @@ export async function cloneWhole(
   } catch (error) {
     throw asFuseError(error);
   }
+}
+
+/** Snapshots go with their volume's name: a volume that has some cannot give its name to another one. */
+export async function hasSnapshots(cluster: Cluster, name: string): Promise<boolean> {
+  return (await cluster.call('vdi.list', { name })).some((row) => row.snapshot);
 }
 
 async function cloneOf(source: VolumeFile | FrozenFile, name: string, target: VolumeFile): Promise<VdiInfo> {

@@ -3,7 +3,7 @@ import { Falloc, FileFlag, Whence } from '../fuse/protocol.js';
 import { type Answer, encodeCount, encodeOpen, encodeStatfs, encodeWide } from '../fuse/replies.js';
 import type { Request } from '../fuse/request.js';
 import type { Handlers } from '../fuse/session.js';
-import { cloneWhole, copyData, isWholeCopy } from './copy.js';
+import { cloneWhole, copyData, hasSnapshots, isWholeCopy } from './copy.js';
 import { asFuseError } from './errors.js';
 import { allocate, seek } from './extents.js';
 import { COPY_CALL_BYTES_MAX, NAME_BYTES_MAX } from './limits.js';
@@ -55,7 +55,8 @@ export function dataOperations(mount: Mount): Handlers {
     if (length <= 0) return 0;
     target.checkLength(offsetOut + length);
     const range = { from: offsetIn, to: offsetOut, length };
-    if (source !== target && isWholeCopy(source, target, range)) {
+    const whole = source !== target && isWholeCopy(source, target, range);
+    if (whole && !(await hasSnapshots(mount.world.cluster, target.name).catch(rethrow))) {
       await cloneWhole(source, target, mount.aside.next());
       return length;
     }

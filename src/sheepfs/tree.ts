@@ -112,8 +112,10 @@ export class Tree {
     this.checkFolder(parent);
     const node = await this.lookUp(parent, name);
     if (node.kind !== 'volume') throw new FuseError('EISDIR');
-    if (node.file.users > 0) await this.setAside(node);
-    else await this.delete(name);
+    if (node.file.users > 0) {
+      await this.refuseSnapshots(name);
+      await this.setAside(node);
+    } else await this.delete(name);
     this.unlinked(node);
   }
 
@@ -132,6 +134,7 @@ export class Tree {
     const former = await this.findVolume(newName).catch(orMissing);
     if (former !== undefined && (flags & RENAME_NOREPLACE) !== 0) throw new FuseError('EEXIST');
     if (former !== undefined) {
+      await this.refuseSnapshots(newName);
       await former.file.change((record) => {
         record.replaced = newName;
       });
@@ -146,6 +149,11 @@ export class Tree {
   private async dropReplaced(former: VolumeNode): Promise<void> {
     if (former.file.users === 0) await this.delete(former.file.name);
     this.unlinked(former);
+  }
+
+  /** They would go with the volume, to a name that nobody sees. */
+  private async refuseSnapshots(name: string): Promise<void> {
+    if ((await this.snapshotsOf(name)).length > 0) throw new FuseError('EBUSY', 'the volume has snapshots');
   }
 
   private async setAside(node: VolumeNode): Promise<void> {

@@ -51,7 +51,9 @@ export class FakeVolumes implements Cluster {
       case 'vdi.info':
         return this.info(name);
       case 'vdi.list':
-        return [...this.volumes.keys()].map((each) => this.info(each));
+        return [...this.volumes.keys()]
+          .filter((each) => name === undefined || each === name)
+          .map((each) => this.info(each));
       case 'vdi.resize':
         if (sizeBytes < this.find(name).volume.sizeBytes) throw new AppError('invalid', 'no shrinking');
         this.find(name).volume.resize(sizeBytes);

@@ -188,6 +188,11 @@ mounted(['dd'], 'snapshots are read-only files that stay as they were', async (m
   assert.ok((await readFile(mount.at('v'))).equals(noise(5 * MIB, 'after')));
   assert.is((await run('dd', 'if=/dev/zero', `of=${before}`, 'count=1')).code, 1);
   assert.is((await run('rm', before)).code, 1);
+  await writeFile(mount.at('other'), 'x');
+  const over = await rename(mount.at('other'), mount.at('v')).catch(
+    (reason: NodeJS.ErrnoException) => reason,
+  );
+  assert.is((over as NodeJS.ErrnoException).code, 'EBUSY', 'its snapshots would go with it');
   const error = await writeFile(before, '').catch((reason: NodeJS.ErrnoException) => reason);
   assert.is((error as NodeJS.ErrnoException).code, 'EROFS');
 });
