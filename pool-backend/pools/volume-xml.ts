@@ -80,11 +80,16 @@ export function formatVolume(volume: VolumeDescription): string {
         element('path', undefined, volume.path),
         element('format', { type: volume.format }),
         element('timestamps', undefined, [
-          element('ctime', undefined, (volume.createdMs / 1000).toFixed(9)),
+          element('ctime', undefined, secondsText(volume.createdMs)),
         ]),
       ]),
     ]),
   );
+}
+
+/** Seconds and nanoseconds, as libvirt writes a time. */
+function secondsText(ms: number): string {
+  return `${Math.floor(ms / 1000)}.${String(Math.floor(ms % 1000)).padStart(3, '0')}000000`;
 }
 
 function sizeOf(root: XmlElement, name: string): number | undefined {

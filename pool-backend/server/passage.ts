@@ -158,7 +158,8 @@ export class Passage {
   }
 
   private async refuseTakenThere({ name = '', uuid }: { name?: string; uuid?: string }): Promise<void> {
-    const upstream = await this.open();
+    const upstream = await this.open().catch((error: unknown) => this.leaveOut(error));
+    if (upstream === undefined) return;
     const found =
       (await unlessMissing(upstream.ask('storagePoolLookupByName', { name }))) ??
       (uuid === undefined ? undefined : await unlessMissing(upstream.ask('storagePoolLookupByUuid', { uuid })));
@@ -173,10 +174,13 @@ export class Passage {
       return await this.joinWith(await this.open(), name, args, ours);
     } catch (error) {
       if (error instanceof UpstreamRefusal) throw new LibvirtError('operation-failed', error.message);
-      const { message } = AppError.from(error);
-      this.options.log.warn({ err: message }, 'the other storage daemon is left out');
+      this.leaveOut(error);
       return ours;
     }
+  }
+
+  private leaveOut(error: unknown): undefined {
+    this.options.log.warn({ err: AppError.from(error).message }, 'the other storage daemon is left out');
   }
 
   private async joinWith(
