@@ -9,11 +9,12 @@ export const XML_BYTES_MAX = 1024 * 1024;
 const DEPTH_MAX = 32;
 const ELEMENTS_MAX = 4096;
 
+/** What the parser makes of an element, under keys that no element can have as its name. */
 interface Parsed {
   readonly '#name': string;
-  readonly $?: Readonly<Record<string, string>>;
-  readonly _?: string;
-  readonly $$?: readonly Parsed[];
+  readonly '#attributes'?: Readonly<Record<string, string>>;
+  readonly '#text'?: string;
+  readonly '#children'?: readonly Parsed[];
 }
 
 /** One element that was read. */
@@ -26,20 +27,16 @@ export class XmlElement {
 
   /** Its own text, without blanks around. */
   get text(): string {
-    // An element called `_` would stand where the parser keeps the text.
-    const text: unknown = this.parsed._;
-    return typeof text === 'string' ? text.trim() : '';
+    return (this.parsed['#text'] ?? '').trim();
   }
 
   attribute(name: string): string | undefined {
-    const attributes = this.parsed.$;
-    const value: unknown =
-      attributes !== undefined && Object.hasOwn(attributes, name) ? attributes[name] : undefined;
-    return typeof value === 'string' ? value : undefined;
+    const attributes = this.parsed['#attributes'] ?? {};
+    return Object.hasOwn(attributes, name) ? attributes[name] : undefined;
   }
 
   children(name: string): XmlElement[] {
-    return (this.parsed.$$ ?? [])
+    return (this.parsed['#children'] ?? [])
       .filter((child) => child['#name'] === name)
       .map((child) => new XmlElement(child));
   }
@@ -65,6 +62,9 @@ export async function readXml(text: string, rootName: string): Promise<XmlElemen
       explicitRoot: false,
       explicitChildren: true,
       preserveChildrenOrder: true,
+      attrkey: '#attributes',
+      charkey: '#text',
+      childkey: '#children',
     });
   } catch (error) {
     const [line] = (error instanceof Error ? error.message : String(error)).split('\n');

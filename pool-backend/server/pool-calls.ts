@@ -8,9 +8,10 @@ import { checkFlags, type Handlers } from './calls.js';
 
 /** Flags of virConnectListAllStoragePools: groups of which one bit or more may be asked for. */
 const ListFlag = { inactive: 1, active: 2, persistent: 4, transient: 8, autostart: 16, noAutostart: 32 } as const;
-const SHEEPDOG_FLAG = 0x4000;
-const TYPE_FLAGS = 0x7ffc0;
-const LIST_FLAGS = 0x7ffff;
+/** One bit for each type of pool, of which one is ours. */
+const SHEEPDOG_FLAG = 1 << 15;
+const TYPE_FLAGS = 0xfffc0;
+const LIST_FLAGS = 0xfffff;
 const XML_INACTIVE = 1;
 /** VIR_STORAGE_POOL_CREATE_WITH_BUILD and its two kinds of overwriting: there is nothing to build. */
 const CREATE_FLAGS = 7;
