@@ -54,7 +54,9 @@ program
   .summary('take the place of virtstoraged on a host with modular daemons')
   .option('--root <path>', 'directory that stands for the root of the host', '/')
   .option('--no-upstream', 'there is no virtstoraged to pass other pools on to')
-  .action(({ root, upstream }: InstallOptions) => tell(install({ root, upstream, program: process.argv[1]! })));
+  .action(({ root, upstream }: InstallOptions) =>
+    tell(install({ root, upstream, program: process.argv[1]! })),
+  );
 
 program
   .command('uninstall')

@@ -26,7 +26,7 @@ function sheepdogRow(): Element {
 export function mergeCapabilities(theirs: string): string {
   const row = formatXml(sheepdogRow(), 1);
   const without = theirs.replace(
-    new RegExp(`[ \\t]*<pool type='${POOL_TYPE}'[^>]*?(?:/>|>[^]*?</pool>)\\n?`),
+    new RegExp(`[ \\t]*<pool type='${POOL_TYPE}'[^>]*?(?:/>|>[\\s\\S]*?</pool>)\\n?`),
     '',
   );
   return without.replace('</storagepoolCapabilities>', () => `${row}</storagepoolCapabilities>`);

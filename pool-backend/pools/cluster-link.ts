@@ -43,7 +43,7 @@ const repeatable: ReadonlySet<ControlMethod> = new Set<ControlMethod>([
 export class ClusterLink {
   private reached: Reached | undefined;
   private others: readonly Address[] = [];
-  private first: Pick<Reached, 'doors'> & { clusterId: string } | undefined;
+  private first: (Pick<Reached, 'doors'> & { clusterId: string }) | undefined;
   private connecting: Promise<Reached> | undefined;
   /** The last attempt to connect failed. */
   private lost = true;

@@ -1,5 +1,5 @@
-import { AppError } from '../../src/base/errors.js';
 import type { Clock } from '../../src/base/clock.js';
+import { AppError } from '../../src/base/errors.js';
 import type { Logger } from '../../src/base/log.js';
 import { isCloneTag, isUnfinished } from './names.js';
 import type { Pool } from './pool.js';

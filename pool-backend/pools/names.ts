@@ -21,7 +21,10 @@ const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 export function normalNamespace(source: string): string {
   const namespace = source === '/' ? '' : source;
   if (/[~@/]/.test(namespace) || CONTROL_CHARACTERS.test(namespace)) {
-    throw new LibvirtError('xml', `source name '${source}' must not contain '~', '@', '/' or control characters`);
+    throw new LibvirtError(
+      'xml',
+      `source name '${source}' must not contain '~', '@', '/' or control characters`,
+    );
   }
   if (Buffer.byteLength(namespace) > NAME_BYTES_MAX / 2) {
     throw new LibvirtError('xml', `source name is longer than ${Math.floor(NAME_BYTES_MAX / 2)} bytes`);

@@ -72,7 +72,10 @@ async function createFrom(pool: Pool, wanted: VolumeRequest, source: Volume): Pr
 function refuseOtherFormat(wanted: VolumeRequest, noted: Format): void {
   const { format = noted.format } = wanted;
   if (format === noted.format) return;
-  throw new LibvirtError('no-support', `a ${format} volume of a ${noted.format} one: qemu-img convert does that`);
+  throw new LibvirtError(
+    'no-support',
+    `a ${format} volume of a ${noted.format} one: qemu-img convert does that`,
+  );
 }
 
 /** 0 for the size of the source. The image inside a qcow2 volume does not grow with it. */
@@ -85,7 +88,12 @@ function sizeWanted(wanted: VolumeRequest, noted: Format): number {
   return 0;
 }
 
-async function createQcow2(pool: Pool, vdi: string, capacityBytes: number, preallocate: boolean): Promise<void> {
+async function createQcow2(
+  pool: Pool,
+  vdi: string,
+  capacityBytes: number,
+  preallocate: boolean,
+): Promise<void> {
   await underOtherName(pool, vdi, async (name) => {
     await pool.ask('vdi.create', { name, sizeBytes: volumeBytesFor(capacityBytes), preallocate });
     await writeEmptyQcow2(pool, name, capacityBytes);

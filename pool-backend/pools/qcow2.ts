@@ -1,7 +1,7 @@
 /**
- * An empty qcow2 image (version 3) inside a volume. A cluster's volumes are thin and have snapshots themselves; qcow2 is
- * for those who want libvirt's internal snapshots, which QEMU keeps inside the image and refuses on raw ones. The volume
- * is larger than the image, as metadata and the data of snapshots need room of their own.
+ * An empty qcow2 image (version 3) inside a volume. A cluster's volumes are thin and have snapshots themselves; qcow2
+ * is for those who want libvirt's internal snapshots, which QEMU keeps inside the image and refuses on raw ones. The
+ * volume is larger than the image, as metadata and the data of snapshots need room of their own.
  */
 const CLUSTER_BITS = 16;
 const CLUSTER_BYTES = 2 ** CLUSTER_BITS;

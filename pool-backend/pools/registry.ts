@@ -10,7 +10,9 @@ import { removeLeftovers } from './leftovers.js';
 import { Pool } from './pool.js';
 import { formatPool, type PoolDefinition, parsePool } from './pool-xml.js';
 
-export type PoolEvent = { readonly kind: 'lifecycle'; readonly event: LifecycleEvent } | { readonly kind: 'refresh' };
+export type PoolEvent =
+  | { readonly kind: 'lifecycle'; readonly event: LifecycleEvent }
+  | { readonly kind: 'refresh' };
 export type PoolListener = (pool: PoolName, event: PoolEvent) => void;
 
 export interface RegistryOptions {
@@ -25,7 +27,7 @@ export interface RegistryOptions {
 const POOLS_MAX = 1024;
 const BOOT_MARK = 'autostarted';
 
-/** All pools of this daemon: definitions, starting and stopping. Changes of definitions are durable when they return. */
+/** All pools of this daemon: definitions, starting, stopping. Changes of definitions are durable when they return. */
 export class Registry {
   private readonly byUuid = new Map<string, Pool>();
   private readonly listeners = new Set<PoolListener>();
@@ -138,7 +140,8 @@ export class Registry {
 
   /** Also stops waiting for a cluster that is away. */
   stop(pool: Pool): void {
-    if (!pool.started) throw new LibvirtError('operation-invalid', `storage pool '${pool.name}' is not active`);
+    if (!pool.started)
+      throw new LibvirtError('operation-invalid', `storage pool '${pool.name}' is not active`);
     pool.stop();
     this.state.remove(pool.name);
     if (!pool.persistent) this.forget(pool);
@@ -238,10 +241,7 @@ export class Registry {
   /** One volume is in one pool: else its key would find either. */
   private checkSource(wanted: PoolDefinition): void {
     const isSame = ({ definition: { host, port, namespace, uuid } }: Pool) =>
-      uuid !== wanted.uuid &&
-      host === wanted.host &&
-      port === wanted.port &&
-      namespace === wanted.namespace;
+      uuid !== wanted.uuid && host === wanted.host && port === wanted.port && namespace === wanted.namespace;
     const other = this.all().find(isSame);
     if (other !== undefined) throw conflict(other);
   }
@@ -249,10 +249,7 @@ export class Registry {
   /** The same for one cluster under different addresses, which is known only when it is reached. */
   private checkCluster(pool: Pool, clusterId: string): void {
     const isSame = (other: Pool) =>
-      other !== pool &&
-      other.active &&
-      other.clusterId === clusterId &&
-      other.namespace === pool.namespace;
+      other !== pool && other.active && other.clusterId === clusterId && other.namespace === pool.namespace;
     const other = this.all().find(isSame);
     if (other !== undefined) throw conflict(other);
   }

@@ -8,10 +8,16 @@ export const DeleteFlag = { zeroed: 1, withSnapshots: 2 } as const;
 export const ResizeFlag = { allocate: 1, delta: 2, shrink: 4 } as const;
 
 /** Names of virStorageVolWipeAlgorithm by number. Passes of patterns mean nothing where every write goes elsewhere. */
-const WIPE_ALGORITHMS = ['zero', 'nnsa', 'dod', 'bsi', 'gutmann', 'schneier', 'pfitzner7', 'pfitzner33'].concat(
-  'random',
-  'trim',
-);
+const WIPE_ALGORITHMS = [
+  'zero',
+  'nnsa',
+  'dod',
+  'bsi',
+  'gutmann',
+  'schneier',
+  'pfitzner7',
+  'pfitzner33',
+].concat('random', 'trim');
 const wipesByDiscard: readonly (string | undefined)[] = ['zero', 'trim'];
 
 /**
@@ -23,7 +29,10 @@ export async function deleteVolume(volume: Volume, flags: number): Promise<void>
   if (!volume.snapshot) {
     const snapshots = await snapshotsOf(volume);
     if (snapshots.length > 0 && (flags & DeleteFlag.withSnapshots) === 0) {
-      throw new LibvirtError('operation-invalid', `volume '${volume.name}' has ${snapshots.length} snapshots`);
+      throw new LibvirtError(
+        'operation-invalid',
+        `volume '${volume.name}' has ${snapshots.length} snapshots`,
+      );
     }
     // The volume last: whoever is interrupted can ask for the same again.
     for (const { snapId } of snapshots) await pool.ask('vdi.delete', { name: volume.vdi, snapId });
@@ -44,9 +53,13 @@ export async function resizeVolume(volume: Volume, capacity: number, flags: numb
     const detail = "Can't shrink capacity below current capacity unless shrink flag explicitly specified";
     throw new LibvirtError('invalid-arg', detail);
   }
-  if (sizeBytes < capacityBytes) throw new LibvirtError('no-support', 'a cluster cannot make a volume smaller');
+  if (sizeBytes < capacityBytes)
+    throw new LibvirtError('no-support', 'a cluster cannot make a volume smaller');
   if (format !== 'raw') {
-    throw new LibvirtError('no-support', `the image in a ${format} volume is resized with qemu-img or by its guest`);
+    throw new LibvirtError(
+      'no-support',
+      `the image in a ${format} volume is resized with qemu-img or by its guest`,
+    );
   }
   if (sizeBytes === capacityBytes) return;
   await volume.pool.ask('vdi.resize', { name: volume.vdi, sizeBytes: Math.ceil(sizeBytes / 512) * 512 });
@@ -60,8 +73,10 @@ function newSize(current: number, capacity: number, how: { delta: boolean; shrin
 /** Afterwards the volume is zeroes that take no room; what its snapshots have stays theirs. */
 export async function wipeVolume(volume: Volume, algorithm: number): Promise<void> {
   const name = WIPE_ALGORITHMS[algorithm];
-  if (name === undefined) throw new LibvirtError('invalid-arg', `wiping algorithm ${algorithm} not supported`);
-  if (!wipesByDiscard.includes(name)) throw new LibvirtError('no-support', `unsupported algorithm ${algorithm}`);
+  if (name === undefined)
+    throw new LibvirtError('invalid-arg', `wiping algorithm ${algorithm} not supported`);
+  if (!wipesByDiscard.includes(name))
+    throw new LibvirtError('no-support', `unsupported algorithm ${algorithm}`);
   refuseFrozen(volume);
   const { format, capacityBytes } = await readFormat(volume);
   await discardRange(volume, 0, volume.info.sizeBytes);

@@ -79,9 +79,7 @@ export function formatVolume(volume: VolumeDescription): string {
       element('target', undefined, [
         element('path', undefined, volume.path),
         element('format', { type: volume.format }),
-        element('timestamps', undefined, [
-          element('ctime', undefined, secondsText(volume.createdMs)),
-        ]),
+        element('timestamps', undefined, [element('ctime', undefined, secondsText(volume.createdMs))]),
       ]),
     ]),
   );
@@ -100,7 +98,8 @@ function sizeOf(root: XmlElement, name: string): number | undefined {
   const factor = units.get(unit.toLowerCase());
   if (factor === undefined) throw new LibvirtError('invalid-arg', `unknown suffix '${unit}'`);
   const bytes = BigInt(found.text) * factor;
-  if (bytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new LibvirtError('xml', `${name} element value too large`);
+  if (bytes > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new LibvirtError('xml', `${name} element value too large`);
   return Number(bytes);
 }
 

@@ -1,7 +1,7 @@
 import { AppError, type ErrorCode as AppErrorCode } from '../../src/base/errors.js';
 import { encode, i32, optional, struct, text, uuid, type ValueOf } from './shapes.js';
 
-/** Error numbers of libvirt (virErrorNumber), those that storage uses, with the sentence libvirt puts around a detail. */
+/** libvirt's error numbers (virErrorNumber) that storage uses, with the sentence libvirt puts around a detail. */
 const kinds = {
   internal: { code: 1, sentence: (detail: string) => `internal error: ${detail}` },
   'no-support': {
@@ -115,4 +115,3 @@ export function encodeError(error: LibvirtError): Buffer {
     net: undefined,
   });
 }
-

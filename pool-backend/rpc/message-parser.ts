@@ -36,9 +36,12 @@ export class MessageParser {
   }
 
   private checkLength(length: number): number {
-    if (length < LENGTH_BYTES + HEADER_BYTES) throw new FramingError(`a message of ${length} bytes is too small`);
+    if (length < LENGTH_BYTES + HEADER_BYTES)
+      throw new FramingError(`a message of ${length} bytes is too small`);
     if (length > this.messageBytesMax) {
-      throw new FramingError(`packet ${length} bytes received from client too large, want ${this.messageBytesMax}`);
+      throw new FramingError(
+        `packet ${length} bytes received from client too large, want ${this.messageBytesMax}`,
+      );
     }
     return length;
   }

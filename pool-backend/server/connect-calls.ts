@@ -1,5 +1,5 @@
 import { LibvirtError } from '../rpc/errors.js';
-import { type Handlers } from './calls.js';
+import type { Handlers } from './calls.js';
 
 /** Features that clients ask for (virDrvFeature), and that are there. */
 const Feature = { programKeepalive: 10, remoteEventCallback: 14, remoteCloseCallback: 15 } as const;
@@ -33,7 +33,8 @@ export const connectCalls: Handlers<
 
   connectOpen({ name, flags }, { session }) {
     if (session.isOpen) throw new LibvirtError('internal', 'connection already open');
-    if ((flags & ~OPEN_FLAGS) !== 0) throw new LibvirtError('invalid-arg', 'unsupported flags of a connection');
+    if ((flags & ~OPEN_FLAGS) !== 0)
+      throw new LibvirtError('invalid-arg', 'unsupported flags of a connection');
     const uri = name ?? DEFAULT_URI;
     if (!STORAGE_URI.test(uri)) {
       throw new LibvirtError('no-support', `no connection driver available for ${uri.slice(0, 200)}`);

@@ -33,8 +33,8 @@ const passedOn: Routed = { raw: true };
 const NO_POOL = 49;
 
 /**
- * What one client says to libvirt's own storage daemon, through us. Whose a call is, its pool decides; lists are joined;
- * what belongs to the other one goes there and back byte by byte, streams and events included.
+ * What one client says to libvirt's own storage daemon, through us. Whose a call is, its pool decides; lists are
+ * joined; what belongs to the other one goes there and back byte by byte, streams and events included.
  */
 export class Passage {
   private upstream: Upstream | undefined;
@@ -136,7 +136,10 @@ export class Passage {
     if (name !== 'storageVolCreateXmlFrom') return;
     const { pool, source } = args as ArgsOf<'storageVolCreateXmlFrom'>;
     if (this.isOurs(pool) === this.hasPool(source.pool)) return;
-    throw new LibvirtError('no-support', 'a volume made from one of another kind of pool: download and upload it');
+    throw new LibvirtError(
+      'no-support',
+      'a volume made from one of another kind of pool: download and upload it',
+    );
   }
 
   /** A name and a uuid must not be given twice, whichever daemon has the other pool. */
@@ -162,7 +165,9 @@ export class Passage {
     if (upstream === undefined) return;
     const found =
       (await unlessMissing(upstream.ask('storagePoolLookupByName', { name }))) ??
-      (uuid === undefined ? undefined : await unlessMissing(upstream.ask('storagePoolLookupByUuid', { uuid })));
+      (uuid === undefined
+        ? undefined
+        : await unlessMissing(upstream.ask('storagePoolLookupByUuid', { uuid })));
     if (found === undefined) return;
     const { pool } = found;
     throw new LibvirtError('operation-failed', `pool '${pool.name}' already exists with uuid ${pool.uuid}`);
@@ -291,7 +296,8 @@ export class Passage {
   /** Their id of the subscription, the first word of every event, becomes ours. */
   private onEvent(message: Message): void {
     const isKnown = Object.values(events).some(({ number }) => number === message.procedure);
-    const localId = isKnown && message.body.length >= 4 ? this.localIds.get(message.body.readInt32BE(0)) : undefined;
+    const localId =
+      isKnown && message.body.length >= 4 ? this.localIds.get(message.body.readInt32BE(0)) : undefined;
     if (localId === undefined) return;
     const body = Buffer.from(message.body);
     body.writeInt32BE(localId, 0);

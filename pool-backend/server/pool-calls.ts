@@ -7,7 +7,14 @@ import { LibvirtError } from '../rpc/errors.js';
 import { checkFlags, type Handlers } from './calls.js';
 
 /** Flags of virConnectListAllStoragePools: groups of which one bit or more may be asked for. */
-const ListFlag = { inactive: 1, active: 2, persistent: 4, transient: 8, autostart: 16, noAutostart: 32 } as const;
+const ListFlag = {
+  inactive: 1,
+  active: 2,
+  persistent: 4,
+  transient: 8,
+  autostart: 16,
+  noAutostart: 32,
+} as const;
 /** One bit for each type of pool, of which one is ours. */
 const SHEEPDOG_FLAG = 1 << 15;
 const TYPE_FLAGS = 0xfffc0;

@@ -163,7 +163,8 @@ export class Session {
     };
     const local = async () => (handlers[name] as AnyHandler)(args, call);
     const passage = procedure.route === 'here' && name !== 'connectSetIdentity' ? undefined : this.passage;
-    const answered = passage === undefined ? { result: await local() } : await passage.route(name, args, message, local);
+    const answered =
+      passage === undefined ? { result: await local() } : await passage.route(name, args, message, local);
     return 'raw' in answered ? undefined : encode(procedure.result, answered.result);
   }
 
@@ -205,10 +206,7 @@ export class Session {
     }
   }
 
-  private beginTransfer(
-    { procedure, serial }: Message,
-    begin: (channel: TransferChannel) => Transfer,
-  ): void {
+  private beginTransfer({ procedure, serial }: Message, begin: (channel: TransferChannel) => Transfer): void {
     const onEnd = () => {
       this.transfers.delete(serial);
       this.regulate();

@@ -1,3 +1,4 @@
+import type { ContentWriter, Piece } from '../pools/content.js';
 import { encodeError, type LibvirtError, toLibvirtError } from '../rpc/errors.js';
 import {
   type Message,
@@ -6,7 +7,6 @@ import {
   remoteHeader,
   STREAM_PAYLOAD_BYTES_MAX,
 } from '../rpc/message.js';
-import { type ContentWriter, type Piece } from '../pools/content.js';
 import { streamHole } from '../rpc/procedures.js';
 import { decode, encode } from '../rpc/shapes.js';
 import type { RpcSocket } from './rpc-socket.js';

@@ -2,7 +2,13 @@ import { connect } from 'node:net';
 import type { Logger } from '../../src/base/log.js';
 import { errorShape, LibvirtError, type WireError } from '../rpc/errors.js';
 import { type Message, MessageStatus, MessageType, REMOTE_PROGRAM, remoteHeader } from '../rpc/message.js';
-import { type ArgsOf, type Procedure, type ProcedureName, procedures, type ResultOf } from '../rpc/procedures.js';
+import {
+  type ArgsOf,
+  type Procedure,
+  type ProcedureName,
+  procedures,
+  type ResultOf,
+} from '../rpc/procedures.js';
 import { decode, encode } from '../rpc/shapes.js';
 import { type ReceiveBudget, RpcSocket } from './rpc-socket.js';
 

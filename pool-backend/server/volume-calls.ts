@@ -37,8 +37,7 @@ export const volumeCalls: Handlers<
 > = {
   async storageVolCreateXml({ pool, xml, flags }, { services: { registry } }) {
     checkCreateFlags(flags, 'virStorageVolCreateXML');
-    const findBase = async (path: string) =>
-      (await findByPath(registry, path)) ?? findByKey(registry, path);
+    const findBase = async (path: string) => (await findByPath(registry, path)) ?? findByKey(registry, path);
     const made = await createVolume(registry.require(pool), xml, findBase);
     return { volume: nameOf(made) };
   },

@@ -121,7 +121,8 @@ export class LibvirtClient {
 
   nextPacket(serial: number): Promise<Message> {
     return this.take(
-      (each) => each.serial === serial && (each.type === MessageType.stream || each.type === MessageType.streamHole),
+      (each) =>
+        each.serial === serial && (each.type === MessageType.stream || each.type === MessageType.streamHole),
       `packet of stream ${serial}`,
     );
   }

@@ -3,8 +3,15 @@
  * directories, so the host's daemon and its definitions are out of reach.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, copyFileSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { appendFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ownedProcess, within } from './real-cluster.js';
@@ -77,13 +84,19 @@ function prepare(folder: string): void {
 
 function addLine(file: string, line: string): void {
   const name = line.slice(0, line.indexOf(':') + 1);
-  if (!readFileSync(file, 'utf8').split('\n').some((each) => each.startsWith(name))) {
+  if (
+    !readFileSync(file, 'utf8')
+      .split('\n')
+      .some((each) => each.startsWith(name))
+  ) {
     appendFileSync(file, `${line}\n`);
   }
 }
 
 function script(folder: string): string {
-  const mounts = MOUNTS.map(([name, place]) => `mkdir -p ${place}; mount --bind '${folder}/${name}' ${place}`);
+  const mounts = MOUNTS.map(
+    ([name, place]) => `mkdir -p ${place}; mount --bind '${folder}/${name}' ${place}`,
+  );
   const files = ['passwd', 'group'].map((name) => `mount --bind '${folder}/${name}' /etc/${name}`);
   const command = `exec libvirtd --config /etc/libvirt/libvirtd.conf --pid-file '${folder}/pid'`;
   return [...mounts, ...files, command].join('\n');

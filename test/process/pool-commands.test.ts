@@ -34,8 +34,16 @@ function steps(folder: string): Step[] {
   const file = (name: string) => join(folder, name);
   const edit = { EDITOR: file('editor'), VISUAL: file('editor') };
   return [
-    { words: ['find-storage-pool-sources-as', 'sheepdog'], refused: true, shows: /does not support source disc/ },
-    { words: ['find-storage-pool-sources', 'sheepdog'], refused: true, shows: /does not support source disc/ },
+    {
+      words: ['find-storage-pool-sources-as', 'sheepdog'],
+      refused: true,
+      shows: /does not support source disc/,
+    },
+    {
+      words: ['find-storage-pool-sources', 'sheepdog'],
+      refused: true,
+      shows: /does not support source disc/,
+    },
     { words: ['pool-capabilities'], shows: /<pool type='sheepdog' supported='yes'>/ },
     { words: ['pool-create', file('transient.xml')], proof: [['pool-list', '--transient'], /t +active/] },
     { words: ['pool-destroy', 't'], proof: [['pool-list', '--all'], /^\s*$/] },
@@ -54,7 +62,7 @@ function steps(folder: string): Step[] {
     { words: ['pool-build', 'vms'], shows: /^\s*$/ },
     { words: ['pool-start', 'vms'], proof: [['pool-list'], /vms +active/] },
     { words: ['pool-autostart', 'vms'], proof: [['pool-info', 'vms'], /Autostart: +yes/] },
-    { words: ['pool-info', 'vms'], shows: /State: +running\nPersistent: +yes[^]*Available: +[1-9]/ },
+    { words: ['pool-info', 'vms'], shows: /State: +running\nPersistent: +yes[\s\S]*Available: +[1-9]/ },
     { words: ['pool-list', '--details', '--type', 'sheepdog'], shows: /vms +running +yes +yes/ },
     { words: ['pool-dumpxml', 'vms'], shows: /<name>ns<\/name>/ },
     { words: ['pool-uuid', 'vms'], shows: /^11111111-2222-3333-4444-555555555555$/m },
@@ -70,20 +78,23 @@ function steps(folder: string): Step[] {
     { words: ['vol-list', 'vms', '--details'], shows: /disk +nbd:\/\/\S+ +network +16.00 MiB +0.00 B/ },
     { words: ['vol-upload', 'disk', file('data'), '--pool', 'vms'], shows: /^\s*$/ },
     { words: ['vol-download', 'disk', file('copy'), '--pool', 'vms', '--sparse'], shows: /^\s*$/ },
-    { words: ['vol-info', 'disk', 'vms'], shows: /Type: +network\n[^]*Allocation: +8.00 MiB/ },
+    { words: ['vol-info', 'disk', 'vms'], shows: /Type: +network\n[\s\S]*Allocation: +8.00 MiB/ },
     { words: ['vol-clone', 'disk', 'clone', '--pool', 'vms'], proof: [['vol-list', 'vms'], /clone +nbd/] },
     {
       words: ['vol-create-from', 'vms', file('from.xml'), 'disk', '--inputpool', 'vms'],
       proof: [['vol-info', 'bigger', 'vms'], /Capacity: +32.00 MiB\nAllocation: +0.00 B/],
     },
-    { words: ['vol-resize', 'disk', '24M', '--pool', 'vms'], proof: [['vol-info', 'disk', 'vms'], /24.00 MiB/] },
+    {
+      words: ['vol-resize', 'disk', '24M', '--pool', 'vms'],
+      proof: [['vol-info', 'disk', 'vms'], /24.00 MiB/],
+    },
     { words: ['vol-dumpxml', 'disk', 'vms'], shows: /<capacity unit='bytes'>25165824</ },
     { words: ['vol-path', 'disk', 'vms'], shows: /^nbd:\/\/127.0.0.1:\d+\/ns~disk$/m },
     { words: ['vol-key', 'disk', 'vms'], shows: /^[0-9a-f]{32}\/ns~disk$/m },
     { words: ['vol-name', 'PATH'], shows: /^disk$/m },
     { words: ['vol-pool', 'PATH'], shows: /^vms$/m },
     { words: ['vol-wipe', 'disk', 'vms'], proof: [['vol-info', 'disk', 'vms'], /Allocation: +0.00 B/] },
-    { words: ['vol-delete', 'disk', 'vms'], proof: [['vol-list', 'vms'], /^(?![^]* disk )/] },
+    { words: ['vol-delete', 'disk', 'vms'], proof: [['vol-list', 'vms'], /^(?![\s\S]* disk )/] },
   ];
 }
 
@@ -111,7 +122,8 @@ async function check(daemon: PoolDaemon, step: Step, folder: string): Promise<st
   assert.is(exit === 0, step.refused === undefined, `${line}: exit ${exit} ${stderr}`);
   if (step.shows !== undefined) assert.match(exit === 0 ? stdout : stderr, step.shows, line);
   if (step.proof !== undefined) assert.match(await daemon.ok(...step.proof[0]), step.proof[1], line);
-  const outcome = exit === 0 ? 'done' : `refused: ${stderr.trim().split('\n').at(-1)!.replace('error: ', '')}`;
+  const outcome =
+    exit === 0 ? 'done' : `refused: ${stderr.trim().split('\n').at(-1)!.replace('error: ', '')}`;
   const shown = step.words.map((word) => word.replace(`${folder}/`, '')).join(' ');
   return `| \`${step.words[0]}\` | \`${shown}\` | ${outcome} |`;
 }

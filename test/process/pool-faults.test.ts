@@ -31,7 +31,9 @@ async function definePool(daemon: PoolDaemon, cluster: RealCluster): Promise<voi
 }
 
 const shows = (daemon: PoolDaemon, state: RegExp) =>
-  within(DEADLINE_MS, `the pool shows ${state}`, async () => state.test(await daemon.ok('pool-list', '--all')));
+  within(DEADLINE_MS, `the pool shows ${state}`, async () =>
+    state.test(await daemon.ok('pool-list', '--all')),
+  );
 
 async function sheepDie(cluster: RealCluster, daemon: PoolDaemon): Promise<void> {
   await daemon.ok('vol-create-as', 'vms', 'disk', '8M');
@@ -106,7 +108,10 @@ withVirsh('a full cluster says so; what was there stays, and room that is freed 
           await daemon.ok('vol-create-as', 'vms', 'small', '4M');
           await daemon.ok('vol-upload', 'small', small, '--pool', 'vms');
           await daemon.ok('vol-create-as', 'vms', 'large', '200M');
-          assert.match(await daemon.refused('vol-upload', 'large', large, '--pool', 'vms'), /No space left on device/);
+          assert.match(
+            await daemon.refused('vol-upload', 'large', large, '--pool', 'vms'),
+            /No space left on device/,
+          );
           const full = ['vol-create-as', 'vms', 'solid', '200M', '--allocation', '200M'];
           assert.match(await daemon.refused(...full), /No space left on device/);
           assert.not.match(await daemon.ok('vol-list', 'vms'), /solid/);

@@ -38,10 +38,13 @@ async function bothKinds({ daemon, libvirtd, folder }: World): Promise<void> {
   assert.match(theirs.stdout, 'files');
   assert.not.match(theirs.stdout, 'vms');
   const capabilities = await daemon.ok('pool-capabilities');
-  assert.match(capabilities, /type='dir' supported='yes'[^]*type='sheepdog' supported='yes'/);
+  assert.match(capabilities, /type='dir' supported='yes'[\s\S]*type='sheepdog' supported='yes'/);
   assert.is(capabilities.match(/type='sheepdog'/g)?.length, 1);
   // A name is given once, whichever daemon has it.
-  assert.match(await daemon.refused('pool-define-as', 'vms', 'dir', '--target', '/x'), /pool 'vms' already exists/);
+  assert.match(
+    await daemon.refused('pool-define-as', 'vms', 'dir', '--target', '/x'),
+    /pool 'vms' already exists/,
+  );
   writeFileSync(join(folder, 'files.xml'), poolXml('files', 9, 'x'));
   assert.match(await daemon.refused('pool-define', join(folder, 'files.xml')), /pool 'files' already exists/);
 }
@@ -119,28 +122,30 @@ async function theirReturn(world: World): Promise<void> {
 }
 
 const withLibvirtd = canMountPrivately() ? requires(test, 'virsh', 'libvirtd') : test.skip;
-withLibvirtd('pools of a libvirtd behind us and of a cluster are one list; streams and events pass through', () =>
-  withCluster({ deadlineMs: 100_000 }, async (cluster) => {
-    const folder = mkdtempSync(join(tmpdir(), 'sheepfold-pools-'));
-    writeFileSync(join(folder, 'pool.xml'), poolXml('vms', cluster.sheep[0]!.port));
-    const libvirtd = await startLibvirtd(join(folder, 'libvirtd'));
-    const words = ['--upstream', libvirtd.socket, '--upstream-readonly', libvirtd.readOnlySocket];
-    try {
-      await PoolDaemon.with(folder, words, async (daemon) => {
-        const world = { cluster, daemon, libvirtd, folder };
-        await bothKinds(world);
-        await volumesOfBoth(world);
-        await eventsOfBoth(world);
-        const readOnly = await virsh(daemon.readOnlySocket, ['--readonly', 'pool-list']);
-        assert.match(readOnly.stdout, /files[^]*vms|vms[^]*files/);
-        await theirEnd(world);
-        await theirReturn(world);
-      });
-    } finally {
-      await libvirtd.stop();
-      rmSync(folder, { recursive: true, force: true });
-    }
-  }),
+withLibvirtd(
+  'pools of a libvirtd behind us and of a cluster are one list; streams and events pass through',
+  () =>
+    withCluster({ deadlineMs: 100_000 }, async (cluster) => {
+      const folder = mkdtempSync(join(tmpdir(), 'sheepfold-pools-'));
+      writeFileSync(join(folder, 'pool.xml'), poolXml('vms', cluster.sheep[0]!.port));
+      const libvirtd = await startLibvirtd(join(folder, 'libvirtd'));
+      const words = ['--upstream', libvirtd.socket, '--upstream-readonly', libvirtd.readOnlySocket];
+      try {
+        await PoolDaemon.with(folder, words, async (daemon) => {
+          const world = { cluster, daemon, libvirtd, folder };
+          await bothKinds(world);
+          await volumesOfBoth(world);
+          await eventsOfBoth(world);
+          const readOnly = await virsh(daemon.readOnlySocket, ['--readonly', 'pool-list']);
+          assert.match(readOnly.stdout, /files[\s\S]*vms|vms[\s\S]*files/);
+          await theirEnd(world);
+          await theirReturn(world);
+        });
+      } finally {
+        await libvirtd.stop();
+        rmSync(folder, { recursive: true, force: true });
+      }
+    }),
 );
 
 test.run();

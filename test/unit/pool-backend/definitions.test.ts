@@ -4,13 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { systemClock } from '../../../src/base/clock.js';
-import { silentLogger } from '../../../src/base/log.js';
 import { DefinitionStore } from '../../../pool-backend/pools/definition-store.js';
-import { normalNamespace, splitSnapshot, vdiNameOf, volumeNameOf } from '../../../pool-backend/pools/names.js';
+import {
+  normalNamespace,
+  splitSnapshot,
+  vdiNameOf,
+  volumeNameOf,
+} from '../../../pool-backend/pools/names.js';
 import { emptyQcow2, volumeBytesFor } from '../../../pool-backend/pools/qcow2.js';
 import { Registry } from '../../../pool-backend/pools/registry.js';
 import { LibvirtError } from '../../../pool-backend/rpc/errors.js';
+import { systemClock } from '../../../src/base/clock.js';
+import { silentLogger } from '../../../src/base/log.js';
 import { poolXml } from '../../helpers/pool-daemon.js';
 
 const test = suite<{ folder: string }>('definitions');
@@ -75,7 +80,10 @@ test('volumes of namespaces and those outside are told apart, whatever their nam
 
 for (const name of ['', 'a/b', 'a@b', 'a~b', 'a\nb', '.unfinished-x', 'x'.repeat(256)]) {
   test(`no new volume is called ${JSON.stringify(name.slice(0, 20))}`, () => {
-    assert.throws(() => vdiNameOf('', name), (error: unknown) => LibvirtError.isKind(error, 'xml'));
+    assert.throws(
+      () => vdiNameOf('', name),
+      (error: unknown) => LibvirtError.isKind(error, 'xml'),
+    );
   });
 }
 
@@ -97,13 +105,10 @@ test('definitions outlive the daemon; what was started is started again, once', 
   const second = registryIn(folder);
   await second.load();
   const vms = second.byName('vms')!;
-  assert.equal([vms.uuid, vms.autostart, vms.persistent, vms.started, vms.active], [
-    pool.uuid,
-    true,
-    true,
-    true,
-    false,
-  ]);
+  assert.equal(
+    [vms.uuid, vms.autostart, vms.persistent, vms.started, vms.active],
+    [pool.uuid, true, true, true, false],
+  );
   assert.is(second.byName('more')!.started, false);
   second.stop(vms);
   second.close();
@@ -119,11 +124,16 @@ test('a definition that cannot be read is left out, and left alone', async ({ fo
   writeFileSync(join(folder, 'config', 'bad.xml'), '<pool');
   writeFileSync(join(folder, 'config', 'good.xml'), poolXml('good', AWAY));
   await registry.load();
-  assert.equal(registry.all().map(({ name }) => name), ['good']);
+  assert.equal(
+    registry.all().map(({ name }) => name),
+    ['good'],
+  );
   assert.ok(existsSync(join(folder, 'config', 'bad.xml')));
 });
 
-test('one name, one uuid, one source: a second pool of any is refused in libvirt’s words', async ({ folder }) => {
+test('one name, one uuid, one source: a second pool of any is refused in libvirt’s words', async ({
+  folder,
+}) => {
   const registry = registryIn(folder);
   const { uuid } = await registry.define(poolXml('a', AWAY, 'x'));
   const own = `<uuid>${uuid}</uuid>`;
@@ -131,7 +141,10 @@ test('one name, one uuid, one source: a second pool of any is refused in libvirt
     await refusal(() => registry.define(poolXml('b', AWAY, 'y', own))),
     `operation failed: pool 'a' is already defined with uuid ${uuid}`,
   );
-  assert.match(await refusal(() => registry.define(poolXml('a', AWAY, 'y'))), `already exists with uuid ${uuid}`);
+  assert.match(
+    await refusal(() => registry.define(poolXml('a', AWAY, 'y'))),
+    `already exists with uuid ${uuid}`,
+  );
   assert.match(
     await refusal(() => registry.define(poolXml('b', AWAY, 'x'))),
     "Storage source conflict with pool: 'a'",

@@ -4,14 +4,14 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { parsePool } from '../../../pool-backend/pools/pool-xml.js';
+import { parseVolume } from '../../../pool-backend/pools/volume-xml.js';
 import { errorShape, LibvirtError } from '../../../pool-backend/rpc/errors.js';
 import { encodeMessage, MessageStatus, remoteHeader } from '../../../pool-backend/rpc/message.js';
 import { FramingError, MessageParser } from '../../../pool-backend/rpc/message-parser.js';
 import { procedures } from '../../../pool-backend/rpc/procedures.js';
 import { decode, encode, type Shape } from '../../../pool-backend/rpc/shapes.js';
 import { XdrError } from '../../../pool-backend/rpc/xdr.js';
-import { parsePool } from '../../../pool-backend/pools/pool-xml.js';
-import { parseVolume } from '../../../pool-backend/pools/volume-xml.js';
 
 /** A linear congruential generator: good enough to choose bytes. */
 function randomFrom(seed: number): (below: number) => number {
@@ -54,7 +54,9 @@ test('the message parser, from valid messages with flipped bytes in random piece
   let framed = 0;
   let broken = 0;
   for (let round = 0; round < 3000; round++) {
-    const messages = Array.from({ length: 4 }, () => encodeMessage({ ...header, body: randomBytes(random, random(64)) }));
+    const messages = Array.from({ length: 4 }, () =>
+      encodeMessage({ ...header, body: randomBytes(random, random(64)) }),
+    );
     const bytes = Buffer.concat(messages);
     for (let flips = random(3); flips > 0; flips--) bytes[random(bytes.length)]! ^= 1 << random(8);
     const parser = new MessageParser(1024);

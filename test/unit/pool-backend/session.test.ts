@@ -4,10 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { silentLogger } from '../../../src/base/log.js';
 import { Daemon } from '../../../pool-backend/daemon.js';
-import { KEEPALIVE_PROGRAM, MessageStatus, MessageType, remoteHeader } from '../../../pool-backend/rpc/message.js';
+import {
+  KEEPALIVE_PROGRAM,
+  MessageStatus,
+  MessageType,
+  remoteHeader,
+} from '../../../pool-backend/rpc/message.js';
 import { type ProcedureName, procedures } from '../../../pool-backend/rpc/procedures.js';
+import { silentLogger } from '../../../src/base/log.js';
 import { LibvirtClient, Refused } from '../../helpers/libvirt-client.js';
 import { poolXml } from '../../helpers/pool-daemon.js';
 
@@ -72,7 +77,8 @@ test('nothing but the handshake is answered before the connection is open', asyn
   const client = await LibvirtClient.connect(socket);
   const wire = await refusal(client.call('connectNumOfStoragePools', undefined));
   assert.equal([wire.code, wire.message], [1, 'internal error: connection not open']);
-  const foreign = await refusal(client.reply((client.send(call(4, 500), NOTHING), 500)));
+  client.send(call(4, 500), NOTHING);
+  const foreign = await refusal(client.reply(500));
   assert.is(foreign.code, 1);
   client.close();
 });
@@ -100,7 +106,9 @@ test('unknown procedures, programs and versions are refused; the connection live
   client.close();
 });
 
-test('arguments that cannot be read are refused for every procedure; the connection lives', async ({ socket }) => {
+test('arguments that cannot be read are refused for every procedure; the connection lives', async ({
+  socket,
+}) => {
   const client = await LibvirtClient.open(socket);
   const junk = Buffer.alloc(4096, 0xff);
   let serial = 1000;

@@ -66,7 +66,10 @@ test('numbers of procedures are unique, and found by number', () => {
 
 test('what is written is read again', () => {
   const args = { volume: { pool: 'p', name: 'größe 1', key: '' }, offset: 1n, length: 2n ** 63n, flags: 3 };
-  assert.equal(decode(procedures.storageVolUpload.args, encode(procedures.storageVolUpload.args, args)), args);
+  assert.equal(
+    decode(procedures.storageVolUpload.args, encode(procedures.storageVolUpload.args, args)),
+    args,
+  );
   const listed = { pools: [{ name: 'a', uuid: UUID }], count: 1 };
   const { result } = procedures.connectListAllStoragePools;
   assert.equal(decode(result, encode(result, listed)), listed);
@@ -82,7 +85,10 @@ for (const [what, bytes] of [
   ['nothing', ''],
 ] as const) {
   test(`${what} is refused`, () => {
-    assert.throws(() => decode(text, hex(bytes)), (error: unknown) => error instanceof XdrError);
+    assert.throws(
+      () => decode(text, hex(bytes)),
+      (error: unknown) => error instanceof XdrError,
+    );
   });
 }
 
@@ -105,10 +111,13 @@ test('messages are found whatever the pieces they arrive in', () => {
       parser.push(piece);
       for (let message = parser.next(); message !== undefined; message = parser.next()) found.push(message);
     }
-    assert.equal(found.map(({ serial, body }) => [serial, body.length]), [
-      [7, 4],
-      [8, 0],
-    ]);
+    assert.equal(
+      found.map(({ serial, body }) => [serial, body.length]),
+      [
+        [7, 4],
+        [8, 0],
+      ],
+    );
     assert.is(parser.bufferedBytes, 0);
   }
 });
@@ -119,7 +128,10 @@ test('a length that cannot be right ends the connection, and nothing is kept for
     const word = Buffer.alloc(4);
     word.writeUInt32BE(length);
     parser.push(word);
-    assert.throws(() => parser.next(), (error: unknown) => error instanceof FramingError);
+    assert.throws(
+      () => parser.next(),
+      (error: unknown) => error instanceof FramingError,
+    );
   }
 });
 

@@ -28,7 +28,7 @@ test('a pool is read, written, and read again as the same', async () => {
   assert.equal(await parsePool(formatPool(definition)), definition);
 });
 
-test('no port, and libvirt’s 0 for it, mean 7000; no source name and "/" mean what is outside of namespaces', async () => {
+test('no port and port 0 mean 7000; no source name and "/" mean what is outside of namespaces', async () => {
   const without = await parsePool(pool("<source><host name='h'/><name>/</name></source>"));
   assert.equal([without.port, without.namespace], [7000, '']);
   assert.is((await parsePool(pool("<source><host name='h' port='0'/></source>"))).port, 7000);
@@ -121,7 +121,7 @@ test('the row of our type takes the place of what the other daemon says of it', 
 </storagepoolCapabilities>\n`;
   const merged = mergeCapabilities(theirs);
   assert.is(merged.match(/type='sheepdog'/g)?.length, 1);
-  assert.match(merged, /type='dir' supported='yes'>[^]*type='sheepdog' supported='yes'/);
+  assert.match(merged, /type='dir' supported='yes'>[\s\S]*type='sheepdog' supported='yes'/);
   assert.match(poolCapabilities(), /type='sheepdog' supported='yes'/);
 });
 
