@@ -55,7 +55,7 @@ async function createFrom(pool: Pool, wanted: VolumeRequest, source: Volume): Pr
   const noted = await readFormat(source);
   refuseOtherFormat(wanted, noted);
   const sizeBytes = Math.max(source.info.sizeBytes, toSectors(sizeWanted(wanted, noted)));
-  await named(wanted.name, async () => {
+  await whileThere(source, wanted.name, async () => {
     // One step makes a raw clone; everything else is made under another name.
     if (pool.clusterId === source.pool.clusterId && noted.format === 'raw') {
       return cloneOf(pool, source, vdi, sizeBytes);
@@ -114,8 +114,11 @@ async function cloneOf(pool: Pool, source: Volume, name: string, sizeBytes: numb
     return;
   }
   const base = { name: source.vdi, tag: cloneTag(randomUUID()) };
-  await pool.ask('vdi.snapshot', base);
   try {
+    await pool.ask('vdi.snapshot', base).catch((error: unknown) => {
+      // The volume was deleted at that moment; the snapshot may be there, which the next call finds out.
+      if (!AppError.isCode(error, 'no-object')) throw error;
+    });
     await pool.ask('vdi.clone', { source: base, name, sizeBytes });
   } finally {
     // The clone needs its objects, not its name. When this fails the next refresh does it.
@@ -155,12 +158,23 @@ async function underOtherName(pool: Pool, vdi: string, work: (name: string) => P
 /** Early, before the work; the rename is what decides. */
 async function refuseTaken(pool: Pool, vdi: string): Promise<void> {
   try {
-    await pool.ask('vdi.info', { name: vdi });
+    await pool.look('vdi.info', { name: vdi });
   } catch (error) {
     if (AppError.isCode(error, 'no-vdi')) return;
     throw error;
   }
   throw new AppError('vdi-exists', 'VDI exists already');
+}
+
+/** The origin may be deleted while the volume is made. */
+async function whileThere(source: Volume, name: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await named(name, work);
+  } catch (error) {
+    if (!AppError.isCode(error, 'no-vdi', 'no-tag', 'no-object')) throw error;
+    const detail = `no storage vol with matching name '${source.name}'`;
+    throw new LibvirtError('no-volume', detail, { cause: error });
+  }
 }
 
 async function named(name: string, work: () => Promise<void>): Promise<void> {

@@ -175,6 +175,7 @@ export class Passage {
 
   /** Ours and theirs together. A daemon that cannot be reached has nothing: ours must not be lost with it. */
   private async join(name: ProcedureName, args: unknown, ours: unknown): Promise<unknown> {
+    this.noteSubscription(name, args, ours);
     try {
       return await this.joinWith(await this.open(), name, args, ours);
     } catch (error) {
@@ -216,18 +217,24 @@ export class Passage {
         const { xml } = await upstream.ask(name, args as ArgsOf<typeof name>);
         return { xml: mergeCapabilities(xml) };
       }
-      case 'connectStoragePoolEventRegisterAny': {
-        const { callbackId } = ours as ResultOf<typeof name>;
-        this.subscriptions.set(callbackId, args as ArgsOf<typeof name>);
-        await this.subscribe(upstream, callbackId);
+      case 'connectStoragePoolEventRegisterAny':
+        await this.subscribe(upstream, (ours as ResultOf<typeof name>).callbackId);
         return ours;
-      }
-      case 'connectStoragePoolEventDeregisterAny': {
-        await this.unsubscribe(upstream, (args as { callbackId: number }).callbackId);
+      case 'connectStoragePoolEventDeregisterAny':
+        await this.unsubscribe(upstream, (args as ArgsOf<typeof name>).callbackId);
         return ours;
-      }
       default:
         return ours;
+    }
+  }
+
+  /** Whether the other daemon is there or not: it is told when it is. */
+  private noteSubscription(name: ProcedureName, args: unknown, ours: unknown): void {
+    if (name === 'connectStoragePoolEventRegisterAny') {
+      const { callbackId } = ours as ResultOf<typeof name>;
+      this.subscriptions.set(callbackId, args as ArgsOf<typeof name>);
+    } else if (name === 'connectStoragePoolEventDeregisterAny') {
+      this.subscriptions.delete((args as ArgsOf<typeof name>).callbackId);
     }
   }
 
@@ -240,7 +247,6 @@ export class Passage {
   }
 
   private async unsubscribe(upstream: Upstream, localId: number): Promise<void> {
-    this.subscriptions.delete(localId);
     for (const [callbackId, id] of [...this.localIds]) {
       if (id !== localId) continue;
       this.localIds.delete(callbackId);

@@ -10,7 +10,8 @@ import { ownedProcess, within } from './real-cluster.js';
 export const poolsMain = fileURLToPath(new URL('../../pool-backend/main.js', import.meta.url));
 
 const START_DEADLINE_MS = 20_000;
-const COMMAND_DEADLINE_MS = 60_000;
+/** Long enough for a machine with hundreds of them at a time. */
+const COMMAND_DEADLINE_MS = 180_000;
 
 export interface VirshResult {
   readonly exit: number;
