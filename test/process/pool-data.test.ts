@@ -53,6 +53,30 @@ async function transfers({ daemon, folder }: World): Promise<void> {
   assert.ok(readFileSync(file('back')).equals(readFileSync(file('hollow'))));
 }
 
+/** The call behind wipes and holes: any range, by any sheep, and none beyond the volume. */
+async function discards({ cluster, daemon, folder }: World): Promise<void> {
+  const file = (name: string) => join(folder, name);
+  const data = pattern(8 * MIB);
+  writeFileSync(file('data'), data);
+  await daemon.ok('vol-create-as', 'vms', 'holes', '8M');
+  await daemon.ok('vol-upload', 'holes', file('data'), '--pool', 'vms');
+  const [offset, length] = [1000, 5 * MIB];
+  for (const one of cluster.sheep) await one.call('vdi.discard', { name: 'ns~holes', offset, length });
+  data.fill(0, offset, offset + length);
+  await daemon.ok('vol-download', 'holes', file('out'), '--pool', 'vms');
+  assert.ok(readFileSync(file('out')).equals(data));
+  for (const [at, bytes] of [
+    [8 * MIB, 1],
+    [-1, 1],
+    [0, 8 * MIB + 1],
+  ] as const) {
+    const range = { name: 'ns~holes', offset: at, length: bytes };
+    const outcome = await cluster.call('vdi.discard', range).catch((error: Error) => error.message);
+    assert.match(String(outcome), /must be an integer from 0/);
+  }
+  await daemon.ok('vol-delete', 'holes', 'vms');
+}
+
 async function clonesAndSnapshots({ cluster, daemon, folder }: World): Promise<void> {
   const file = (name: string) => join(folder, name);
   const [old, fresh] = [pattern(MIB), Buffer.alloc(MIB, 'new')];
@@ -250,6 +274,7 @@ requires(test, 'virsh')('content goes in and out, is shared and kept apart, and 
         await daemon.ok('pool-start', 'vms');
         const world = { cluster, daemon, folder };
         await transfers(world);
+        await discards(world);
         await clonesAndSnapshots(world);
         await formats(world);
         await oddNames(world);
