@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { AppError, errorKinds } from '../src/base/errors.js';
 import { openLog } from '../src/base/log.js';
 import { type LogLevel, parseLogLevel } from '../src/base/log-level.js';
@@ -36,10 +36,10 @@ program
   .command('serve', { isDefault: true })
   .summary('serve clients of libvirt (the default)')
   .option('--socket <path>', 'unix socket to listen on', '/run/sheepfold/pools-sock')
-  .option('--socket-mode <mode>', 'its mode, octal: who may write to it may connect', parseMode, 0o600)
+  .addOption(modeOption('--socket-mode <mode>', 'its mode, octal: who may write to it may connect', '0600'))
   .option('--group <group>', 'group of the sockets, with a mode like 0660')
   .option('--readonly-socket <path>', 'another socket, whose clients may only look')
-  .option('--readonly-mode <mode>', 'its mode, octal', parseMode, 0o666)
+  .addOption(modeOption('--readonly-mode <mode>', 'its mode, octal', '0666'))
   .option('--user <name...>', 'let in only these users and root, whatever the modes say')
   .option('--upstream <path>', 'socket of the storage daemon that has the pools of other types')
   .option('--upstream-readonly <path>', 'its socket for clients that may only look')
@@ -93,6 +93,10 @@ async function serve(options: ServeOptions): Promise<void> {
 
 function tell(lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(''));
+}
+
+function modeOption(flags: string, description: string, mode: string): Option {
+  return new Option(flags, description).argParser(parseMode).default(parseMode(mode), mode);
 }
 
 function parseMode(text: string): number {

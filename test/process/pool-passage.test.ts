@@ -1,6 +1,6 @@
 // deadline: 120 s
 /** In virtstoraged's place: a real libvirtd with directory pools behind us, pools of a cluster beside them. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -90,6 +90,18 @@ async function eventsOfBoth({ daemon }: World): Promise<void> {
   await watcher;
 }
 
+/** Where clients look for virtstoraged, nobody has to name a socket; the host's own directory is left alone. */
+async function inItsPlace({ daemon, folder }: World): Promise<void> {
+  const place = join(folder, 'place');
+  mkdirSync(place);
+  symlinkSync(daemon.socket, join(place, 'virtstoraged-sock'));
+  const script = `mkdir -p /run/libvirt; mount --bind '${place}' /run/libvirt; exec virsh -c storage:///system "$@"`;
+  const inside = ['--mount', '--propagation', 'private', 'sh', '-ec', script, 'sh'];
+  const { stdout } = await execa('unshare', [...inside, '--quiet', 'pool-list', '--all']);
+  assert.match(stdout, /files +active/);
+  assert.match(stdout, /vms +active/);
+}
+
 /** The other daemon dies in the middle of a transfer: an error, and ours go on. */
 async function theirEnd({ daemon, libvirtd }: World): Promise<void> {
   const client = await LibvirtClient.open(daemon.socket);
@@ -136,6 +148,7 @@ withLibvirtd(
           await bothKinds(world);
           await volumesOfBoth(world);
           await eventsOfBoth(world);
+          await inItsPlace(world);
           const readOnly = await virsh(daemon.readOnlySocket, ['--readonly', 'pool-list']);
           assert.match(readOnly.stdout, /files[\s\S]*vms|vms[\s\S]*files/);
           await theirEnd(world);
