@@ -25,7 +25,9 @@ export interface Reached {
 }
 
 const WATCH_PERIOD_MS = 2000;
-const ANSWER_TIMEOUT_MS = 5000;
+const LOOK_TIMEOUT_MS = 5000;
+/** A sheep that said nothing at all for so long is taken for frozen; one with much to do answers something. */
+const SILENT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 2000;
 /** Other sheep of the cluster that are tried when the named one is away. */
 const OTHERS_MAX = 8;
@@ -45,6 +47,8 @@ export class ClusterLink {
   private others: readonly Address[] = [];
   private first: (Pick<Reached, 'doors'> & { clusterId: string }) | undefined;
   private connecting: Promise<Reached> | undefined;
+  /** Of the clock: when the sheep that is connected said something. */
+  private heardMs = 0;
   /** The last attempt to connect failed. */
   private lost = true;
   private ended = false;
@@ -89,9 +93,14 @@ export class ClusterLink {
   ): Promise<ControlAnswer<M>> {
     const { client } = await this.reach();
     try {
-      return await client.call(method, params, options);
+      const answer = await client.call(method, params, options);
+      this.heard();
+      return answer;
     } catch (error) {
-      if (!AppError.isCode(error, 'network')) throw error;
+      if (!AppError.isCode(error, 'network')) {
+        this.heard();
+        throw error;
+      }
       this.drop(client);
       const again = this.reach();
       again.catch(() => undefined);
@@ -115,17 +124,26 @@ export class ClusterLink {
     }
   }
 
-  /** Asks the sheep that is connected, and looks for another one when it does not answer. */
+  /** Asks the sheep that is connected, and looks for another one when that is silent. */
   private async look(): Promise<void> {
     const { reached } = this;
+    if (reached === undefined) {
+      await this.reach().catch(() => undefined);
+      return;
+    }
+    const signal = AbortSignal.timeout(LOOK_TIMEOUT_MS);
     try {
-      if (reached === undefined) await this.reach();
-      else this.learn(await askInfo(reached.client));
+      this.learn(await askInfo(reached.client, signal));
+      this.heard();
     } catch {
-      if (reached === undefined) return;
+      if (signal.aborted && this.options.clock.nowMs() - this.heardMs < SILENT_MS) return;
       this.drop(reached.client);
       await this.reach().catch(() => undefined);
     }
+  }
+
+  private heard(): void {
+    this.heardMs = this.options.clock.nowMs();
   }
 
   private reach(): Promise<Reached> {
@@ -145,6 +163,7 @@ export class ClusterLink {
         if (this.ended) reached.client.close();
         else this.reached = reached;
         this.lost = false;
+        this.heard();
         return reached;
       } catch (error) {
         // Of the sheep that was named: what the others say is about them.
@@ -158,7 +177,7 @@ export class ClusterLink {
   private async connectTo(address: Address): Promise<Reached> {
     const client = await ControlClient.connect(address, { timeoutMs: CONNECT_TIMEOUT_MS });
     try {
-      const info = await askInfo(client);
+      const info = await askInfo(client, AbortSignal.timeout(SILENT_MS));
       const id = this.clusterId;
       if (id !== '' && info.clusterId !== id && address !== this.options.address) {
         throw new AppError('invalid', `${address.host}:${address.port} belongs to another cluster by now`);
@@ -189,8 +208,7 @@ export class ClusterLink {
   }
 }
 
-async function askInfo(client: ControlClient): Promise<ClusterInfo> {
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+async function askInfo(client: ControlClient, signal: AbortSignal): Promise<ClusterInfo> {
   const { result } = await client.call('cluster.info', {}, { signal });
   if (result.status !== 'running') {
     throw new AppError(
