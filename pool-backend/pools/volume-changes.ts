@@ -1,7 +1,7 @@
 import { LibvirtError } from '../rpc/errors.js';
 import { discardRange, refuseFrozen } from './content.js';
 import { writeEmptyQcow2 } from './new-volume.js';
-import { describeVolume, readFormat, snapshotsOf, type Volume } from './volume.js';
+import { deleteVersion, describeVolume, readFormat, snapshotsOf, type Volume } from './volume.js';
 
 /** Flags of virStorageVolDelete and virStorageVolResize. */
 export const DeleteFlag = { zeroed: 1, withSnapshots: 2 } as const;
@@ -35,9 +35,9 @@ export async function deleteVolume(volume: Volume, flags: number): Promise<void>
       );
     }
     // The volume last: whoever is interrupted can ask for the same again.
-    for (const { snapId } of snapshots) await pool.ask('vdi.delete', { name: volume.vdi, snapId });
+    for (const { snapId } of snapshots) await deleteVersion(pool, { name: volume.vdi, snapId });
   }
-  await pool.ask('vdi.delete', ref);
+  await deleteVersion(pool, ref);
 }
 
 /** `capacity` in bytes: the new size, or what is added (taken away) with the delta flag. */

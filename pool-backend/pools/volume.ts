@@ -72,6 +72,28 @@ export async function snapshotsOf(volume: Volume): Promise<VdiInfo[]> {
   return rows.filter((row) => row.snapshot && !isCloneTag(row.tag)).sort((a, b) => a.snapId - b.snapId);
 }
 
+/**
+ * Deletes one version. When a relative of it is deleted at the same moment, the cluster may fail to find out what is
+ * free now, after the version is gone: its sweep does that later, and for the client the version is deleted.
+ */
+export async function deleteVersion(pool: Pool, ref: VdiRef): Promise<void> {
+  try {
+    await pool.ask('vdi.delete', ref);
+  } catch (error) {
+    if (!AppError.isCode(error, 'no-object') || (await exists(pool, ref))) throw error;
+  }
+}
+
+async function exists(pool: Pool, ref: VdiRef): Promise<boolean> {
+  try {
+    await pool.look('vdi.info', ref);
+    return true;
+  } catch (error) {
+    if (AppError.isCode(error, 'no-vdi', 'no-tag')) return false;
+    throw error;
+  }
+}
+
 export function nameOf(volume: Volume): VolumeName {
   const { pool, name } = volume;
   return { pool: pool.name, name, key: keyOf(volume) };
