@@ -13,6 +13,8 @@ test_packages=(qemu-utils libnbd-bin fio nbdkit gnutls-bin qemu-system-x86 grub-
 test_packages+=(iproute2 e2fsprogs mount)
 # Extended attributes of files on a mount of sheepfs.
 test_packages+=(attr)
+# What pools are for: the stock virsh, and a libvirtd that tests start themselves behind the storage daemon.
+test_packages+=(libvirt-clients libvirt-daemon)
 # The coordinator of clusters of several hosts. Debian starts one; tests start their own.
 test_packages+=(etcd-server etcd-client)
 # The iSCSI target with a sheepdog backing store, and its clients.

@@ -274,7 +274,11 @@ export interface ControlMethods extends DoctorMethods, MemberMethods {
   'vdi.resize': [{ name: string; sizeBytes: number }, VdiInfo];
   /** Result: the new working volume and the snapshot. */
   'vdi.snapshot': [{ name: string; tag: string }, { working: VdiInfo; snapshot: VdiInfo }];
-  'vdi.clone': [{ source: VdiRef; name: string; preallocate?: boolean; share?: boolean }, VdiInfo];
+  /** sizeBytes: larger than the origin, whose size it is without. */
+  'vdi.clone': [
+    { source: VdiRef; name: string; sizeBytes?: number; preallocate?: boolean; share?: boolean },
+    VdiInfo,
+  ];
   'vdi.rollback': [VdiRef, VdiInfo];
   /** Deletes a working volume, or one snapshot with tag or snapId. Progress in objects. */
   'vdi.delete': [VdiRef, { freedObjects: number }];
@@ -284,6 +288,8 @@ export interface ControlMethods extends DoctorMethods, MemberMethods {
   /** Request blob: the bytes; at most 4 MiB a call. */
   'vdi.write': [{ name: string; offset: number }, Record<string, never>];
   'vdi.flush': [{ name: string }, Record<string, never>];
+  /** The range reads as zeroes afterwards, and takes no room of its own. */
+  'vdi.discard': [{ name: string; offset: number; length: number }, Record<string, never>];
   /** Values are base64. mode: create fails with 'exists', set replaces, delete fails with 'missing'. */
   'vdi.setattr': [
     { name: string; key: string; mode: 'set' | 'exclusive' | 'delete'; value?: string },

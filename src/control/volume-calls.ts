@@ -114,6 +114,8 @@ export class VolumeCalls {
       case 'vdi.flush':
         await this.withDevice(check.checkName(fields.name), (device) => device.flush());
         return { result: {} };
+      case 'vdi.discard':
+        return this.discard(fields);
       case 'vdi.setattr':
         return { result: await this.setAttribute(fields) };
       case 'vdi.getattr':
@@ -264,6 +266,15 @@ export class VolumeCalls {
       throw new AppError('invalid', `the write ends beyond the volume of ${record.sizeBytes} bytes`);
     }
     await this.withDevice(name, (device) => device.write(offset, blob));
+    return { result: {} };
+  }
+
+  private async discard(fields: check.Fields): Promise<CallResult> {
+    const name = check.checkName(fields.name);
+    const { sizeBytes } = await this.options.directory.findNow({ name });
+    const offset = check.checkInteger(fields.offset, 'offset', 0, sizeBytes);
+    const length = check.checkInteger(fields.length, 'length', 0, sizeBytes - offset);
+    await this.withDevice(name, (device) => device.discard(offset, length));
     return { result: {} };
   }
 

@@ -34,16 +34,24 @@ const inCluster: Readonly<Record<string, readonly string[]>> = {
   scrub: ['epochs', 'objects'],
 };
 
+/** The same for pool-backend; what lies beside the folders joins them. Of src it is a client. */
+const inPools: Readonly<Record<string, readonly string[]>> = {
+  rpc: [],
+  pools: ['rpc'],
+  server: ['rpc', 'pools'],
+};
+const belowPools = ['base', 'wire', 'control'];
+
 const root = process.cwd();
 
-function sources(): string[] {
-  return readdirSync(join(root, 'src'), { recursive: true })
+function sources(top = 'src'): string[] {
+  return readdirSync(join(root, top), { recursive: true })
     .map(String)
     .filter((name) => name.endsWith('.ts'));
 }
 
-function importsOf(name: string): string[] {
-  const text = readFileSync(join(root, 'src', name), 'utf8');
+function importsOf(name: string, top = 'src'): string[] {
+  const text = readFileSync(join(root, top, name), 'utf8');
   const found = text.matchAll(/(?:from|import\()\s*'(\.[^']+)'/g);
   return [...found].map(([, path]) => posix.join(posix.dirname(name), path!));
 }
@@ -68,6 +76,26 @@ test('the folders of src/cluster have an order, too', () => {
     for (const target of importsOf(name).filter((path) => path.startsWith('cluster/'))) {
       const other = target.split('/')[1]!;
       if (other !== folder && !inCluster[folder]!.includes(other)) wrong.push(`${name} imports ${target}`);
+    }
+  }
+  assert.equal(wrong, []);
+});
+
+test('the folders of pool-backend have an order, and use of src what a client may', () => {
+  const wrong: string[] = [];
+  for (const name of sources('pool-backend')) {
+    const folder = name.includes('/') ? name.split('/')[0]! : undefined;
+    assert.ok(folder === undefined || folder in inPools, `pool-backend/${folder} has no place here`);
+    const mayImport = folder === undefined ? Object.keys(inPools) : [folder, ...inPools[folder]!];
+    for (const target of importsOf(name, 'pool-backend')) {
+      const [first, second, third] = target.split('/') as [string, string?, string?];
+      const isOk =
+        first === '..' && second === 'src'
+          ? belowPools.includes(third!)
+          : mayImport.includes(first) || (folder === undefined && second === undefined);
+      if (!isOk) wrong.push(`${name} imports ${target}`);
+      const file = join(root, 'pool-backend', target.replace(/\.js$/, '.ts'));
+      assert.ok(target.endsWith('.js') && existsSync(file), `${name}: ${target}`);
     }
   }
   assert.equal(wrong, []);

@@ -42,7 +42,7 @@ test('no line is longer than 120 characters', () => {
 
 test('no source file is longer than 400 lines', () => {
   const long = own.filter(
-    (path) => path.startsWith('src/') && read(path).split('\n').length > FILE_LINES_MAX + 1,
+    (path) => /^(src|pool-backend)\//.test(path) && read(path).split('\n').length > FILE_LINES_MAX + 1,
   );
   assert.equal(long, []);
 });
@@ -58,16 +58,18 @@ test('files end with one newline, and no line ends with blanks', () => {
   );
 });
 
-test('every folder of src has a README', () => {
-  const missing = readdirSync(join(root, 'src'), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && readdirSync(join(root, 'src', entry.name)).length > 0)
-    .filter((entry) => !existsSync(join(root, 'src', entry.name, 'README.md')))
-    .map((entry) => `src/${entry.name}`);
+test('every folder of src and pool-backend has a README', () => {
+  const missing = ['src', 'pool-backend'].flatMap((top) =>
+    readdirSync(join(root, top), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && readdirSync(join(root, top, entry.name)).length > 0)
+      .filter((entry) => !existsSync(join(root, top, entry.name, 'README.md')))
+      .map((entry) => `${top}/${entry.name}`),
+  );
   assert.equal(missing, []);
 });
 
-test('nothing in src writes to the console', () => {
-  const sources = own.filter((path) => path.startsWith('src/') && path.endsWith('.ts'));
+test('nothing in src or pool-backend writes to the console', () => {
+  const sources = own.filter((path) => /^(src|pool-backend)\/.*\.ts$/.test(path));
   assert.equal(
     offenders(sources, (line) => /\bconsole\.\w+\(/.test(line)),
     [],

@@ -1,0 +1,120 @@
+// deadline: 600 s
+/** 200 virsh at a time for a minute: every refusal is a right one, and the daemon is afterwards what it was before. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { sleep, systemClock } from '../../src/base/clock.js';
+import { PoolDaemon, poolXml } from '../helpers/pool-daemon.js';
+import { withCluster, within } from '../helpers/real-cluster.js';
+import { requires } from '../helpers/requires.js';
+
+const CLIENTS = 200;
+const WARM_UP_MS = 1000;
+const RUN_MS = 60_000;
+const SETTLE_MS = 30_000;
+const SHARED_NAMES = 10;
+const LISTING = 25;
+const GROWTH_BYTES_MAX = 64 * 1024 * 1024;
+
+interface Command {
+  readonly words: readonly string[];
+  /** A refusal that somebody else's command explains; without, there must be none. */
+  readonly mayFail?: RegExp;
+}
+
+const GONE = /Storage volume not found|failed to get vol/;
+
+/** One client's turn: its own volume from its making to its end, and volumes that all fight for. */
+function turn(client: number, round: number, data: string): Command[] {
+  const own = `own-${client}`;
+  const shared = `shared-${(client + round) % SHARED_NAMES}`;
+  const busy = /still in use|has \d+ snapshots|Storage volume not found|failed to get vol/;
+  return [
+    { words: ['vol-create-as', 'vms', own, '8M'] },
+    { words: ['vol-upload', own, data, '--pool', 'vms'] },
+    { words: ['vol-create-as', 'vms', shared, '4M'], mayFail: /exists already/ },
+    { words: ['vol-info', own, 'vms'] },
+    { words: ['vol-clone', shared, `clone-${client}`, '--pool', 'vms'], mayFail: GONE },
+    // Each asks for every volume: enough of them do.
+    ...(client % LISTING === 0 ? [{ words: ['vol-list', 'vms', '--details'], mayFail: GONE }] : []),
+    { words: ['vol-download', own, '/dev/null', '--pool', 'vms'] },
+    { words: ['pool-list', '--all', '--details'] },
+    { words: ['vol-dumpxml', shared, 'vms'], mayFail: GONE },
+    { words: ['vol-resize', own, '12M', '--pool', 'vms'] },
+    { words: ['vol-delete', shared, 'vms'], mayFail: busy },
+    { words: ['vol-delete', `clone-${client}`, 'vms'], mayFail: GONE },
+    { words: ['pool-refresh', 'vms'] },
+    { words: ['pool-info', 'vms'] },
+    { words: ['vol-delete', own, 'vms'] },
+  ];
+}
+
+/** Every client works until the time is over, and ends its turn. Returns how many commands there were. */
+async function load(
+  daemon: PoolDaemon,
+  data: string,
+  forMs: number,
+): Promise<{ done: number; refused: number }> {
+  const endMs = performance.now() + forMs;
+  const counts = { done: 0, refused: 0 };
+  const wrong: string[] = [];
+  const client = async (number: number): Promise<void> => {
+    for (let round = 0; performance.now() < endMs; round++) {
+      for (const { words, mayFail } of turn(number, round, data)) {
+        const { exit, stderr } = await daemon.virsh(...words);
+        counts.done++;
+        if (exit === 0) continue;
+        counts.refused++;
+        if (mayFail === undefined || !mayFail.test(stderr))
+          wrong.push(`${words.join(' ')}: ${exit} ${stderr}`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: CLIENTS }, (_, number) => client(number)));
+  assert.equal(wrong.slice(0, 10), []);
+  return counts;
+}
+
+/** Descriptors and memory once all clients are gone. */
+async function settled(daemon: PoolDaemon, descriptors: number): Promise<number> {
+  await within(SETTLE_MS, `${descriptors} descriptors are left`, () => daemon.descriptors <= descriptors);
+  await sleep(systemClock, 3000);
+  return daemon.residentBytes;
+}
+
+requires(test, 'virsh')('200 virsh at a time find no wrong error, and leave nothing behind', () =>
+  withCluster({ deadlineMs: 580_000 }, async (cluster) => {
+    const folder = mkdtempSync(join(tmpdir(), 'sheepfold-pools-'));
+    const data = join(folder, 'data');
+    writeFileSync(join(folder, 'pool.xml'), poolXml('vms', cluster.sheep[0]!.port, 'ns'));
+    writeFileSync(data, Buffer.alloc(1024 * 1024, 'sheep'));
+    try {
+      await PoolDaemon.with(folder, ['--log-level', 'warning'], async (daemon) => {
+        await daemon.ok('pool-define', join(folder, 'pool.xml'));
+        await daemon.ok('pool-start', 'vms');
+        const { descriptors } = daemon;
+        await load(daemon, data, WARM_UP_MS);
+        const before = await settled(daemon, descriptors);
+        const { done, refused } = await load(daemon, data, RUN_MS);
+        const after = await settled(daemon, descriptors);
+        const mib = (bytes: number) => Math.round(bytes / 1024 / 1024);
+        process.stdout.write(
+          `${done} commands, ${refused} rightly refused; ${mib(before)} MiB before, ${mib(after)} MiB after\n`,
+        );
+        assert.ok(done >= CLIENTS * 14, `${done} commands`);
+        assert.ok(after - before < GROWTH_BYTES_MAX, `${mib(after - before)} MiB more`);
+        const left = (await cluster.call('vdi.list', {})).filter(({ snapshot }) => snapshot);
+        assert.equal(
+          left.map(({ name, tag }) => `${name}@${tag}`),
+          [],
+        );
+      });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }),
+);
+
+test.run();
