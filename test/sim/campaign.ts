@@ -16,6 +16,8 @@ export interface CampaignOptions {
   jobs: number;
   kind: string;
   mutant?: string;
+  /** Overrides parts of what each seed says; JSON of a part of a SwarmConfig. */
+  config: string;
   /** Do not stop at the first violation. */
   keepGoing: boolean;
   /** Begins no seed after this time; 0: until all are done. */
@@ -105,10 +107,10 @@ class Campaign {
   }
 
   private spawn(): ChildProcess {
-    const { kind, mutant } = this.options;
+    const { kind, mutant, config } = this.options;
     const main = fileURLToPath(new URL('./main.js', import.meta.url));
     const mutantArguments = mutant ? ['--mutant', mutant] : [];
-    return fork(main, ['--worker', '--kind', kind, ...mutantArguments], {
+    return fork(main, ['--worker', '--kind', kind, '--config', config, ...mutantArguments], {
       execArgv: ['--enable-source-maps', `--max-semi-space-size=${NURSERY_MB}`],
     });
   }
@@ -158,8 +160,9 @@ class Campaign {
   }
 
   private printFailure(failure: WorkerResult): void {
-    const { print, kind, mutant } = this.options;
-    const more = `--kind ${kind}${mutant ? ` --mutant ${mutant}` : ''}`;
+    const { print, kind, mutant, config } = this.options;
+    const how = config === '{}' ? '' : ` --config '${config}'`;
+    const more = `--kind ${kind}${mutant ? ` --mutant ${mutant}` : ''}${how}`;
     print(`\nVIOLATION in seed ${failure.seed}:\n${failure.failure}`);
     print(`replay: npm run sim -- --seed ${failure.seed} ${more} -v\n`);
   }

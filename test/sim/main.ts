@@ -52,13 +52,15 @@ async function main(): Promise<number> {
     return 64;
   }
   const mutants = values.mutant ? { [values.mutant]: true } : {};
-  if (values.worker) return runWorker(kind, mutants);
+  const config = JSON.parse(values.config) as Partial<SwarmConfig>;
+  if (values.worker) return runWorker(kind, mutants, config);
   if (values.seed !== undefined) return runOne(Number(values.seed), mutants);
   return runCampaign({
     first: Number(values.start),
     count: Number(values.seeds),
     jobs: Number(values.jobs),
     kind: values.kind,
+    config: values.config,
     ...(values.mutant ? { mutant: values.mutant } : {}),
     keepGoing: values['keep-going'],
     minutes: Number(values.minutes),

@@ -3,6 +3,7 @@ import type { ClusterKind, Mutants } from '../helpers/sim-kind.js';
 import { forbidTimeAndChance } from './forbid.js';
 import { needsOf } from './sheep-mutants.js';
 import { runSeed, type SeedResult } from './swarm.js';
+import type { SwarmConfig } from './swarm-config.js';
 
 /** One seed in so many is run twice and must repeat itself. */
 const SEEDS_PER_REPETITION = 50;
@@ -14,7 +15,11 @@ export interface WorkerResult extends SeedResult {
 }
 
 /** Never resolves by itself: the process ends with its parent. */
-export function runWorker(kind: ClusterKind, mutants: Mutants): Promise<number> {
+export function runWorker(
+  kind: ClusterKind,
+  mutants: Mutants,
+  config: Partial<SwarmConfig>,
+): Promise<number> {
   let seed = -1;
   // Errors are daily bread here, and their traces a good part of the cost. A seed run by itself has them in full.
   Error.stackTraceLimit = STACK_FRAMES;
@@ -25,7 +30,7 @@ export function runWorker(kind: ClusterKind, mutants: Mutants): Promise<number> 
   process.on('message', async (message: { seed: number }) => {
     seed = message.seed;
     const before = process.cpuUsage();
-    const result = await runAndRepeat(kind, seed, mutants);
+    const result = await runAndRepeat(kind, seed, mutants, { ...needsOf(mutants), ...config });
     // Rejections of the last promises are reported when the event loop has gone round.
     await new Promise((resolve) => setImmediate(resolve));
     const used = process.cpuUsage(before);
@@ -35,8 +40,12 @@ export function runWorker(kind: ClusterKind, mutants: Mutants): Promise<number> 
   return new Promise((resolve) => process.on('disconnect', () => resolve(0)));
 }
 
-async function runAndRepeat(kind: ClusterKind, seed: number, mutants: Mutants): Promise<SeedResult> {
-  const config = needsOf(mutants);
+async function runAndRepeat(
+  kind: ClusterKind,
+  seed: number,
+  mutants: Mutants,
+  config: Partial<SwarmConfig>,
+): Promise<SeedResult> {
   const result = await runSeed({ kind, seed, mutants, config });
   if (result.failure !== undefined && Object.keys(mutants).length > 0) {
     // What fails without the deliberate bug has not noticed it.
