@@ -302,7 +302,10 @@ export class VolumeModel {
     start: number,
     end: number,
   ): Cluster | undefined {
-    const first = history.clusters.find((c) => c.value === value && c.readEndMin < c.write.end);
+    // What a snapshot shows may be looked at late, after the second effect has been seen.
+    const first = history.clusters.find(
+      (c) => c.value === value && (c.readEndMin < c.write.end || end < c.write.end),
+    );
     if (first === undefined || first.write === this.initial) return undefined;
     const again = clusterOf(first.write, sector);
     if (conflictWith(history.clusters, again, start, end)) return undefined;

@@ -19,8 +19,8 @@ export interface Standing {
   readonly authority: readonly string[];
   /**
    * Those of them that are up: the first is the primary. In placement order, but who was away comes last: it is as good
-   * as the others while nothing can have been acknowledged without it, but what was under way when it left may have been
-   * shown since as it is on the others (I-2). Empty: the object must wait.
+   * as the others while nothing can have been acknowledged without it, but what was under way when it left may have
+   * been shown since as it is on the others (I-2). Empty: the object must wait.
    */
   readonly serving: readonly string[];
   /** Other holders that are up: they take every write and are never read. */
