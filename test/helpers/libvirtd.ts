@@ -13,6 +13,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -73,7 +74,7 @@ export class Libvirtd {
     readonly name: string,
     /** Of this host alone; files in it are seen by the test as well. */
     readonly folder: string,
-    private readonly space: ChildProcess,
+    private readonly maker: ChildProcess,
     private readonly firstPid: number,
   ) {}
 
@@ -82,7 +83,7 @@ export class Libvirtd {
     const { name, runFolders = {} } = options;
     const folder = mkdtempSync(join(tmpdir(), `sheepfold-${name}-`));
     prepareFolder(folder, Object.keys(runFolders));
-    const space = ownedProcess(
+    const maker = ownedProcess(
       spawn(
         'unshare',
         [
@@ -102,17 +103,17 @@ export class Libvirtd {
       ),
     );
     let complaints = '';
-    space.stderr?.on('data', (chunk: Buffer) => (complaints += chunk));
+    maker.stderr?.on('data', (chunk: Buffer) => (complaints += chunk));
     try {
       await within(START_DEADLINE_MS, `the host ${name} is made`, () => {
-        return space.exitCode !== null || existsSync(join(folder, 'ready'));
+        return maker.exitCode !== null || existsSync(join(folder, 'ready'));
       });
-      if (space.exitCode !== null) throw new Error(`the host ${name} cannot be made: ${complaints}`);
-      const libvirtd = new Libvirtd(name, folder, space, onlyChildOf(space.pid!));
+      if (maker.exitCode !== null) throw new Error(`the host ${name} cannot be made: ${complaints}`);
+      const libvirtd = new Libvirtd(name, folder, maker, onlyChildOf(maker.pid!));
       await libvirtd.startDaemon();
       return libvirtd;
     } catch (error) {
-      await endSpace(space);
+      await endSpace(maker);
       rmSync(folder, { recursive: true, force: true });
       throw error;
     }
@@ -121,6 +122,11 @@ export class Libvirtd {
   /** For `virsh -c`, from anywhere on this machine. */
   get uri(): string {
     return `qemu+unix:///system?socket=${this.folder}/run/libvirt/libvirt-sock`;
+  }
+
+  /** Its process namespace, as /proc/PID/ns/pid names it. */
+  get space(): string {
+    return readlinkSync(`/proc/${this.firstPid}/ns/pid`);
   }
 
   /** The last lines of the daemon's log. */
@@ -187,7 +193,7 @@ export class Libvirtd {
 
   /** Ends the daemon, its guests and the host, at once, and removes its files. */
   async stop(): Promise<void> {
-    await endSpace(this.space);
+    await endSpace(this.maker);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -285,16 +291,27 @@ function prepareFolder(folder: string, runFolders: readonly string[]): void {
 }
 
 function onlyChildOf(pid: number): number {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
-  const child = Number(children[0]);
-  if (children.length !== 1 || !(child > 0)) throw new Error(`process ${pid} has not one child: ${children}`);
-  return child;
+  const children = childrenOf(pid);
+  if (children.length !== 1) throw new Error(`process ${pid} has not one child: ${children}`);
+  return children[0]!;
 }
 
-/** The kernel ends all processes of the namespace together with the first. */
-async function endSpace(space: ChildProcess): Promise<void> {
-  if (space.exitCode !== null || space.signalCode !== null) return;
-  const ended = new Promise((resolve) => space.once('exit', resolve));
-  space.kill('SIGKILL');
+/** None when the process has ended. */
+function childrenOf(pid: number): number[] {
+  const file = `/proc/${pid}/task/${pid}/children`;
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  return text.split(' ').filter(Boolean).map(Number);
+}
+
+/**
+ * The kernel ends all processes of the namespace with the first. Who made it has waited for that when it ends itself,
+ * and so nothing writes to the host's files any more.
+ */
+async function endSpace(maker: ChildProcess): Promise<void> {
+  if (maker.exitCode !== null || maker.signalCode !== null) return;
+  const ended = new Promise((resolve) => maker.once('exit', resolve));
+  const [first] = childrenOf(maker.pid!);
+  if (first === undefined) maker.kill('SIGKILL');
+  else process.kill(first, 'SIGKILL');
   await ended;
 }
