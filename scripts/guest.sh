@@ -23,6 +23,12 @@ result=$cache/r$recipe-$(sha256sum < "$init" | head -c 12)
 
 complete() { [[ -e $result/root.ext4 ]]; }
 
+# The package that the present cloud kernel is in; nothing when apt has no lists.
+kernel_package() {
+  apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+    sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -1 || true
+}
+
 build_fio() {
   mkdir -p fio
   (cd fio && fetch_source "$(codename)" fio)
@@ -84,7 +90,8 @@ main() {
   mkdir done
   say "fetching a kernel and busybox"
   local image
-  image=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -1)
+  image=$(kernel_package)
+  [[ -n $image ]] || { as_root apt-get update >/dev/null; image=$(kernel_package); }
   [[ -n $image ]] || fail "apt knows no linux-image-cloud-amd64"
   fetch_package "$image" kernel
   fetch_package busybox-static busybox
