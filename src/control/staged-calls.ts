@@ -1,7 +1,7 @@
 import { AppError } from '../base/errors.js';
+import type { OwnedVolume } from '../volume/owned-volume.js';
 import type { VdiRecord } from '../volume/records.js';
 import type { Staged, Staging } from '../volume/staging.js';
-import type { OwnedVolume } from '../volume/volume-manager.js';
 import { DATA_OBJECTS_MAX } from '../wire/oid.js';
 import { vdiBytesMax } from '../wire/sheepdog.js';
 import type { ControlCaller, ControlResult, VdiInfo } from './api.js';

@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
 import type { Directory } from '../volume/directory.js';
-import type { OwnedVolume } from '../volume/volume-manager.js';
+import type { OwnedVolume } from '../volume/owned-volume.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { DATA_OBJECTS_MAX, VID_COUNT } from '../wire/oid.js';
 import * as check from './params.js';

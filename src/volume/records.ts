@@ -94,3 +94,10 @@ export interface OwnerRecord {
   /** Tells the claims of one start of a node apart: giving up an old one must never undo a newer one. */
   readonly claim: number;
 }
+
+/** What a client of the protocol writes into the header of a working VDI; left out: stays as it is. */
+export interface Marks {
+  readonly tag?: string | undefined;
+  readonly vmStateBytes?: number | undefined;
+  readonly vmClockNs?: string | undefined;
+}

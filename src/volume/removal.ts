@@ -6,10 +6,11 @@ import type { Compare, Op } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import type { Garbage } from './garbage.js';
+import type { OwnedVolume } from './owned-volume.js';
 import type { Progress } from './preallocate.js';
 import { isFrozen, keys, type VdiRecord } from './records.js';
 import { put, same, sameLine, stillOwned } from './version-records.js';
-import type { OwnedVolume, VolumeManager } from './volume-manager.js';
+import type { VolumeManager } from './volume-manager.js';
 
 export interface RemovalOptions {
   readonly cluster: ClusterNode;

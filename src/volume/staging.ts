@@ -9,6 +9,7 @@ import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import { readFrozenIndex } from './frozen-volume.js';
 import type { Garbage } from './garbage.js';
+import type { OwnedVolume } from './owned-volume.js';
 import { type ImageMark, keys, type LineRecord, type Usage, type VdiRecord } from './records.js';
 import { Reservations } from './reservations.js';
 import { live, put, same, stillOwned, versionOf } from './version-records.js';
@@ -21,7 +22,6 @@ import {
   writeHeader,
   writeInode,
 } from './volume-index.js';
-import type { OwnedVolume } from './volume-manager.js';
 
 /** Versions being filled at a time, on this sheep. */
 const STAGED_MAX = 16;

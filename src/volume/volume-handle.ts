@@ -1,8 +1,9 @@
 import { AppError } from '../base/errors.js';
 import { PeerFlag, type PeerMessage } from '../wire/peer-message.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
+import type { OwnedVolume } from './owned-volume.js';
 import { DeviceOp, decodeJson, deviceRequest } from './remote-codec.js';
-import type { OwnedVolume, VolumeManager } from './volume-manager.js';
+import type { VolumeManager } from './volume-manager.js';
 
 const RETRY_MS = 10;
 /** Largest part of a request that is sent to another gateway in one message. */

@@ -16,14 +16,14 @@ import type { BlockDevice, DeviceProvider } from './device.js';
 import type { Directory } from './directory.js';
 import { Forwarded } from './forwarded.js';
 import { exportNames, openFrozen, snapshotOfExport } from './frozen-volume.js';
+import type { OwnedVolume } from './owned-volume.js';
 import { keys, type OwnerRecord, type VdiRecord } from './records.js';
+import { Releaser } from './releaser.js';
 import { DeviceOp, deviceRequest, isChange, lineOfMessage, serveDevice } from './remote-codec.js';
 import { VolumeDevice } from './volume-device.js';
 import { VolumeHandle } from './volume-handle.js';
 import { readIndex, usageOf, VolumeIndex } from './volume-index.js';
 
-/** An owner that no local client uses gives the volume up after this: another gateway may have a use for it. */
-const RELEASE_DELAY_MS = 300;
 /** A gateway that asked for something within this time may have the volume open. */
 const SERVED_LATELY_MS = 30_000;
 
@@ -38,23 +38,6 @@ export interface VolumeManagerOptions {
   readonly released: (line: string) => Promise<void>;
   /** An inherited object that a volume stopped referring to, which may now be nobody's. */
   readonly onReleased: (record: VdiRecord, index: number, owner: number) => void;
-}
-
-/** A volume this node owns. */
-export interface OwnedVolume {
-  readonly line: string;
-  /** The owner's record in the coordinator, exactly. */
-  readonly claim: string;
-  readonly device: VolumeDevice;
-  readonly session: Session;
-  handles: number;
-  /** Requests under way, local and from other gateways. */
-  busy: number;
-  releasing: boolean;
-  /** When another gateway last asked for something. */
-  lastServedMs: number;
-  /** What other gateways asked for. */
-  readonly forwarded: Forwarded;
 }
 
 /** Where a volume is served now. */
@@ -75,10 +58,17 @@ export class VolumeManager implements DeviceProvider {
   private readonly unsure = new Set<string>();
   /** Changes that this gateway asks of others. */
   readonly confirmer: Confirmer;
+  private readonly releaser: Releaser;
   stopped = false;
 
   constructor(readonly options: VolumeManagerOptions) {
-    const { clock, membership, cluster } = options;
+    const { clock, log, membership, cluster } = options;
+    this.releaser = new Releaser({
+      clock,
+      log,
+      isOwned: (owned) => !this.stopped && this.owned.get(owned.line) === owned,
+      giveUp: (owned) => this.giveUp(owned),
+    });
     this.confirmer = new Confirmer({
       clock,
       isPresent: (nodeId) => membership.view?.nodes.get(nodeId)?.up === true,
@@ -196,7 +186,7 @@ export class VolumeManager implements DeviceProvider {
 
   release(owned: OwnedVolume): void {
     owned.handles--;
-    if (owned.handles === 0) this.releaseLater(owned);
+    if (owned.handles === 0) this.releaser.later(owned);
   }
 
   /** The volume this node owns for the line, if it does. */
@@ -352,21 +342,8 @@ export class VolumeManager implements DeviceProvider {
     this.owned.set(line, owned);
     this.unsure.delete(line);
     log.info({ volume: name, vid: record.vid }, 'took a volume');
-    this.releaseLater(owned);
+    this.releaser.later(owned);
     return owned;
-  }
-
-  private releaseLater(owned: OwnedVolume): void {
-    this.options.clock.after(RELEASE_DELAY_MS, () => {
-      if (owned.handles > 0 || owned.releasing || this.stopped || this.owned.get(owned.line) !== owned)
-        return;
-      if (owned.busy > 0 || owned.forwarded.size > 0) this.releaseLater(owned);
-      else {
-        this.giveUp(owned).catch((error) => {
-          this.options.log.warn({ err: AppError.from(error).message }, 'giving up a volume failed');
-        });
-      }
-    });
   }
 
   private async giveUp(owned: OwnedVolume): Promise<void> {
@@ -377,6 +354,7 @@ export class VolumeManager implements DeviceProvider {
         const { record, index } = owned.device;
         // Requests that still wait behind this are refused, and done again at the next owner.
         owned.session.origin.closed = true;
+        this.options.log.info({ volume: owned.device.info().name, vid: record.vid }, 'gives a volume up');
         // What is still being removed could be somebody else's by the time the next owner has deleted the volume.
         await this.options.released(owned.line);
         const compares = [

@@ -10,13 +10,14 @@ import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
 import { readFrozenIndex } from './frozen-volume.js';
 import type { Garbage } from './garbage.js';
+import type { OwnedVolume } from './owned-volume.js';
 import { type PreallocateOptions, type Progress, preallocate } from './preallocate.js';
-import { isFrozen, keys, type LineRecord, type VdiRecord } from './records.js';
+import { isFrozen, keys, type LineRecord, type Marks, type VdiRecord } from './records.js';
 import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
 import { live, put, same, sameLine, stillOwned, versionOf, withoutMarks } from './version-records.js';
 import { objectCount, readIndex, repeatInHeader, usageOf, writeHeader, writeInode } from './volume-index.js';
-import type { OwnedVolume, VolumeManager } from './volume-manager.js';
+import type { VolumeManager } from './volume-manager.js';
 
 export interface VolumeServiceOptions {
   readonly cluster: ClusterNode;
@@ -46,13 +47,6 @@ export interface CloneOptions {
   readonly share?: boolean;
   /** At least the origin's, which is the default. */
   readonly sizeBytes?: number;
-}
-
-/** What a client of the protocol writes into the header of a working VDI; left out: stays as it is. */
-export interface Marks {
-  readonly tag?: string | undefined;
-  readonly vmStateBytes?: number | undefined;
-  readonly vmClockNs?: string | undefined;
 }
 
 interface PublishOptions {

@@ -5,9 +5,11 @@ import { AppError } from '../../../src/base/errors.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { SeededRandom } from '../../../src/base/random.js';
 import type { ClusterView } from '../../../src/cluster/epochs/view.js';
+import { encodeOids } from '../../../src/cluster/objects/oid-list.js';
 import type { TxnResult } from '../../../src/coord/coordinator.js';
 import { DeviceOp, deviceRequest } from '../../../src/volume/remote-codec.js';
 import { VolumeManager, type VolumeManagerOptions } from '../../../src/volume/volume-manager.js';
+import { within } from '../../helpers/real-cluster.js';
 import { createVersion, FakeClient, versionRecord } from './fake-client.js';
 
 const LINE = '000000000001';
@@ -112,6 +114,63 @@ test('the ranges of a gateway that was started anew are unlocked, however soon i
   enter('processB1111');
   assert.is(owned?.forwarded.size, 0);
   await write('processB1111', 1n);
+  manager.stopped = true;
+});
+
+/** Another gateway's client that always has changes under way, one begun before the last one has its answer. */
+function busyOther(manager: VolumeManager) {
+  const origin = { nodeId: 'other', incarnation: 'processA1111', closed: false };
+  const payload = new Uint8Array(512).fill(1);
+  const refusals = new Set<string>();
+  let [nextId, stopped] = [1n, false];
+  const work = async (offset: number) => {
+    while (!stopped) {
+      const id = nextId++;
+      const write = deviceRequest(LINE, DeviceOp.write, { offset, length: 512, payload, parent: id });
+      // As over a network: the answer takes its time, and the confirmation goes with what comes next.
+      await manager.serve(write, origin).catch((error) => refusals.add(AppError.from(error).code));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      const confirm = deviceRequest(LINE, DeviceOp.confirm, { payload: encodeOids([id]) });
+      await manager.serve(confirm, origin);
+    }
+  };
+  const workers = [0, 512, 0, 512].map(work);
+  return { refusals, stop: () => Promise.all([...workers, (stopped = true)]) };
+}
+
+test('a volume that another gateway alone uses is given up, however busy that keeps it', async () => {
+  const { manager, asked } = await gateway();
+  const located = manager.locate(LINE);
+  asked[0]!(done);
+  const target = await located;
+  assert.is(target.kind, 'local');
+  const other = busyOther(manager);
+  try {
+    // The record of what the volume uses, then the claim.
+    await within(5000, 'the volume is being given up', () => asked.length > 1);
+    assert.equal([...other.refusals], ['again'], 'its client goes on at the next owner');
+    asked[1]!(done);
+    await within(5000, 'the claim is taken back', () => asked.length > 2);
+    asked[2]!(done);
+  } finally {
+    await other.stop();
+    manager.stopped = true;
+  }
+  assert.is(manager.ownedBy(LINE), undefined);
+  manager.stopped = true;
+});
+
+test('a volume stays where it is when an answer is not confirmed, and others are served again', async () => {
+  const { manager, asked } = await gateway();
+  const located = manager.locate(LINE);
+  asked[0]!(done);
+  await located;
+  const origin = { nodeId: 'other', incarnation: 'processA1111', closed: false };
+  const fields = { offset: 0, length: 512, payload: new Uint8Array(512), parent: 1n };
+  await manager.serve(deviceRequest(LINE, DeviceOp.write, fields), origin);
+  await within(5000, 'it is about to be given up', async () => (await askedByOther(manager)) === 'again');
+  await within(5000, 'it is served again', async () => (await askedByOther(manager)) === 'served');
+  assert.is(asked.length, 1);
   manager.stopped = true;
 });
 
