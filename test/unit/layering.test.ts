@@ -18,7 +18,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
   daemon: ['base', 'wire', 'store', 'net', 'coord', 'cluster', 'volume', 'nbd', 'sheepdog', 'control'],
   qemu: ['base', 'wire', 'control'],
   relay: ['base', 'wire'],
-  cli: ['base', 'wire', 'control', 'qemu', 'relay'],
+  vm: ['base', 'wire', 'control'],
+  cli: ['base', 'wire', 'control', 'qemu', 'relay', 'vm'],
 };
 
 /** The same for the folders of src/cluster; what lies beside them joins them, and may import all. */
