@@ -89,6 +89,8 @@ export interface Domain {
   /** Targets of all disks. */
   readonly targets: readonly string[];
   readonly nbdDisks: readonly NbdDisk[];
+  /** It has I/O threads, whether disks use them or not. */
+  readonly iothreads: boolean;
 }
 
 const NBD_PORT_DEFAULT = 10809;
@@ -103,6 +105,7 @@ export async function parseDomain(xml: string): Promise<Domain> {
     uuid: root.first('uuid')?.text.trim(),
     targets: targets.filter((target) => target !== ''),
     nbdDisks: disks.map(nbdDisk).filter((disk) => disk !== undefined),
+    iothreads: Number(root.first('iothreads')?.text ?? 0) > 0,
   };
 }
 

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { AppError, type ErrorCode } from '../base/errors.js';
 
@@ -14,8 +17,6 @@ export interface VirshOptions {
 }
 
 export interface VirshRun {
-  /** Given to virsh on its standard input, where it reads it as `/dev/stdin`. */
-  readonly input?: string;
   readonly timeoutMs?: number;
 }
 
@@ -47,7 +48,7 @@ export class Virsh {
     const result = await execa(program, ['-q', ...(uri === undefined ? [] : ['-c', uri]), ...words], {
       // Complaints are told apart by their words.
       env: { LC_ALL: 'C' },
-      ...(run.input === undefined ? { stdin: 'ignore' as const } : { input: run.input }),
+      stdin: 'ignore',
       timeout: run.timeoutMs ?? TIMEOUT_MS,
       killSignal: 'SIGKILL',
       maxBuffer: OUTPUT_BYTES_MAX,
@@ -60,6 +61,21 @@ export class Virsh {
     }
     if (result.timedOut) throw new AppError('system', `libvirt did not answer: virsh ${words[0] ?? ''}`);
     throw virshError(result.stderr || (result.shortMessage ?? ''));
+  }
+
+  /**
+   * A command that reads XML from a file, whose name comes after the words. A file it is: virsh cannot open the socket
+   * that Node.js gives to children as their standard input. Rejects as `run` does.
+   */
+  async runWithXml(words: readonly string[], xml: string, run: VirshRun = {}): Promise<string> {
+    const folder = mkdtempSync(join(tmpdir(), 'sheepfold-vm-'));
+    try {
+      const path = join(folder, 'xml');
+      writeFileSync(path, xml, { mode: 0o600 });
+      return await this.run([...words, path], run);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   }
 
   /** Of the daemon and its emulator. */

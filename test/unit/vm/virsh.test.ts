@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -31,13 +31,18 @@ async function errorOf(work: Promise<unknown>): Promise<AppError> {
   throw new Error('nothing was refused');
 }
 
-test('words, the address and the input reach virsh; its output comes back as it is', async ({ folder }) => {
-  const program = fake(folder, 'printf "%s|" "$@"; echo "$LC_ALL"; cat');
+test('words and the address reach virsh; its output comes back as it is', async ({ folder }) => {
+  const program = fake(folder, 'printf "%s|" "$@"; echo "$LC_ALL"');
   const virsh = new Virsh({ program, uri: 'qemu:///x y' });
-  assert.is(
-    await virsh.run(['define', '/dev/stdin'], { input: '<domain/>\n' }),
-    '-q|-c|qemu:///x y|define|/dev/stdin|C\n<domain/>\n',
-  );
+  assert.is(await virsh.run(['list', '--all']), '-q|-c|qemu:///x y|list|--all|C\n');
+});
+
+test('XML is given in a file that nobody else reads, and that goes', async ({ folder }) => {
+  const program = fake(folder, 'shift; stat -c %a "$2"; echo "$1 $2"; cat "$2"');
+  const [mode, words, xml] = (await new Virsh({ program }).runWithXml(['define'], '<domain/>')).split('\n');
+  assert.is(mode, '600');
+  assert.is(xml, '<domain/>');
+  assert.not(existsSync(words!.replace('define ', '')));
 });
 
 test('libvirt complaints become codes, with its own words', async ({ folder }) => {
