@@ -6,6 +6,8 @@
 # The result lies outside the tree (SHEEPFOLD_CACHE, else ~/.cache/sheepfold). Takes some 7 minutes of CPU time and,
 # while it builds, 2 GB of disk. The suite is not added to the system: apt gets sources, state and cache of its own.
 set -euo pipefail
+program=old-qemu
+. "$(dirname "$0")/debian.sh"
 
 version=1:5.2+dfsg-11+deb11u3
 # Raise it when the build below changes: what was built before is another QEMU.
@@ -19,53 +21,7 @@ packages=(dpkg-dev gcc libc6-dev make ninja-build meson pkg-config python3 libgl
 cache=${SHEEPFOLD_CACHE:-${HOME:?}/.cache/sheepfold}/old-qemu
 result=$cache/${version#*:}-r$recipe
 
-say() { printf 'old-qemu: %s\n' "$*" >&2; }
-fail() { say "$*"; exit 1; }
-
 complete() { [[ -x $result/bin/qemu-system-x86_64 ]]; }
-
-as_root() {
-  if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
-}
-
-install_packages() {
-  local missing=() package
-  for package in "${packages[@]}"; do
-    [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) == *ii* ]] || missing+=("$package")
-  done
-  [[ ${#missing[@]} == 0 ]] && return
-  say "installing ${missing[*]}"
-  local command=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
-  as_root "${command[@]}" >/dev/null 2>&1 || { as_root apt-get update >/dev/null && as_root "${command[@]}" >&2; } ||
-    fail "cannot install the packages that the build needs; as root: apt-get install ${missing[*]}"
-}
-
-# The mirror that this system takes its own Debian from.
-mirror() {
-  local codename
-  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:?}")
-  apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk -v codename="$codename" '$1 == codename && $2 == "main" { print $3; exit }'
-}
-
-# Fetches and unpacks the source package in the working directory. What comes is trusted by the archive's signature
-# alone: apt checks the index with the system's Debian keys, and the files with the index's sums.
-fetch_source() {
-  local uri
-  uri=$(mirror)
-  [[ -n $uri ]] || fail "apt knows no mirror of Debian on this system"
-  mkdir -p apt/lists/partial apt/archives/partial
-  echo "deb-src [signed-by=$keyring] $uri $suite main" > apt/sources.list
-  : > apt/status
-  local options=(-qq -o Dir::Etc::sourcelist="$PWD/apt/sources.list" -o Dir::Etc::sourceparts=-
-    -o Dir::State="$PWD/apt" -o Dir::State::lists="$PWD/apt/lists" -o Dir::State::status="$PWD/apt/status"
-    -o Dir::Cache="$PWD/apt" -o APT::Sandbox::User= -o APT::Update::Post-Invoke-Success=)
-  apt-get "${options[@]}" update >&2
-  apt-get "${options[@]}" source --download-only "qemu=$version" >&2
-  # The signature in the .dsc is its uploader's, whose key no system need have.
-  dpkg-source --no-check -x qemu_*.dsc source >dpkg-source.log 2>&1 ||
-    { cat dpkg-source.log >&2; fail "cannot unpack the source"; }
-}
 
 # Every feature that can be turned off is, and the few that are wanted are turned on. Without the pool of coroutines the
 # sheepdog driver crashes when it reconnects: it enters one that has ended, which only a pool keeps alive.
@@ -94,7 +50,7 @@ build() {
 main() {
   [[ $(uname -m) == x86_64 ]] || fail "builds on x86_64 only"
   command -v apt-get >/dev/null || fail "needs Debian's apt-get"
-  install_packages
+  install_packages "${packages[@]}"
   mkdir -p "$cache"
   # One build at a time: who comes second finds it done.
   exec 9>"$cache/lock"
@@ -106,7 +62,7 @@ main() {
   trap 'rm -rf "$work"' EXIT
   cd "$work"
   say "fetching the source of $version"
-  fetch_source
+  fetch_source "$suite" "qemu=$version" "[signed-by=$keyring]"
   say "building (log: $cache/build.log)"
   (cd source && build) > "$cache/build.log" 2>&1 || { tail -40 "$cache/build.log" >&2; fail "the build failed"; }
   mkdir -p done/bin

@@ -2,7 +2,8 @@
 # Installs what is missing, and says what it did.
 #   scripts/setup.sh run    what the daemon and dog need: node modules
 #   scripts/setup.sh test   that, and the foreign programs that tests drive (tests skip by name without them)
-#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, the old QEMU (built, minutes)
+#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, libvirt, the old
+#                          QEMU and a guest to start (built, minutes)
 # On a terminal it asks first; without one, or with CI=true, it goes ahead. Only Debian's packages are known by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,8 @@ test_packages+=(iproute2 e2fsprogs mount)
 test_packages+=(etcd-server etcd-client)
 # The iSCSI target with a sheepdog backing store, and its clients.
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
+# Hypervisors of the tests' own.
+all_packages+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients util-linux)
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -113,9 +116,19 @@ build_old_qemu() {
   scripts/old-qemu.sh >/dev/null || say "no old QEMU; tests that need it are skipped"
 }
 
+make_guest() {
+  if scripts/guest.sh --where >/dev/null 2>&1; then
+    say "the guest is made"
+    return
+  fi
+  agreed "make the guest (Debian's kernel, busybox and fio; a minute of CPU time)?" ||
+    { say "left out; tests that need it are skipped"; return; }
+  scripts/guest.sh >/dev/null || say "no guest; tests that need it are skipped"
+}
+
 case $group in
   run) check_node; install_modules ;;
   test) check_node; install_modules; install_packages "${test_packages[@]}" ;;
-  all) check_node; install_modules; install_packages "${all_packages[@]}"; build_old_qemu ;;
+  all) check_node; install_modules; install_packages "${all_packages[@]}"; build_old_qemu; make_guest ;;
   *) echo "usage: scripts/setup.sh [run|test|all]" >&2; exit 64 ;;
 esac
