@@ -4,8 +4,8 @@ import { AppError } from '../base/errors.js';
 import type { ControlMethod, ControlParams, ControlResult } from '../control/api.js';
 import { ControlClient } from '../control/client.js';
 import { diagnose } from '../control/doctor.js';
-import { placesOf } from '../vm/door.js';
 import type { NbdPlace } from '../vm/domain-xml.js';
+import { placesOf } from '../vm/door.js';
 import type { Arrivals, HookCluster } from '../vm/hook.js';
 import { collectState } from './doctor-collect.js';
 
@@ -98,7 +98,8 @@ async function within<T>(deadlineMs: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
-      () => reject(new AppError('halt', `the cluster cannot serve it now (no answer in ${deadlineMs / 1000} s)`)),
+      () =>
+        reject(new AppError('halt', `the cluster cannot serve it now (no answer in ${deadlineMs / 1000} s)`)),
       deadlineMs,
     );
   });

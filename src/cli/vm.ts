@@ -1,6 +1,5 @@
 import { AppError } from '../base/errors.js';
 import type { NodeDoors } from '../control/api.js';
-import { type Door, doorOf, placesOf } from '../vm/door.js';
 import { ALIAS_PREFIX } from '../vm/disk-xml.js';
 import {
   type Domain,
@@ -10,6 +9,7 @@ import {
   parseDomain,
   volumeOf,
 } from '../vm/domain-xml.js';
+import { type Door, doorOf, placesOf } from '../vm/door.js';
 import { Virsh } from '../vm/virsh.js';
 import type { Context } from './context.js';
 import { Exit, exitCodes } from './exit.js';
@@ -39,14 +39,16 @@ export async function fetchPlaces(context: Context): Promise<NbdPlace[]> {
   const own = placesOf({ host: context.host }, await context.call('node.doors', {}));
   const nodes = await fetchUpNodes(context);
   const others = await Promise.allSettled(
-    nodes.map(async (node) => placesOf(node, await callNode(node, 'node.doors', {}) as NodeDoors)),
+    nodes.map(async (node) => placesOf(node, (await callNode(node, 'node.doors', {})) as NodeDoors)),
   );
   return [...own, ...others.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))];
 }
 
 /** The disk is a volume of this cluster: by the mark that `dog vm` gives it, or by where it points to. */
 export function isOurs(disk: NbdDisk, places: readonly NbdPlace[]): boolean {
-  return disk.alias?.startsWith(ALIAS_PREFIX) === true || places.some((place) => isSamePlace(place, disk.place));
+  return (
+    disk.alias?.startsWith(ALIAS_PREFIX) === true || places.some((place) => isSamePlace(place, disk.place))
+  );
 }
 
 export interface FoundDomain extends Domain {

@@ -16,7 +16,10 @@ export function doorOf(sheep: { host: string }, doors: NodeDoors): Door {
   const tls = doors.nbdTls === 'require';
   if (isHere(doors.nbdSocket)) return { place: { socket: doors.nbdSocket }, tls };
   if (doors.nbdPort > 0) return { place: { host: sheep.host, port: doors.nbdPort }, tls };
-  throw new AppError('not-supported', 'the sheep has no NBD door for guests of this host: see sheep --nbd-socket');
+  throw new AppError(
+    'not-supported',
+    'the sheep has no NBD door for guests of this host: see sheep --nbd-socket',
+  );
 }
 
 /** Every place by which a sheep's NBD exports are known. */

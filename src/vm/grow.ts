@@ -14,5 +14,13 @@ export async function growDisk(
   options: { iothreads: boolean; sizeBytes: number },
 ): Promise<void> {
   await swapNode(virsh, domain, disk, options.iothreads);
-  await virsh.run(['blockresize', '--domain', domain, '--path', disk.target, '--size', `${options.sizeBytes}B`]);
+  await virsh.run([
+    'blockresize',
+    '--domain',
+    domain,
+    '--path',
+    disk.target,
+    '--size',
+    `${options.sizeBytes}B`,
+  ]);
 }

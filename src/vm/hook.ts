@@ -77,7 +77,9 @@ export async function runHook(
     case 'release':
       // What nobody uses is given up after a moment anyway: the domain is gone, whatever happens here.
       await Promise.allSettled(
-        disks.filter((disk) => !disk.readOnly).map((disk) => cluster.release(volumeOf(disk.exportName).volume)),
+        disks
+          .filter((disk) => !disk.readOnly)
+          .map((disk) => cluster.release(volumeOf(disk.exportName).volume)),
       );
       return nothing;
     default:
@@ -113,7 +115,8 @@ async function claim(disk: NbdDisk, cluster: HookCluster, arriving: boolean): Pr
   const { volume, snapshot } = volumeOf(disk.exportName);
   const ref = {
     name: volume,
-    ...(snapshot !== undefined && (/^\d+$/.test(snapshot) ? { snapId: Number(snapshot) } : { tag: snapshot })),
+    ...(snapshot !== undefined &&
+      (/^\d+$/.test(snapshot) ? { snapId: Number(snapshot) } : { tag: snapshot })),
   };
   const shared = disk.readOnly || disk.element.first('shareable') !== undefined;
   const endMs = performance.now() + LEAVING_MS;

@@ -36,10 +36,18 @@ interface NodeInfo {
  *
  * Rejects with AppError: 'not-supported' with the reason, 'unknown' with QEMU's words.
  */
-export async function swapNode(virsh: Virsh, domain: string, disk: NbdDisk, iothreads: boolean): Promise<void> {
+export async function swapNode(
+  virsh: Virsh,
+  domain: string,
+  disk: NbdDisk,
+  iothreads: boolean,
+): Promise<void> {
   const nodes = await findNodes(virsh, domain, disk);
   if (nodes.format === undefined && iothreads) {
-    throw new AppError('not-supported', `${disk.target}: QEMU cannot change a disk that has an I/O thread here`);
+    throw new AppError(
+      'not-supported',
+      `${disk.target}: QEMU cannot change a disk that has an I/O thread here`,
+    );
   }
   const { storage, interim } = nodes;
   const use = (node: string) => useNode(virsh, domain, disk, nodes, node);
@@ -70,7 +78,9 @@ async function findNodes(virsh: Virsh, domain: string, disk: NbdDisk): Promise<N
   const blocks = (await virsh.monitor(domain, 'query-block')) as BlockInfo[];
   // `/machine/peripheral/ALIAS/virtio-backend` for virtio, without the last part for others.
   const path = `/machine/peripheral/${disk.alias}`;
-  const block = blocks.find(({ qdev }) => qdev === disk.alias || qdev === path || qdev?.startsWith(`${path}/`));
+  const block = blocks.find(
+    ({ qdev }) => qdev === disk.alias || qdev === path || qdev?.startsWith(`${path}/`),
+  );
   const top = block?.inserted?.['node-name'];
   const storage = `libvirt-${disk.sourceIndex}-storage`;
   const format = `libvirt-${disk.sourceIndex}-format`;
@@ -91,7 +101,13 @@ async function hasNode(virsh: Virsh, domain: string, name: string): Promise<bool
 }
 
 /** Requests in flight end first; the guest's device is held still meanwhile, for some milliseconds. */
-async function useNode(virsh: Virsh, domain: string, disk: NbdDisk, nodes: Nodes, node: string): Promise<void> {
+async function useNode(
+  virsh: Virsh,
+  domain: string,
+  disk: NbdDisk,
+  nodes: Nodes,
+  node: string,
+): Promise<void> {
   if (nodes.format === undefined) {
     await virsh.monitor(domain, 'qom-set', { path: nodes.device, property: 'drive', value: node });
     return;
@@ -108,14 +124,19 @@ function commonOptions({ driver }: NbdDisk): Record<string, unknown> {
   return {
     ...(cache !== 'default' && { cache: { direct, 'no-flush': cache === 'unsafe' } }),
     ...(discard !== undefined && { discard }),
-    ...(zeroes !== undefined && { 'detect-zeroes': zeroes === 'unmap' && discard !== 'unmap' ? 'on' : zeroes }),
+    ...(zeroes !== undefined && {
+      'detect-zeroes': zeroes === 'unmap' && discard !== 'unmap' ? 'on' : zeroes,
+    }),
   };
 }
 
 function nbdNode(disk: NbdDisk, name: string): Record<string, unknown> {
   const { place } = disk;
   if (disk.tls) {
-    throw new AppError('not-supported', `${disk.target}: its connection is encrypted with keys only libvirt knows`);
+    throw new AppError(
+      'not-supported',
+      `${disk.target}: its connection is encrypted with keys only libvirt knows`,
+    );
   }
   const server =
     'socket' in place

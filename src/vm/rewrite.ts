@@ -1,5 +1,13 @@
 import { AppError } from '../base/errors.js';
-import { escapeXml, isSamePlace, type NbdDisk, type NbdPlace, nbdDisk, parseDomain, parseXml } from './domain-xml.js';
+import {
+  escapeXml,
+  isSamePlace,
+  type NbdDisk,
+  type NbdPlace,
+  nbdDisk,
+  parseDomain,
+  parseXml,
+} from './domain-xml.js';
 
 /**
  * Changes where NBD disks of a domain point to, and not a character else: what we do not know of a definition must

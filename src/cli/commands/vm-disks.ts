@@ -1,7 +1,14 @@
 import type { Command } from 'commander';
 import { AppError } from '../../base/errors.js';
 import type { VdiInfo } from '../../control/api.js';
-import { type DiskSpec, busOfTarget, diskBuses, diskXml, freeTarget, knowsReconnect } from '../../vm/disk-xml.js';
+import {
+  busOfTarget,
+  type DiskSpec,
+  diskBuses,
+  diskXml,
+  freeTarget,
+  knowsReconnect,
+} from '../../vm/disk-xml.js';
 import { parseDomain, volumeOf } from '../../vm/domain-xml.js';
 import { growDisk } from '../../vm/grow.js';
 import { swapNode } from '../../vm/node-swap.js';
@@ -63,14 +70,19 @@ While a sheep is away the guest waits. libvirt before 9.2 cannot ask QEMU for th
     usage: 'attach <domain> <volume>',
     summary: 'give a domain a volume as a disk',
     details: 'At once if it runs, and for its next start if it is kept.',
-    examples: ['dog vm attach web data1', 'dog vm attach web data1 --target vdc', 'dog vm attach web cd1 --cdrom'],
+    examples: [
+      'dog vm attach web data1',
+      'dog vm attach web data1 --target vdc',
+      'dog vm attach web cd1 --cdrom',
+    ],
     options: [...diskOptions, ...libvirtOptions],
     run: attach,
   });
   addLeaf<LibvirtOptions>(parent, runner, {
     usage: 'detach <domain> <disk>',
     summary: 'take a volume away from a domain',
-    details: 'DISK is its name in the domain (vdb), or the volume. The volume stays. A running guest is asked to let go.',
+    details:
+      'DISK is its name in the domain (vdb), or the volume. The volume stays. A running guest is asked to let go.',
     examples: ['dog vm detach web data1', 'dog vm detach web vdb'],
     options: libvirtOptions,
     run: detach,
@@ -90,7 +102,10 @@ file systems in it are the guest's. Run again, it goes on where it failed. Marks
     details: `For libvirt before 9.2, which cannot ask QEMU for it: changes the connections of disks that do not wait
 yet. The guest does not notice. Marks the domain as tainted (custom-monitor).`,
     examples: ['dog vm reconnect web'],
-    options: [['--when-started', 'wait until it runs, also when it is still on its way here'], ...libvirtOptions],
+    options: [
+      ['--when-started', 'wait until it runs, also when it is still on its way here'],
+      ...libvirtOptions,
+    ],
     run: reconnect,
   });
 }
@@ -174,9 +189,13 @@ async function detach(context: Context, [name, text]: string[], options: Libvirt
   const endMs = performance.now() + LET_GO_MS;
   while (domain.running && (await present())) {
     if (performance.now() > endMs) {
-      throw new Exit(exitCodes.failure, `The guest of ${name} was asked to let go of ${target}, and has not yet`, {
-        hint: 'Unmount the disk in the guest, or run the command again when the guest has started.',
-      });
+      throw new Exit(
+        exitCodes.failure,
+        `The guest of ${name} was asked to let go of ${target}, and has not yet`,
+        {
+          hint: 'Unmount the disk in the guest, or run the command again when the guest has started.',
+        },
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, LET_GO_LOOK_MS));
   }
@@ -184,7 +203,11 @@ async function detach(context: Context, [name, text]: string[], options: Libvirt
   else await context.printLine(`${exportName} was ${target} of ${name}`);
 }
 
-async function resize(context: Context, [name, text, sizeText]: string[], options: LibvirtOptions): Promise<void> {
+async function resize(
+  context: Context,
+  [name, text, sizeText]: string[],
+  options: LibvirtOptions,
+): Promise<void> {
   const sizeBytes = sizeArgument(sizeText!);
   const virsh = virshOf(options);
   const domain = await fetchDomain(virsh, name!);
@@ -199,7 +222,10 @@ async function resize(context: Context, [name, text, sizeText]: string[], option
   if (domain.running) {
     const { iothreads } = domain;
     await growDisk(virsh, name!, disk, { iothreads, sizeBytes }).catch((error) =>
-      libvirtRefusal(`${vdi.name} has ${sizeBytes} bytes now, but ${name} sees that at its next start`, error),
+      libvirtRefusal(
+        `${vdi.name} has ${sizeBytes} bytes now, but ${name} sees that at its next start`,
+        error,
+      ),
     );
   }
   if (context.json) await context.printJson({ domain: name, target: disk.target, sizeBytes });
@@ -214,7 +240,8 @@ async function reconnect(
   if (options.whenStarted === true) await untilStarted(virsh, name!);
   const changed = await makeWait(context, virsh, name!);
   if (context.json) await context.printJson({ domain: name, changed });
-  else if (changed.length > 0) await context.printLine(`${changed.join(', ')} of ${name} wait for a sheep now`);
+  else if (changed.length > 0)
+    await context.printLine(`${changed.join(', ')} of ${name} wait for a sheep now`);
 }
 
 /** A domain that arrives from another host is paused until it is here, and nothing can be changed in it. */

@@ -26,7 +26,8 @@ export function vmHookCommands(vm: Command, runner: Runner): void {
   addLeaf<Options>(vm, runner, {
     usage: 'hook <domain> <operation> <sub> <extra>',
     summary: "one call of libvirt's hook (the installed script runs it)",
-    details: 'Reads the domain from standard input. Exit 1 keeps it from starting, with the reason on standard error.',
+    details:
+      'Reads the domain from standard input. Exit 1 keeps it from starting, with the reason on standard error.',
     examples: ['virsh dumpxml web | dog vm hook --place unix:/run/sheep/nbd.sock web prepare begin -'],
     options: [
       ['--place <place>', "the door of this host's sheep: unix:PATH or tcp:HOST:PORT"],
@@ -41,9 +42,16 @@ export function vmHookCommands(vm: Command, runner: Runner): void {
 async function hook(context: Context, [domain, operation]: string[], options: Options): Promise<void> {
   if (options.place === undefined) throw new Exit(exitCodes.usage, 'dog: --place is wanted');
   const domainXml = await readInput(context);
-  const cluster = new LimitedCluster({ host: context.host, port: context.port }, parsePlaceWord(options.place));
+  const cluster = new LimitedCluster(
+    { host: context.host, port: context.port },
+    parsePlaceWord(options.place),
+  );
   const arrivals = new ArrivalFiles(options.state ?? STATE_DEFAULT);
-  const outcome = await runHook({ operation: operation!, domainXml }, cluster, arrivals);
+  const event = { operation: operation!, domainXml };
+  const outcome = await runHook(event, cluster, arrivals).catch((error: unknown) => {
+    // In our own words, which name the volume: libvirt shows them to whoever wanted the domain to start.
+    throw new Exit(exitCodes.failure, AppError.from(error).message, { cause: error });
+  });
   if (outcome.domainXml !== undefined) await context.print(outcome.domainXml);
   for (const line of outcome.warnings) context.note(line);
   if (outcome.impatient.length > 0 && options.reconnect !== false) beginReconnect(context, domain!, options);

@@ -27,7 +27,9 @@ export function vmHooksCommands(vm: Command, runner: Runner): void {
   const hooks = vm
     .command('hooks')
     .summary('what libvirt asks of us when domains start, move and end')
-    .description("Commands for the hook that libvirt calls for each domain. 'hooks/README.md' says what it does.");
+    .description(
+      "Commands for the hook that libvirt calls for each domain. 'hooks/README.md' says what it does.",
+    );
   addLeaf<Options>(hooks, runner, {
     usage: 'install',
     summary: 'have libvirt call us',
@@ -114,7 +116,9 @@ async function install(context: Context, _operands: string[], options: Options):
   if (context.json) return context.printJson({ path, changed });
   await context.printLine(changed ? `installed ${path}` : `${path} is there already`);
   if (state.kind === 'absent') {
-    context.note('libvirt looks for hooks when it starts and when it reloads: systemctl reload libvirtd (or virtqemud)');
+    context.note(
+      'libvirt looks for hooks when it starts and when it reloads: systemctl reload libvirtd (or virtqemud)',
+    );
   }
 }
 
@@ -129,7 +133,9 @@ function put(path: string, text: string): void {
     chmodSync(path, 0o755);
   } catch (error) {
     rmSync(fresh, { force: true });
-    throw new Exit(exitCodes.system, `${path} cannot be written: ${(error as Error).message}`, { cause: error });
+    throw new Exit(exitCodes.system, `${path} cannot be written: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 

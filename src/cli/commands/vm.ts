@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Runner } from '../leaf.js';
+import { vmCreateCommands } from './vm-create.js';
 import { vmDiskCommands } from './vm-disks.js';
 import { vmHookCommands } from './vm-hook.js';
 import { vmHooksCommands } from './vm-hooks.js';
@@ -10,6 +11,7 @@ export function vmCommands(program: Command, runner: Runner): void {
     .command('vm')
     .summary("volumes in libvirt's domains")
     .description("Commands for libvirt's domains on this host; they run the host's virsh.");
+  vmCreateCommands(vm, runner);
   vmDiskCommands(vm, runner);
   vmHooksCommands(vm, runner);
   vmHookCommands(vm, runner);
