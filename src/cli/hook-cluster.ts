@@ -6,17 +6,25 @@ import { ControlClient } from '../control/client.js';
 import { diagnose } from '../control/doctor.js';
 import type { NbdPlace } from '../vm/domain-xml.js';
 import { placesOf } from '../vm/door.js';
-import type { Arrivals, HookCluster } from '../vm/hook.js';
-import { collectState } from './doctor-collect.js';
+import type { Arrivals, HookCluster, Troubles } from '../vm/hook.js';
 
 /** The cluster and the memory of a hook, which has little time and must not hang. */
 
 const CONNECT_MS = 3_000;
 /** Objects may have to be fetched, settled or awaited before a volume can be served. */
-const CLAIM_MS = 15_000;
+const CLAIM_MS = 12_000;
 const ASK_MS = 3_000;
 /** An arrival that never came is forgotten: what starts under its name later is an ordinary start. */
 const ARRIVAL_MS = 60_000;
+
+/** What the doctor finds when guests' requests wait, or will. */
+const blockingRules: ReadonlySet<string> = new Set([
+  'not-formatted',
+  'shutdown',
+  'data-awaited',
+  'data-lost',
+  'writes-wait',
+]);
 
 export class LimitedCluster implements HookCluster {
   constructor(
@@ -50,11 +58,15 @@ export class LimitedCluster implements HookCluster {
     await call(this.address, 'vdi.release', { name }, ASK_MS);
   }
 
-  async warnings(): Promise<string[]> {
-    const state = await this.with((client) => collectState(client));
-    return diagnose(state)
-      .filter(({ severity }) => severity === 'bad')
-      .map(({ text }) => text);
+  async troubles(): Promise<Troubles> {
+    const situation = await call(this.address, 'cluster.doctor', {}, ASK_MS);
+    // The sheep's own reports would take longer: one that has died is waited for.
+    const bad = diagnose({ situation, reports: {}, clocksMs: {} }).filter(
+      ({ severity }) => severity === 'bad',
+    );
+    const texts = (blocking: boolean) =>
+      bad.filter(({ rule }) => blockingRules.has(rule) === blocking).map(({ text }) => text);
+    return { blocking: texts(true), warnings: texts(false) };
   }
 
   private async with<T>(work: (client: ControlClient) => Promise<T>): Promise<T> {

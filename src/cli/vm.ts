@@ -34,7 +34,7 @@ export async function fetchDoor(context: Context): Promise<Door> {
   return doorOf({ host: context.host }, await context.call('node.doors', {}));
 }
 
-/** The places by which exports of the cluster are known, here and on other hosts; sheep that do not answer are left out. */
+/** Where exports of the cluster are, here and on other hosts; sheep that do not answer are left out. */
 export async function fetchPlaces(context: Context): Promise<NbdPlace[]> {
   const own = placesOf({ host: context.host }, await context.call('node.doors', {}));
   const nodes = await fetchUpNodes(context);

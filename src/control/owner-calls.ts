@@ -49,7 +49,9 @@ export class OwnerCalls {
       }
       const target = await manager.locate(record.line);
       if (target.kind === 'local') return { owner: self, here: true, users: this.usersOf(record.line) };
-      const { result } = await carry(target.nodeId, 'internal.handOver', { line: record.line });
+      const { result } = await carry(target.nodeId, 'internal.handOver', { line: record.line }).catch(
+        asAgain,
+      );
       const { users } = result as { users: number };
       if (users > 0) return { owner: target.nodeId, here: false, users };
       throw new AppError('again', 'the volume has just been handed over');
@@ -79,4 +81,10 @@ export class OwnerCalls {
   private usersOf(line: string): number {
     return this.options.manager.opened.get(line) ?? 0;
   }
+}
+
+/** The owner is on its way out of the cluster: whoever asks again finds out who is the next. */
+function asAgain(error: unknown): never {
+  if (!AppError.isCode(error, 'network', 'old-epoch', 'new-epoch', 'shutdown', 'cluster-error')) throw error;
+  throw new AppError('again', 'the owner of the volume does not answer', { cause: error });
 }

@@ -10,7 +10,8 @@ export interface Door {
 }
 
 /**
- * The door to write into a domain: the sheep's unix socket if it is on this host, as it is faster; else TCP. Rejects with AppError 'not-supported'.
+ * The door to write into a domain: the sheep's unix socket if it is on this host, as it is faster; else TCP. Throws
+ * AppError 'not-supported'.
  */
 export function doorOf(sheep: { host: string }, doors: NodeDoors): Door {
   const tls = doors.nbdTls === 'require';

@@ -22,6 +22,7 @@ export interface HookScript {
  */
 export function hookScript({ dog, words, madeDirectory }: HookScript): string {
   const [program, main] = dog;
+  const call = [...dog, 'vm', 'hook', ...words].map(quote).join(' ');
   return `#!/bin/sh
 ${MARK}
 # Installed by 'dog vm hooks install'; 'dog vm hooks remove' takes it away. Do not edit: it is written anew.
@@ -34,7 +35,7 @@ case $domain in *"protocol='nbd'"*) ;; *) exit 0 ;; esac
 limit=
 command -v timeout >/dev/null 2>&1 && limit='timeout -k 2 ${DEADLINE_S}'
 {
-  said=$(printf '%s\\n' "$domain" | $limit ${[...dog, 'vm', 'hook', ...words].map(quote).join(' ')} -- "$@" 2>&1 >&3 3>&-)
+  said=$(printf '%s\\n' "$domain" | $limit ${call} -- "$@" 2>&1 >&3 3>&-)
   status=$?
 } 3>&1
 if [ $status -ne 0 ]; then

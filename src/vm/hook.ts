@@ -9,8 +9,16 @@ import { rewritePlaces } from './rewrite.js';
  * waits for them: nothing here calls libvirt, and everything has an end.
  */
 
-/** A former client of the volume on its way out is waited for: a domain that is restarted at once. */
-const LEAVING_MS = 3_000;
+/** How long `prepare` waits for what ends by itself, in milliseconds. */
+export interface HookLimits {
+  /** A former client of the volume on its way out: a domain that is restarted at once. */
+  readonly leavingMs: number;
+  /** A cluster that lacks a sheep for a moment. */
+  readonly wholeMs: number;
+}
+
+export const defaultHookLimits: HookLimits = { leavingMs: 3_000, wholeMs: 8_000 };
+
 const LOOK_MS = 100;
 
 export interface HookEvent {
@@ -27,8 +35,13 @@ export interface HookCluster {
   places(): Promise<readonly NbdPlace[]>;
   claim(ref: { name: string; tag?: string; snapId?: number }): Promise<ControlResult<'vdi.claim'>>;
   release(name: string): Promise<void>;
-  /** What is wrong with the cluster and does not keep it from serving, in words. */
-  warnings(): Promise<string[]>;
+  /** What is wrong with the cluster, in words: `blocking` what keeps reads or writes of some objects waiting. */
+  troubles(): Promise<Troubles>;
+}
+
+export interface Troubles {
+  readonly blocking: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** Remembers between two calls of the hook that a domain is on its way here. */
@@ -53,6 +66,7 @@ export async function runHook(
   event: HookEvent,
   cluster: HookCluster,
   arrivals: Arrivals,
+  limits: HookLimits = defaultHookLimits,
 ): Promise<HookOutcome> {
   const domain = await parseDomain(event.domainXml);
   const disks = await ourDisks(domain.nbdDisks, cluster);
@@ -66,8 +80,8 @@ export async function runHook(
       return redirect(event.domainXml, disks, cluster);
     case 'prepare': {
       const arriving = arrivals.take(uuid);
-      await Promise.all(disks.map((disk) => claim(disk, cluster, arriving)));
-      return { ...nothing, warnings: await cluster.warnings().catch(() => []) };
+      await Promise.all(disks.map((disk) => claim(disk, cluster, arriving ? undefined : limits.leavingMs)));
+      return { ...nothing, warnings: await untilWhole(cluster, limits.wholeMs) };
     }
     case 'started':
       return {
@@ -97,6 +111,22 @@ async function ourDisks(disks: readonly NbdDisk[], cluster: HookCluster): Promis
   return disks.filter((disk) => clear(disk) || places.some((place) => isSamePlace(place, disk.place)));
 }
 
+/**
+ * A guest whose writes wait looks hung, and nobody knows why: it does not start then. A sheep that is being restarted
+ * is waited for. Resolves with what is wrong besides; an administrator's tool that does not answer is in nobody's way.
+ */
+async function untilWhole(cluster: HookCluster, wholeMs: number): Promise<readonly string[]> {
+  const endMs = performance.now() + wholeMs;
+  for (;;) {
+    const none: Troubles = { blocking: [], warnings: [] };
+    const { blocking, warnings } = await cluster.troubles().catch(() => none);
+    if (blocking.length === 0) return warnings;
+    if (performance.now() > endMs)
+      throw new AppError('halt', `${blocking.join(' ')} 'dog doctor' says what to do`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
 /** This host's own sheep is the gateway here, whatever the host was that the domain comes from. */
 async function redirect(
   domainXml: string,
@@ -110,8 +140,11 @@ async function redirect(
   return rewritten === domainXml ? nothing : { ...nothing, domainXml: rewritten };
 }
 
-/** The sheep of this host takes the volume, which also shows that the cluster can serve it. */
-async function claim(disk: NbdDisk, cluster: HookCluster, arriving: boolean): Promise<void> {
+/**
+ * The sheep of this host takes the volume, which also shows that the cluster can serve it. Others who use it are given
+ * so long to leave; undefined: they may stay, as the source of a domain that comes here does until it has handed over.
+ */
+async function claim(disk: NbdDisk, cluster: HookCluster, leavingMs: number | undefined): Promise<void> {
   const { volume, snapshot } = volumeOf(disk.exportName);
   const ref = {
     name: volume,
@@ -119,14 +152,13 @@ async function claim(disk: NbdDisk, cluster: HookCluster, arriving: boolean): Pr
       (/^\d+$/.test(snapshot) ? { snapId: Number(snapshot) } : { tag: snapshot })),
   };
   const shared = disk.readOnly || disk.element.first('shareable') !== undefined;
-  const endMs = performance.now() + LEAVING_MS;
+  const endMs = performance.now() + (leavingMs ?? 0);
   for (;;) {
     const { users } = await cluster.claim(ref).catch((error: unknown) => {
       const { code, message } = AppError.from(error);
       throw new AppError(code, `volume ${disk.exportName} (${disk.target}): ${message}`, { cause: error });
     });
-    // Of a domain that comes here the source is a user, until it has handed over.
-    if (users === 0 || shared || arriving) return;
+    if (users === 0 || shared || leavingMs === undefined) return;
     if (performance.now() > endMs) {
       throw new AppError(
         'vdi-locked',

@@ -3,6 +3,9 @@ import { RECONNECT_DELAY_S } from './disk-xml.js';
 import type { NbdDisk } from './domain-xml.js';
 import type { Virsh } from './virsh.js';
 
+/** What is needed of libvirt here. */
+type Monitor = Pick<Virsh, 'monitor'>;
+
 /** The block nodes of one disk of a running domain, as libvirt names them. */
 interface Nodes {
   /** The driver `nbd`. */
@@ -37,7 +40,7 @@ interface NodeInfo {
  * Rejects with AppError: 'not-supported' with the reason, 'unknown' with QEMU's words.
  */
 export async function swapNode(
-  virsh: Virsh,
+  virsh: Monitor,
   domain: string,
   disk: NbdDisk,
   iothreads: boolean,
@@ -71,7 +74,7 @@ export async function swapNode(
   await virsh.monitor(domain, 'blockdev-del', { 'node-name': interim });
 }
 
-async function findNodes(virsh: Virsh, domain: string, disk: NbdDisk): Promise<Nodes> {
+async function findNodes(virsh: Monitor, domain: string, disk: NbdDisk): Promise<Nodes> {
   if (disk.sourceIndex === undefined || disk.alias === undefined) {
     throw new AppError('invalid', `${disk.target}: the domain does not run`);
   }
@@ -95,14 +98,14 @@ async function findNodes(virsh: Virsh, domain: string, disk: NbdDisk): Promise<N
   );
 }
 
-async function hasNode(virsh: Virsh, domain: string, name: string): Promise<boolean> {
+async function hasNode(virsh: Monitor, domain: string, name: string): Promise<boolean> {
   const nodes = (await virsh.monitor(domain, 'query-named-block-nodes', { flat: true })) as NodeInfo[];
   return nodes.some((node) => node['node-name'] === name);
 }
 
 /** Requests in flight end first; the guest's device is held still meanwhile, for some milliseconds. */
 async function useNode(
-  virsh: Virsh,
+  virsh: Monitor,
   domain: string,
   disk: NbdDisk,
   nodes: Nodes,

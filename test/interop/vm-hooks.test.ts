@@ -54,7 +54,9 @@ withLibvirt(
     await host!.mustVirsh('start', 'two');
     await host!.mustVirsh('destroy', 'two');
 
-    await Promise.all(cluster.sheep.map((sheep) => sheep.kill()));
+    await Promise.all(cluster.sheep.slice(1).map((sheep) => sheep.kill()));
+    assert.match(await refusedStart(host!, 'one'), /sheepfold: .*wait.*'dog doctor' says what to do/s);
+    await cluster.sheep[0]!.kill();
     assert.match(await refusedStart(host!, 'one'), /volume data \(sda\): the sheep at .* does not answer/);
     await host!.mustVirsh('start', 'none');
     await removeHook(cluster, host!, folder);

@@ -40,8 +40,8 @@ export function vmCreateCommands(parent: Command, runner: Runner): void {
     usage: 'create <name>',
     summary: 'make a guest with a volume of its own, and start it',
     details: `From an installation CD (--cdrom: an image of the cluster, or a file, which becomes one), or as a clone of
-a golden volume's snapshot or of an image of a disk (--from), or with a volume that is there (--volume). What was made for
-a guest that then cannot be defined or started is removed again. 'virsh edit' changes the rest.`,
+a golden volume's snapshot or of an image of a disk (--from), or with a volume that is there (--volume). What was made
+for a guest that then cannot be defined or started is removed again. 'virsh edit' changes the rest.`,
     examples: [
       'dog vm create web --cdrom debian-12-netinst.iso',
       'dog vm create web1 --from golden -s clean --memory 4G --cpus 4',

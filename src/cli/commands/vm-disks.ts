@@ -91,7 +91,8 @@ While a sheep is away the guest waits. libvirt before 9.2 cannot ask QEMU for th
     usage: 'resize <domain> <disk> <size>',
     summary: 'make a volume larger while its guest runs',
     details: `DISK is its name in the domain (vdb), or the volume. The guest sees the new size at once; partitions and
-file systems in it are the guest's. Run again, it goes on where it failed. Marks the domain as tainted (custom-monitor).`,
+file systems in it are the guest's. Run again, it goes on where it failed. Marks the domain as tainted
+(custom-monitor).`,
     examples: ['dog vm resize web vda 40G'],
     options: libvirtOptions,
     run: resize,

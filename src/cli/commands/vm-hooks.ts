@@ -34,9 +34,9 @@ export function vmHooksCommands(vm: Command, runner: Runner): void {
     usage: 'install',
     summary: 'have libvirt call us',
     details: `Puts one script beside the hooks that are there. From then on a domain with volumes starts only when the
-sheep of -a and -p can serve them and nobody else uses them; a domain that comes from another host uses this host's sheep;
-and disks wait for a sheep that is away (unless --no-reconnect). Domains without volumes are left alone. Install it again
-when Sheepfold moves to another directory.`,
+sheep of -a and -p can serve them and nobody else uses them; a domain that comes from another host uses this host's
+sheep; and disks wait for a sheep that is away (unless --no-reconnect). Domains without volumes are left alone. Install
+it again when Sheepfold moves to another directory.`,
     examples: ['dog vm hooks install', 'dog vm hooks install -p 7100'],
     options: [
       directoryOption,

@@ -49,7 +49,10 @@ test('a domain with KVM', () => {
 });
 
 test('what the host lacks, and what was chosen, changes the definition', async () => {
-  const emulated = await parseXml(domainXml({ ...spec, network: 'user' }, { ...offer, type: 'qemu' }), 'domain');
+  const emulated = await parseXml(
+    domainXml({ ...spec, network: 'user' }, { ...offer, type: 'qemu' }),
+    'domain',
+  );
   assert.is(emulated.attribute('type'), 'qemu');
   assert.is(emulated.first('cpu')?.attribute('mode'), 'maximum');
   assert.is(emulated.first('devices')?.first('interface')?.attribute('type'), 'user');

@@ -19,7 +19,11 @@ function install(folder: string, program: string): string {
   const main = join(folder, 'it is main');
   writeFileSync(main, program);
   const path = join(folder, 'hook');
-  const script = { dog: ['/bin/sh', main, '-a', 'host'], words: ['--place', 'unix:/a b'], madeDirectory: true };
+  const script = {
+    dog: ['/bin/sh', main, '-a', 'host'],
+    words: ['--place', 'unix:/a b'],
+    madeDirectory: true,
+  };
   writeFileSync(path, hookScript(script), { mode: 0o755 });
   return path;
 }

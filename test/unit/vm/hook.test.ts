@@ -15,7 +15,10 @@ class FakeCluster implements HookCluster {
   users = [0];
   refusal: AppError | undefined;
   away = false;
-  troubles: string[] = [];
+  warnings: string[] = [];
+  /** At each look; the last one stays. */
+  blocking: string[][] = [[]];
+  looks = 0;
 
   async places() {
     this.asked.push('places');
@@ -35,8 +38,10 @@ class FakeCluster implements HookCluster {
     if (this.away) throw new AppError('network', 'nobody answers');
   }
 
-  async warnings() {
-    return this.troubles;
+  async troubles() {
+    this.looks++;
+    const blocking = this.blocking.length > 1 ? this.blocking.shift()! : this.blocking[0]!;
+    return { blocking, warnings: this.warnings };
   }
 }
 
@@ -76,7 +81,7 @@ function run(
   cluster: HookCluster,
   arrivals: Arrivals = new MemoryArrivals(),
 ): Promise<HookOutcome> {
-  return runHook({ operation, domainXml }, cluster, arrivals);
+  return runHook({ operation, domainXml }, cluster, arrivals, { leavingMs: 400, wholeMs: 400 });
 }
 
 async function refusalOf(work: Promise<unknown>): Promise<string> {
@@ -105,7 +110,7 @@ test('a domain with disks of others is left alone, also when the cluster is away
 
 test('at the start each volume is claimed, wherever in the cluster the disk points to', async () => {
   const cluster = new FakeCluster();
-  cluster.troubles = ['one copy only'];
+  cluster.warnings = ['one copy only'];
   const disks = domain({ name: 'a' }, { name: 'b@monday', place: other }, { name: 'c@3' });
   const { warnings } = await run('prepare', disks, cluster);
   assert.equal(cluster.asked.sort(), ['claim a', 'claim b@monday', 'claim c3', 'places']);
@@ -122,6 +127,19 @@ test('a volume that cannot be served keeps the domain from starting, and is name
   const cluster = new FakeCluster();
   cluster.refusal = new AppError('no-vdi', 'no such volume');
   assert.is(await refusalOf(run('prepare', domain({}), cluster)), 'volume vol (vda): no such volume');
+});
+
+test('a cluster in which writes wait is waited for, and then keeps the domain from starting', async () => {
+  const passing = new FakeCluster();
+  passing.blocking = [['Writes wait.'], ['Writes wait.'], []];
+  await run('prepare', domain({}), passing);
+  assert.is(passing.looks, 3);
+  const lasting = new FakeCluster();
+  lasting.blocking = [['Writes wait.']];
+  assert.is(
+    await refusalOf(run('prepare', domain({}), lasting)),
+    "Writes wait. 'dog doctor' says what to do",
+  );
 });
 
 test('a client on its way out is waited for, one that stays is in the way', async () => {
