@@ -20,6 +20,8 @@ test_packages+=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu util-l
 test_packages+=(etcd-server etcd-client)
 # The iSCSI target with a sheepdog backing store, and its clients.
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
+# Hypervisors of the tests' own.
+all_packages+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients util-linux)
 
 say() { printf 'setup: %s\n' "$*"; }
 

@@ -30,6 +30,7 @@ import { vdiListCommands } from './commands/vdi-list.js';
 import { vdiLockCommands } from './commands/vdi-lock.js';
 import { vdiObjectCommands } from './commands/vdi-object.js';
 import { vdiTrackCommands } from './commands/vdi-track.js';
+import { vmCommands } from './commands/vm.js';
 import { Context, type GlobalOptions, type Io } from './context.js';
 import { exitCodes, exitOf } from './exit.js';
 import type { Run, Runner } from './leaf.js';
@@ -109,6 +110,7 @@ export function buildProgram(runner: Runner): Command {
     .summary('installation CDs and other files kept as volumes')
     .description('Commands for images: files kept as volumes that nobody can change.');
   imageCommands(image, runner);
+  vmCommands(program, runner);
   doctorCommands(program, runner);
   toolsCommands(program, runner);
   relayCommands(program, runner);

@@ -1,6 +1,7 @@
 import type { LogLevel } from '../base/log-level.js';
 import type { DoctorMethods } from './doctor-api.js';
 import type { MemberMethods, NodeProgress } from './member-api.js';
+import type { StagedMethods } from './staged-api.js';
 
 /**
  * The control interface that `dog` (and later pool-backend) speaks to any sheep: one call = a method, JSON
@@ -214,7 +215,7 @@ export interface ClusterInfo {
 }
 
 /** Every method: [parameters, result]. A blob is noted beside. Long ones send progress. */
-export interface ControlMethods extends DoctorMethods, MemberMethods {
+export interface ControlMethods extends DoctorMethods, MemberMethods, StagedMethods {
   'cluster.info': [Record<string, never>, ClusterInfo];
   /** 'exists' when formatted already and not forced. force destroys every volume. */
   'cluster.format': [
@@ -338,23 +339,13 @@ export interface ControlMethods extends DoctorMethods, MemberMethods {
   /** Takes a lock from its owners. 'missing': it is not locked. */
   'vdi.unlock': [VdiRef, Record<string, never>];
   /**
-   * Versions that arrive in many calls, to one sheep, and appear when they are complete; `id` names one in
-   * `stage.write` and the calls that end it. Given up after a minute without a call.
+   * The sheep that is asked serves the volume from now on, if nobody uses it at another one: `owner` is the id of the
+   * sheep that serves it, `users` how many clients have it open there. Answers when the volume can be served, and not
+   * before. Snapshots and images have no owner. Whom no client uses gives the volume up again after a moment.
    */
-  'image.begin': [
-    { name: string; sizeBytes?: number; copies?: number; blockSizeShift?: number },
-    { id: string },
-  ];
-  'image.commit': [{ id: string; contentBytes: number; sha256: string }, VdiInfo];
-  /** Starts from a snapshot; the result becomes the newest snapshot of its volume. */
-  'restore.begin': [
-    VdiRef & { sizeBytes?: number },
-    { id: string; sizeBytes: number; blockSizeShift: number },
-  ];
-  'restore.commit': [{ id: string; sizeBytes: number }, VdiInfo];
-  /** Request blob: the bytes; at most 4 MiB a call. None: only says that the client is still there. */
-  'stage.write': [{ id: string; offset: number }, Record<string, never>];
-  'stage.abort': [{ id: string }, Record<string, never>];
+  'vdi.claim': [VdiRef, { owner?: string | undefined; here: boolean; users: number }];
+  /** The sheep that is asked gives the volume up, unless somebody uses it there, or it does not own it. */
+  'vdi.release': [{ name: string }, { released: boolean }];
 }
 
 export type ControlMethod = keyof ControlMethods;

@@ -19,6 +19,7 @@ import { type CallResult, carryCall } from './carried.js';
 import { CheckCalls, type CheckCallsOptions } from './check-calls.js';
 import { CopiesCalls } from './copies-calls.js';
 import { LockCalls } from './lock-calls.js';
+import { OwnerCalls } from './owner-calls.js';
 import * as check from './params.js';
 import { StagedCalls } from './staged-calls.js';
 import { VersionCalls } from './version-calls.js';
@@ -52,12 +53,18 @@ export class VolumeCalls {
   private readonly stagedCalls: StagedCalls;
   private readonly versionCalls: VersionCalls;
   private readonly lockCalls: LockCalls;
+  private readonly ownerCalls: OwnerCalls;
 
   constructor(private readonly options: VolumeCallsOptions) {
     this.checks = new CheckCalls(options);
     const call = (method: string, params: unknown) => this.call(method, params, Buffer.alloc(0), () => {});
     this.copies = new CopiesCalls({ ...options, call });
     this.lockCalls = new LockCalls(options);
+    this.ownerCalls = new OwnerCalls({
+      manager: options.manager,
+      carry: (nodeId, carried, params) => this.carry(nodeId, carried, params),
+      untilCertain: (work) => this.untilCertain(work),
+    });
     this.versionCalls = new VersionCalls(options.service, options.directory);
     this.stagedCalls = new StagedCalls({
       staging: options.staging,
@@ -135,6 +142,7 @@ export class VolumeCalls {
         return (
           (await this.checks.call(method, fields, onProgress)) ??
           (await this.copies.call(method, fields)) ??
+          (await this.ownerCalls.call(method, fields)) ??
           this.stagedCalls.call(method, fields, blob, caller)
         );
     }

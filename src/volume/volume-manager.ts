@@ -52,7 +52,7 @@ export class VolumeManager implements DeviceProvider {
   private readonly owned = new Map<string, OwnedVolume>();
   private readonly claiming = new Map<string, Promise<OwnedVolume | undefined>>();
   /** Handles of each line that other doors than the sheepdog one have open here. */
-  private readonly opened = new Map<string, number>();
+  readonly opened = new Map<string, number>();
   private claims = 0;
   /** Lines whose claim may stand although nobody here owns the volume: the coordinator did not answer. */
   private readonly unsure = new Set<string>();
@@ -346,7 +346,7 @@ export class VolumeManager implements DeviceProvider {
     return owned;
   }
 
-  private async giveUp(owned: OwnedVolume): Promise<void> {
+  async giveUp(owned: OwnedVolume): Promise<void> {
     owned.releasing = true;
     try {
       if (!this.alive(owned)) return;

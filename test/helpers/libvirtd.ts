@@ -160,6 +160,11 @@ export class Libvirtd {
     this.inside('kill', `-${signal}`, pid);
   }
 
+  /** Has the daemon look for hooks anew. */
+  reloadDaemon(): void {
+    this.inside('kill', '-HUP', readFileSync(join(this.folder, PID_FILE), 'utf8').trim());
+  }
+
   /** Runs virsh against this host, with its exit code and output; rejects only when it does not end in time. */
   virsh(...words: string[]): Promise<VirshResult> {
     const options = {

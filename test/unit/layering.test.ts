@@ -22,7 +22,8 @@ const below: Readonly<Record<string, readonly string[]>> = {
   'nbd-client': ['base', 'nbd'],
   fuse: ['base'],
   sheepfs: ['base', 'wire', 'control', 'nbd-client', 'fuse'],
-  cli: ['base', 'wire', 'control', 'qemu', 'relay'],
+  vm: ['base', 'wire', 'control'],
+  cli: ['base', 'wire', 'control', 'qemu', 'relay', 'vm'],
 };
 
 /** The same for the folders of src/cluster; what lies beside them joins them, and may import all. */

@@ -72,9 +72,19 @@ async function add(
   [file, givenName]: [string, ...string[]] | string[],
   options: AddOptions,
 ): Promise<void> {
-  const name = nameFor(file!, givenName);
+  await printAdded(context, await addImage(context, file!, givenName, options));
+}
+
+/** Keeps a file as an image, under its own name if none is given. Rejects with Exit; nothing is kept then. */
+export async function addImage(
+  context: Context,
+  file: string,
+  givenName: string | undefined,
+  options: AddOptions = {},
+): Promise<Image> {
+  const name = nameFor(file, givenName);
   const wanted = options.checksum === undefined ? undefined : parseChecksum(options.checksum);
-  const stat = file === '-' ? undefined : statOf(file!);
+  const stat = file === '-' ? undefined : statOf(file);
   const sizeBytes = stat?.isFile() ? stat.size : undefined;
   if (sizeBytes === 0) throw new Exit(exitCodes.failure, `Failed to add image ${name}: ${file} is empty`);
   const params = {
@@ -91,12 +101,12 @@ async function add(
   const upload = new Upload(context, id);
   const progress = await openProgress(context, `adding ${name}`);
   try {
-    const input = file === '-' ? context.io.stdin : createReadStream(file!, { highWaterMark: 1024 * 1024 });
+    const input = file === '-' ? context.io.stdin : createReadStream(file, { highWaterMark: 1024 * 1024 });
     const { contentBytes, sha256 } = await copy(input, upload, progress, sizeBytes);
-    refuseOther(name, file!, { contentBytes, sizeBytes, sha256, wanted });
+    refuseOther(name, file, { contentBytes, sizeBytes, sha256, wanted });
     const image = await context.call('image.commit', { id, contentBytes, sha256 });
     upload.end();
-    await printAdded(context, image as Image);
+    return image as Image;
   } catch (error) {
     await upload.abort();
     throw addRefusal(name, error);
