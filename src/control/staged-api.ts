@@ -1,4 +1,4 @@
-/** The part of the control interface about versions that arrive in pieces: images, and backups restored (see api.ts). */
+/** The part of the control interface about versions that arrive in pieces: images, restored backups (see api.ts). */
 import type { VdiInfo, VdiRef } from './api.js';
 
 export interface StagedMethods {

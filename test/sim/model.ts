@@ -303,9 +303,9 @@ export class VolumeModel {
     end: number,
   ): Cluster | undefined {
     // What a snapshot shows may be looked at late, after the second effect has been seen.
-    const first = history.clusters.find(
-      (c) => c.value === value && (c.readEndMin < c.write.end || end < c.write.end),
-    );
+    const fits = ({ write, readEndMin }: Cluster) =>
+      write.start < end && (readEndMin < write.end || end < write.end);
+    const first = history.clusters.find((c) => c.value === value && fits(c));
     if (first === undefined || first.write === this.initial) return undefined;
     const again = clusterOf(first.write, sector);
     if (conflictWith(history.clusters, again, start, end)) return undefined;
