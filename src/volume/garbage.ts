@@ -131,7 +131,8 @@ export class Garbage {
       const entries = await this.indexOf(session, family.get(vid)!);
       if (entries[index] === owner) return;
     }
-    await cluster.client.change(session, addressIn(record, dataOid(owner, index)), removeOf(false));
+    // Durably: nobody would look for what a power cut brings back.
+    await cluster.client.change(session, addressIn(record, dataOid(owner, index)), removeOf(true));
   }
 
   /**

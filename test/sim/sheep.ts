@@ -216,8 +216,9 @@ async function purposes(core: SheepCore): Promise<(oid: string) => 'referred' | 
   const referred = new Set<string>();
   const living = new Set<number>();
   for (const record of directory.vdis()) {
+    // What a version that is gone left behind when the owner of its heir died goes with its record, after all heirs.
+    if (record.state === 'live' || record.freed === true) living.add(record.vid);
     if (record.state !== 'live') continue;
-    living.add(record.vid);
     referred.add(formatOid(inodeOid(record.vid)));
     (await readIndex(client, client.session(), record)).forEach((owner, index) => {
       if (owner !== 0) referred.add(formatOid(dataOid(owner, index)));
