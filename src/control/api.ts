@@ -339,9 +339,9 @@ export interface ControlMethods extends DoctorMethods, MemberMethods, StagedMeth
   /** Takes a lock from its owners. 'missing': it is not locked. */
   'vdi.unlock': [VdiRef, Record<string, never>];
   /**
-   * The sheep that is asked serves the volume from now on, if nobody uses it at another one: `owner` is the id of the
-   * sheep that serves it, `users` how many clients have it open there. Answers when the volume can be served, and not
-   * before. Snapshots and images have no owner. Whom no client uses gives the volume up again after a moment.
+   * The sheep that is asked serves the volume from now on, if nobody uses it at its owner: `owner` is the id of who
+   * serves it, `users` how many clients have it open by NBD anywhere. Answers when the volume can be served, and not
+   * before. Snapshots and images have no owner. Who has no client gives the volume up again after a moment.
    */
   'vdi.claim': [VdiRef, { owner?: string | undefined; here: boolean; users: number }];
   /** The sheep that is asked gives the volume up, unless somebody uses it there, or it does not own it. */

@@ -1,3 +1,4 @@
+import { sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { readFrozenIndex } from '../volume/frozen-volume.js';
 import { isFrozen } from '../volume/records.js';
@@ -5,6 +6,11 @@ import type { VolumeManager } from '../volume/volume-manager.js';
 import type { ControlResult } from './api.js';
 import type { CallResult } from './carried.js';
 import * as check from './params.js';
+
+const LINE_BYTES_MAX = 255;
+/** Sheep asked at a time whether somebody uses a volume there, and how long each has. */
+const ASKED_AT_ONCE = 64;
+const USERS_MS = 2_000;
 
 export interface OwnerCallsOptions {
   readonly manager: VolumeManager;
@@ -30,7 +36,9 @@ export class OwnerCalls {
       case 'vdi.release':
         return { result: { released: await this.release(check.checkName(fields.name)) } };
       case 'internal.handOver':
-        return { result: { users: await this.handOver(check.checkText(fields.line, 'line', 255)) } };
+        return { result: { users: await this.handOver(checkLine(fields)) } };
+      case 'internal.users':
+        return { result: { users: this.usersOf(checkLine(fields)) } };
       default:
         return undefined;
     }
@@ -48,12 +56,15 @@ export class OwnerCalls {
         return { owner: undefined, here: false, users: 0 };
       }
       const target = await manager.locate(record.line);
-      if (target.kind === 'local') return { owner: self, here: true, users: this.usersOf(record.line) };
+      if (target.kind === 'local') {
+        return { owner: self, here: true, users: await this.usersAnywhere(record.line) };
+      }
       const { result } = await carry(target.nodeId, 'internal.handOver', { line: record.line }).catch(
         asAgain,
       );
-      const { users } = result as { users: number };
-      if (users > 0) return { owner: target.nodeId, here: false, users };
+      if ((result as { users: number }).users > 0) {
+        return { owner: target.nodeId, here: false, users: await this.usersAnywhere(record.line) };
+      }
       throw new AppError('again', 'the volume has just been handed over');
     });
   }
@@ -78,9 +89,41 @@ export class OwnerCalls {
     return users;
   }
 
+  /**
+   * A sheep whose client has asked for nothing since the owner changed has it open, too, and the owner does not know.
+   * One that does not answer is on its way out of the cluster, and its client out of reach of the volume.
+   */
+  private async usersAnywhere(line: string): Promise<number> {
+    const { membership, cluster } = this.options.manager.options;
+    const waiting = [...(membership.view?.nodes ?? [])]
+      .filter(([id, node]) => node.up && id !== cluster.objects.selfId)
+      .map(([id]) => id);
+    let users = this.usersOf(line);
+    const worker = async (): Promise<void> => {
+      for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
+        const there = await this.usersAt(id, line);
+        users += there;
+      }
+    };
+    await Promise.all(Array.from({ length: ASKED_AT_ONCE }, worker));
+    return users;
+  }
+
+  private async usersAt(nodeId: string, line: string): Promise<number> {
+    const { carry, manager } = this.options;
+    const late = sleep(manager.options.clock, USERS_MS).then(() => undefined);
+    const answer = carry(nodeId, 'internal.users', { line }).catch(() => undefined);
+    const users = (await Promise.race([answer, late]))?.result as { users: number } | undefined;
+    return users?.users ?? 0;
+  }
+
   private usersOf(line: string): number {
     return this.options.manager.opened.get(line) ?? 0;
   }
+}
+
+function checkLine(fields: check.Fields): string {
+  return check.checkText(fields.line, 'line', LINE_BYTES_MAX);
 }
 
 /** The owner is on its way out of the cluster: whoever asks again finds out who is the next. */

@@ -185,6 +185,7 @@ export class FakeCluster implements ControlHandler {
       return this.family(vdi);
     },
     'node.list': () => this.nodes,
+    'node.doors': () => ({ nbdPort: 10809, nbdTls: 'off' }),
     'node.kill': () => ({}),
     'node.disks': () => {
       if (this.status === 'wait-for-format') throw new AppError('wait-for-format', 'not formatted');

@@ -41,6 +41,25 @@ test('a volume that nobody uses goes to whoever claims it, and one in use stays'
     next.close();
   }));
 
+test('a client that has been idle since the owner left is counted', () =>
+  withCluster({ deadlineMs: 90_000 }, async (cluster) => {
+    const [first, second, third] = cluster.sheep;
+    await cluster.call('vdi.create', { name: 'disk', sizeBytes: 16 * MIB });
+    const source = await NbdClient.open(first!.nbd, 'disk');
+    const destination = await NbdClient.open(second!.nbd, 'disk');
+    await source.write(0, Buffer.alloc(4096, 1));
+    source.close();
+    await within(WAIT_MS, 'the third sheep takes the volume', async () => {
+      return (await third!.call('vdi.claim', { name: 'disk' })).here;
+    });
+    assert.is((await third!.call('vdi.claim', { name: 'disk' })).users, 1);
+    assert.equal(await destination.read(0, 4096), Buffer.alloc(4096, 1));
+    destination.close();
+    await within(WAIT_MS, 'nobody uses it', async () => {
+      return (await third!.call('vdi.claim', { name: 'disk' })).users === 0;
+    });
+  }));
+
 test('snapshots and images have no owner, and what is not there cannot be claimed', () =>
   withCluster({ deadlineMs: 90_000 }, async (cluster) => {
     await cluster.call('vdi.create', { name: 'disk', sizeBytes: 16 * MIB });
