@@ -32,7 +32,8 @@ requiresGuest(requiresLibvirtd(test))(
           'echo $n | dd of=/dev/vda bs=4096 seek=$((n % 64)) conv=sync,fsync 2>/dev/null || { echo failed; break; }; ' +
           'echo $n > /tmp/written; done) > /tmp/writer 2>&1 & true',
       );
-      const written = async () => Number((await console.must('cat /tmp/written 2>/dev/null || echo 0')).trim());
+      const written = async () =>
+        Number((await console.must('cat /tmp/written 2>/dev/null || echo 0')).trim());
       const moves = async () => {
         const from = await written();
         await within(
