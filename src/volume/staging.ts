@@ -208,6 +208,7 @@ export class Staging {
       record,
       index: new VolumeIndex(client, session, record, index),
       readOnly: false,
+      entriesFirst: true,
       onReleased: () => {},
     });
     const id = random.bytes(8).toString('hex');

@@ -5,24 +5,16 @@ import type { ObjectClient, Session } from '../cluster/objects/object-client.js'
 import { dataOid } from '../wire/oid.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
 import { addressIn } from './directory.js';
+import { cutParts, forParts, type Part } from './parts.js';
 import type { VdiRecord } from './records.js';
 import type { VolumeIndex } from './volume-index.js';
 
 const PREFERRED_BLOCK_BYTES = 4096;
 /** Data of one message; ranges to discard are not cut by it. */
 const PART_BYTES_MAX = 4 * 1024 * 1024;
-/** Parts of one request that are under way at a time. */
-const PARTS_MAX = 16;
 
-/** A part of a request that lies in one object. */
-interface Part {
-  readonly index: number;
-  /** Inside the object. */
-  readonly offset: number;
-  readonly length: number;
-  /** From the start of the request. */
-  readonly at: number;
-}
+/** The change of one object, as it is made when the object is there, is new, or is copied from an ancestor's. */
+type Build = (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation;
 
 export interface OwnerWriteOptions extends WriteOptions {
   /** Takes over the lock of the range when the change is done, instead of its release. */
@@ -43,6 +35,8 @@ export interface VolumeDeviceOptions {
   readonly confirmLive?: () => Promise<void>;
   /** The records here do not show the version as it was opened: its vid may be another one's by now. */
   readonly isDoubtful?: () => boolean;
+  /** Nobody sees the version before it is complete; whoever cleans up after a crash finds its objects by the index. */
+  readonly entriesFirst?: boolean;
   /** After a write or discard stopped referring to an inherited object, which may now be nobody's. */
   readonly onReleased: (index: number, owner: number) => void;
 }
@@ -221,16 +215,7 @@ export class VolumeDevice implements BlockDevice {
   }
 
   private parts(offset: number, length: number, partMax = Number.MAX_SAFE_INTEGER): Part[] {
-    const { objectBytes } = this;
-    const parts: Part[] = [];
-    for (let at = 0; at < length; ) {
-      const position = offset + at;
-      const inside = position % objectBytes;
-      const size = Math.min(objectBytes - inside, length - at, partMax);
-      parts.push({ index: (position - inside) / objectBytes, offset: inside, length: size, at });
-      at += size;
-    }
-    return parts;
+    return cutParts(offset, length, this.objectBytes, partMax);
   }
 
   private address(owner: number, index: number) {
@@ -278,10 +263,7 @@ export class VolumeDevice implements BlockDevice {
     if (!this.options.readOnly) this.options.client.confirm(this.options.session);
   }
 
-  private async writePart(
-    part: Part,
-    build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
-  ): Promise<void> {
+  private async writePart(part: Part, build: Build): Promise<void> {
     const { client, session } = this.options;
     const { vid } = this.record;
     for (;;) {
@@ -306,26 +288,39 @@ export class VolumeDevice implements BlockDevice {
    * The object is whole before the index points to it: a crash in between leaves the volume as it was. A new one too:
    * an old one may be there whose entry a power cut or a crash took away, and must not be seen again (I-2).
    */
-  private async makeObject(
-    index: number,
-    owner: number,
-    build: (how: { mode: Mutation['mode']; parent?: bigint }) => Mutation,
-  ): Promise<void> {
-    const { client, session, onReleased } = this.options;
+  private async makeObject(index: number, owner: number, build: Build): Promise<void> {
+    const { onReleased, entriesFirst } = this.options;
+    const { vid } = this.record;
+    if (entriesFirst) return this.makeListed(index, owner, build);
+    await this.fill(index, owner, build);
+    await this.index.set(index, vid);
+    if (owner !== 0) onReleased(index, owner);
+  }
+
+  private async makeListed(index: number, owner: number, build: Build): Promise<void> {
+    await this.index.set(index, this.record.vid);
+    try {
+      await this.fill(index, owner, build);
+    } catch (error) {
+      await this.index.set(index, owner).catch(() => {
+        // Marked as unsaved: it is tried again before anything relies on it.
+      });
+      throw error;
+    }
+  }
+
+  private async fill(index: number, owner: number, build: Build): Promise<void> {
+    const { client, session } = this.options;
     const address = this.address(this.record.vid, index);
     const create = () => client.change(session, address, build({ mode: 'create' }));
-    if (owner === 0) await create();
-    else {
-      try {
-        await client.change(session, address, build({ mode: 'cow', parent: dataOid(owner, index) }));
-      } catch (error) {
-        if (!AppError.isCode(error, 'no-object')) throw error;
-        // The ancestor's entry was set, but its object is not there: there is nothing to copy.
-        await create();
-      }
+    if (owner === 0) return create();
+    try {
+      await client.change(session, address, build({ mode: 'cow', parent: dataOid(owner, index) }));
+    } catch (error) {
+      if (!AppError.isCode(error, 'no-object')) throw error;
+      // The ancestor's entry was set, but its object is not there: there is nothing to copy.
+      await create();
     }
-    await this.index.set(index, this.record.vid);
-    if (owner !== 0) onReleased(index, owner);
   }
 
   private async make(index: number, work: Promise<unknown>): Promise<void> {
@@ -384,13 +379,5 @@ export class VolumeDevice implements BlockDevice {
 async function both(first: Promise<void>, second: Promise<void>): Promise<void> {
   for (const settled of await Promise.allSettled([first, second])) {
     if (settled.status === 'rejected') throw settled.reason;
-  }
-}
-
-async function forParts(parts: readonly Part[], work: (part: Part) => Promise<void>): Promise<void> {
-  for (let i = 0; i < parts.length; i += PARTS_MAX) {
-    const settled = await Promise.allSettled(parts.slice(i, i + PARTS_MAX).map(work));
-    const failed = settled.find((s) => s.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
   }
 }

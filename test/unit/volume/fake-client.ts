@@ -150,7 +150,11 @@ export function versionRecord(vid: number, sizeBytes: number, fields: Partial<Vd
 export async function openVersion(
   fake: FakeClient,
   record: VdiRecord,
-  options: { readOnly?: boolean; onReleased?: (index: number, owner: number) => void } = {},
+  options: {
+    readOnly?: boolean;
+    entriesFirst?: boolean;
+    onReleased?: (index: number, owner: number) => void;
+  } = {},
 ): Promise<VolumeDevice> {
   const session = fake.session();
   const entries = await readIndex(fake.client, session, record);
@@ -161,6 +165,7 @@ export async function openVersion(
     record,
     index: new VolumeIndex(fake.client, session, record, entries),
     readOnly: options.readOnly ?? false,
+    entriesFirst: options.entriesFirst ?? false,
     onReleased: options.onReleased ?? (() => {}),
   });
 }

@@ -243,6 +243,23 @@ test('a write is not acknowledged before the inode has its entry, also after a t
   assert.equal(Buffer.from(await reopened.read(0, 10)), bytes(10, 3));
 });
 
+test('of a version in the making no object is there before its entry, and none is left out when it fails', async () => {
+  const { fake, record } = await volume();
+  const device = await openVersion(fake, record, { entriesFirst: true });
+  fake.fault = (a) => (isInode(a.oid) ? undefined : new AppError('network', 'its sheep is dead'));
+  const listed: number[] = [];
+  fake.gate = async (a) => {
+    if (!isInode(a.oid)) listed.push((await openVersion(fake, record)).index.entries[0]!);
+  };
+  assert.is(await device.write(0, bytes(10, 1)).catch(code), 'network');
+  assert.equal(listed, [2], 'whoever cleans up finds it');
+  assert.is(device.index.entries[0], 0, 'the next write makes it, and does not take it for there');
+  fake.fault = () => undefined;
+  await device.write(5, bytes(10, 2));
+  const content = Buffer.from(await (await openVersion(fake, record)).read(0, 16));
+  assert.equal(content, Buffer.concat([bytes(5, 0), bytes(10, 2), bytes(1, 0)]));
+});
+
 test('nobody is shown what the inode may not have', async () => {
   const { fake, device, record } = await volume();
   await device.write(OBJECT, bytes(10, 1));
