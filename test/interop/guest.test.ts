@@ -1,4 +1,4 @@
-// run: quick
+// run: all
 // deadline: 300 s
 /** A real guest under libvirt on a volume: it starts from it, and so do clones of its snapshot. */
 import { test } from 'uvu';

@@ -1,4 +1,4 @@
-// run: quick
+// run: all
 // deadline: 300 s
 /** A real guest whose disk is grown, and whose sheep is killed, while it writes. */
 import { test } from 'uvu';

@@ -1,3 +1,4 @@
+// run: all
 // deadline: 900 s
 import { test } from 'uvu';
 import { assertCaught } from '../sim/catch.js';
