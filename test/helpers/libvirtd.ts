@@ -119,9 +119,14 @@ export class Libvirtd {
     }
   }
 
+  /** The daemon's, seen from the machine; with `-ro` behind it the one for reading. */
+  get socket(): string {
+    return join(this.folder, 'run/libvirt/libvirt-sock');
+  }
+
   /** For `virsh -c`, from anywhere on this machine. */
   get uri(): string {
-    return `qemu+unix:///system?socket=${this.folder}/run/libvirt/libvirt-sock`;
+    return `qemu+unix:///system?socket=${this.socket}`;
   }
 
   /** Its process namespace, as /proc/PID/ns/pid names it. */

@@ -8,10 +8,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MessageStatus, MessageType } from '../../pool-backend/rpc/message.js';
 import { LibvirtClient } from '../helpers/libvirt-client.js';
+import { Libvirtd, requiresLibvirtd } from '../helpers/libvirtd.js';
 import { PoolDaemon, poolXml, virsh } from '../helpers/pool-daemon.js';
-import { canMountPrivately, type PrivateLibvirtd, startLibvirtd } from '../helpers/pool-libvirtd.js';
 import { ownedProcess, type RealCluster, withCluster, within } from '../helpers/real-cluster.js';
-import { requires } from '../helpers/requires.js';
 
 const MIB = 1024 * 1024;
 const DEADLINE_MS = 20_000;
@@ -19,7 +18,7 @@ const DEADLINE_MS = 20_000;
 interface World {
   readonly cluster: RealCluster;
   readonly daemon: PoolDaemon;
-  readonly libvirtd: PrivateLibvirtd;
+  readonly libvirtd: Libvirtd;
   readonly folder: string;
 }
 
@@ -110,7 +109,7 @@ async function theirEnd({ daemon, libvirtd }: World): Promise<void> {
   const serial = client.begin('storageVolUpload', { volume, offset: 0n, length: 0n, flags: 0 });
   await client.reply(serial);
   client.packet('storageVolUpload', serial, Buffer.alloc(100_000));
-  await libvirtd.stop();
+  libvirtd.killDaemon();
   const failed = await client.nextPacket(serial);
   assert.equal([failed.type, failed.status], [MessageType.stream, MessageStatus.error]);
   client.close();
@@ -119,29 +118,23 @@ async function theirEnd({ daemon, libvirtd }: World): Promise<void> {
   assert.match(await daemon.refused('pool-info', 'files'), /cannot be reached/);
 }
 
-async function theirReturn(world: World): Promise<void> {
-  const { daemon, folder } = world;
-  const libvirtd = await startLibvirtd(join(folder, 'libvirtd'));
-  try {
-    assert.match(await daemon.ok('pool-list', '--all'), /files/);
-    assert.match(await daemon.ok('pool-dumpxml', 'files'), /type='dir'/);
-    await daemon.ok('pool-destroy', 'vms');
-    await daemon.ok('pool-undefine', 'vms');
-    assert.not.match(await daemon.ok('pool-list', '--all'), /vms/);
-  } finally {
-    await libvirtd.stop();
-  }
+async function theirReturn({ daemon, libvirtd }: World): Promise<void> {
+  await libvirtd.startDaemon();
+  assert.match(await daemon.ok('pool-list', '--all'), /files/);
+  assert.match(await daemon.ok('pool-dumpxml', 'files'), /type='dir'/);
+  await daemon.ok('pool-destroy', 'vms');
+  await daemon.ok('pool-undefine', 'vms');
+  assert.not.match(await daemon.ok('pool-list', '--all'), /vms/);
 }
 
-const withLibvirtd = canMountPrivately() ? requires(test, 'virsh', 'libvirtd') : test.skip;
-withLibvirtd(
+requiresLibvirtd(test)(
   'pools of a libvirtd behind us and of a cluster are one list; streams and events pass through',
   () =>
     withCluster({ deadlineMs: 100_000 }, async (cluster) => {
       const folder = mkdtempSync(join(tmpdir(), 'sheepfold-pools-'));
       writeFileSync(join(folder, 'pool.xml'), poolXml('vms', cluster.sheep[0]!.port));
-      const libvirtd = await startLibvirtd(join(folder, 'libvirtd'));
-      const words = ['--upstream', libvirtd.socket, '--upstream-readonly', libvirtd.readOnlySocket];
+      const libvirtd = await Libvirtd.start({ name: 'upstream' });
+      const words = ['--upstream', libvirtd.socket, '--upstream-readonly', `${libvirtd.socket}-ro`];
       try {
         await PoolDaemon.with(folder, words, async (daemon) => {
           const world = { cluster, daemon, libvirtd, folder };

@@ -3,8 +3,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PrivateLibvirtd } from '../helpers/private-libvirtd.js';
-import { requires } from '../helpers/requires.js';
+import { Libvirtd, requiresLibvirtd } from '../helpers/libvirtd.js';
 import { canMount, withMount } from '../helpers/sheepfs-mount.js';
 
 const DEADLINE_MS = 240_000;
@@ -65,15 +64,14 @@ pool-delete POOL
 pool-undefine POOL
 `;
 
-const tools = ['virsh', 'libvirtd', 'qemu-img', 'unshare'];
-const withLibvirt = canMount ? requires(test, ...tools) : requires(test, ...tools, '/dev/fuse and root');
+const withLibvirt = requiresLibvirtd(test, 'qemu-img', ...(canMount ? [] : ['/dev/fuse and root']));
 
 withLibvirt('every command of virsh ends as it does on a plain folder', () =>
   withMount({ sheep: 1, copies: 1, deadlineMs: DEADLINE_MS }, async (mount, cluster) => {
     const plain = join(cluster.folder, 'plain');
     mkdirSync(plain);
     writeSources(cluster.folder);
-    const libvirt = await PrivateLibvirtd.start(cluster.folder);
+    const libvirt = await Libvirtd.start({ name: 'files' });
     const outcomes: Record<string, string[]> = { sheep: [], plain: [] };
     try {
       for (const [pool, folder] of [
