@@ -1,0 +1,227 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { AppError } from '../base/errors.js';
+import type { VdiInfo } from '../control/api.js';
+import { checkpointDisks, devicesText } from '../vm/checkpoint/disks.js';
+import { encodeManifest, type Manifest } from '../vm/checkpoint/manifest.js';
+import { imageNameOf, tagOf } from '../vm/checkpoint/names.js';
+import { ResumeGuard, resumeDomain } from '../vm/checkpoint/resume-guard.js';
+import { encodeHead } from '../vm/checkpoint/save-image.js';
+import { StateStream } from '../vm/checkpoint/state-stream.js';
+import { parseXml } from '../vm/domain-xml.js';
+import { type Virsh, versionText } from '../vm/virsh.js';
+import { CheckpointClaim } from './checkpoint-claim.js';
+import { removeSnapshots, sweepCheckpoints } from './checkpoint-store.js';
+import type { Context } from './context.js';
+import { Exit, exitCodes } from './exit.js';
+import type { Progress } from './progress.js';
+import { callPieces, Upload } from './upload.js';
+import { fetchPlaces, isOurs } from './vm.js';
+
+/** One checkpoint made: the state of a machine, and its disks at the same moment. */
+
+export interface Saved {
+  readonly image: VdiInfo;
+  readonly manifest: Manifest;
+  /** The guest was stopped for so long. */
+  readonly pauseMs: number;
+  /** It changed its memory faster than that was stored, and was paused before the end. */
+  readonly hurried: boolean;
+}
+
+/** What is known of the machine before anything is done. */
+interface Plan {
+  readonly xml: string;
+  readonly manifest: Manifest;
+  readonly memoryBytes: number;
+}
+
+/** Rejects with Exit or AppError, and then nothing is left of it and the guest is as it was. */
+export async function saveCheckpoint(
+  context: Context,
+  virsh: Virsh,
+  names: { domain: string; name: string },
+  progress: Progress,
+): Promise<Saved> {
+  const plan = await makePlan(context, virsh, names);
+  await refuseTaken(context, names);
+  await sweepCheckpoints(context);
+  const { id, disks } = plan.manifest;
+  const volumes = disks.map(({ volume }) => volume).sort();
+  const claim = await CheckpointClaim.take(context, volumes, id);
+  try {
+    return await new Saving(context, virsh, plan, claim, progress).run();
+  } finally {
+    await claim.drop();
+  }
+}
+
+async function makePlan(
+  context: Context,
+  virsh: Virsh,
+  { domain, name }: { domain: string; name: string },
+): Promise<Plan> {
+  const state = await virsh.domainState(domain);
+  if (state !== 'running' && state !== 'paused') {
+    throw new Exit(exitCodes.failure, `Domain ${domain} does not run: it is ${state}`);
+  }
+  const { qemu } = await virsh.versions();
+  if (qemu === undefined) throw new AppError('not-supported', 'libvirt does not tell which QEMU it has');
+  const xml = await savedXml(virsh, domain);
+  const places = await fetchPlaces(context);
+  const disks = await checkpointDisks(xml, (disk) => isOurs(disk, places));
+  const root = await parseXml(xml, 'domain');
+  const manifest: Manifest = {
+    id: randomBytes(6).toString('hex'),
+    domain,
+    name,
+    uuid: root.first('uuid')?.text.trim() ?? '',
+    running: state === 'running',
+    qemu: versionText(qemu),
+    disks,
+  };
+  return { xml, manifest, memoryBytes: Number(root.first('memory')?.text ?? 0) * 1024 };
+}
+
+/** As libvirt writes it into a saved state: for other hosts, and with passwords of screens. */
+function savedXml(virsh: Virsh, domain: string): Promise<string> {
+  return virsh.run(['dumpxml', '--migratable', '--security-info', '--domain', domain]);
+}
+
+async function refuseTaken(context: Context, names: { domain: string; name: string }): Promise<void> {
+  const found = await context.call('vdi.info', { name: imageNameOf(names) }).catch((error: unknown) => {
+    if (!AppError.isCode(error, 'no-vdi')) throw error;
+    return undefined;
+  });
+  if (found !== undefined) throw taken(names);
+}
+
+function taken({ domain, name }: { domain: string; name: string }, cause?: unknown): Exit {
+  return new Exit(exitCodes.exists, `${domain} has a checkpoint ${name} already`, {
+    hint: `Choose another name, or delete it with 'dog vm delvm ${domain} ${name}'.`,
+    cause,
+  });
+}
+
+class Saving {
+  private readonly hash = createHash('sha256');
+  private storedBytes = 0;
+
+  constructor(
+    private readonly context: Context,
+    private readonly virsh: Virsh,
+    private readonly plan: Plan,
+    private readonly claim: CheckpointClaim,
+    private readonly progress: Progress,
+  ) {}
+
+  async run(): Promise<Saved> {
+    const { context, plan, claim } = this;
+    const { manifest } = plan;
+    const name = imageNameOf(manifest);
+    const { id } = await context.call('image.begin', { name });
+    const upload = new Upload(context, id);
+    let committing = false;
+    try {
+      const note = encodeManifest(manifest);
+      await this.store(upload, encodeHead({ xml: plan.xml, note, running: manifest.running }));
+      const moment = await this.capture(upload);
+      await upload.settled();
+      if (!(await claim.isHeld())) {
+        throw new AppError('again', 'it was taken for dead, as nothing was heard of it for a while');
+      }
+      const sha256 = this.hash.digest('hex');
+      committing = true;
+      // The checkpoint exists from here on, or not at all: its disks are there already.
+      const image = await context.call('image.commit', { id, contentBytes: this.storedBytes, sha256 });
+      upload.end();
+      return { image, manifest, ...moment };
+    } catch (error) {
+      await upload.abort();
+      await this.undo(committing);
+      throw AppError.isCode(error, 'vdi-exists') ? taken(manifest, error) : error;
+    }
+  }
+
+  private async store(upload: Upload, bytes: Buffer): Promise<void> {
+    this.hash.update(bytes);
+    await upload.writeSparse(this.storedBytes, bytes);
+    this.storedBytes += bytes.length;
+    const total = Math.max(this.plan.memoryBytes, this.storedBytes);
+    this.progress.update({ done: this.storedBytes, total, unit: 'bytes' });
+  }
+
+  /** The state is stored while the guest runs; when it has stopped, its disks are snapshotted, and it goes on. */
+  private async capture(upload: Upload): Promise<{ pauseMs: number; hurried: boolean }> {
+    const { virsh } = this;
+    const { domain, running } = this.plan.manifest;
+    const guard = running ? ResumeGuard.start(virsh, domain) : undefined;
+    try {
+      const state = await StateStream.begin(virsh, domain);
+      try {
+        for await (const piece of callPieces(state.bytes)) await this.store(upload, piece);
+        const stoppedMs = performance.now();
+        const [{ downtimeMs, hurried }] = await allOf([
+          state.outcome(),
+          this.snapshotDisks(),
+          this.refuseChange(),
+        ]);
+        if (running) await resumeDomain(virsh, domain);
+        return { pauseMs: running ? downtimeMs + performance.now() - stoppedMs : 0, hurried };
+      } finally {
+        await state.stop();
+        if (running) await resumeDomain(virsh, domain);
+        await state.settle();
+      }
+    } finally {
+      // A guest that could not be resumed now is tried again.
+      const ok = !running || (await virsh.domainState(domain).catch(() => '')) === 'running';
+      if (ok) guard?.dismiss();
+    }
+  }
+
+  private async snapshotDisks(): Promise<void> {
+    const { manifest } = this.plan;
+    const tag = tagOf(manifest);
+    await allOf(manifest.disks.map(({ volume }) => this.context.call('vdi.snapshot', { name: volume, tag })));
+  }
+
+  /** A device that came or went meanwhile is in the state and not in the definition, or the other way round. */
+  private async refuseChange(): Promise<void> {
+    const now = await savedXml(this.virsh, this.plan.manifest.domain);
+    if (devicesText(now) === devicesText(this.plan.xml)) return;
+    throw new AppError('again', 'devices of the machine were changed meanwhile; run the command again');
+  }
+
+  /** Whether a commit that failed has happened is looked up; if that is not known, the next run sweeps. */
+  private async undo(committing: boolean): Promise<void> {
+    const { context } = this;
+    const { manifest } = this.plan;
+    try {
+      if (committing) {
+        const name = imageNameOf(manifest);
+        const known = await context.call('vdi.list', { name });
+        if (known.length > 0) return await sweepAfterDoubt(context);
+      }
+      const tag = tagOf(manifest);
+      await removeSnapshots(
+        context,
+        manifest.disks.map(({ volume }) => ({ name: volume, tag })),
+      );
+    } catch {
+      context.note("What is left of the checkpoint is removed by the next 'dog vm savevm', 'listvm' or 'delvm'");
+    }
+  }
+}
+
+/** An image of that name is there, ours or another's: the inventory tells whose the snapshots are. */
+async function sweepAfterDoubt(context: Context): Promise<void> {
+  await sweepCheckpoints(context);
+}
+
+/** As Promise.all, but waits for all: nothing is under way any more when it rejects. */
+async function allOf<T extends readonly unknown[]>(work: {
+  [K in keyof T]: Promise<T[K]>;
+}): Promise<T> {
+  await Promise.allSettled(work);
+  return (await Promise.all(work)) as unknown as T;
+}

@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { AppError } from '../../base/errors.js';
+import { type Virsh, virshError } from '../virsh.js';
+
+const GIVE_MS = 30_000;
+const COMPLAINT_BYTES_MAX = 64 * 1024;
+
+/**
+ * Gives QEMU one end of a socket pair, through libvirt (8.2 or newer, on this machine), and resolves with the other:
+ * no path, which an AppArmor profile would have to allow, and which others could connect to first. QEMU knows it by
+ * `name` (QMP `getfd`). Rejects with AppError as `Virsh.run` does.
+ */
+export async function giveSocket(virsh: Virsh, domain: string, name: string): Promise<Duplex> {
+  const command = JSON.stringify({ execute: 'getfd', arguments: { fdname: name } });
+  const words = ['qemu-monitor-command', '--domain', domain, '--pass-fds', '3', '--cmd', command];
+  const [program, ...line] = virsh.commandLine(words);
+  // The fourth is a socket, whose other end virsh has as its descriptor 3 and hands on.
+  const child = spawn(program, line, {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    timeout: GIVE_MS,
+    killSignal: 'SIGKILL',
+    env: { ...process.env, LC_ALL: 'C' },
+  });
+  const socket = child.stdio[3] as Duplex;
+  try {
+    const { code, stdout, stderr } = await ended(child);
+    if (code !== 0) throw virshError(stderr);
+    const answer = JSON.parse(stdout) as { error?: { desc?: string } };
+    if (answer.error !== undefined) {
+      throw new AppError('unknown', `QEMU refuses a socket: ${answer.error.desc ?? 'without a reason'}`);
+    }
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+function ended(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  let [stdout, stderr] = ['', ''];
+  child.stdout!.on('data', (part: Buffer) => (stdout = (stdout + part).slice(0, COMPLAINT_BYTES_MAX)));
+  child.stderr!.on('data', (part: Buffer) => (stderr = (stderr + part).slice(0, COMPLAINT_BYTES_MAX)));
+  return new Promise((resolve, reject) => {
+    child.on('error', (error) => reject(new AppError('system', `virsh cannot be run: ${error.message}`)));
+    // Not 'close': the socket stays open. What it wrote is short, and read a moment later at the latest.
+    child.on('exit', (code) => setImmediate(() => resolve({ code, stdout, stderr })));
+  });
+}
