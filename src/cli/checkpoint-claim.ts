@@ -10,7 +10,8 @@ import { Exit, exitCodes } from './exit.js';
  */
 const KEY = 'checkpoint';
 const BEAT_MS = 2_000;
-const DEAD_MS = 10_000;
+/** Without a change for so long it is dead: several beats, for a machine that is busy. */
+export const CLAIM_DEAD_MS = 10_000;
 const LOOK_MS = 500;
 
 interface Claim {
@@ -82,9 +83,14 @@ export class CheckpointClaim {
   }
 }
 
-/** Whether the run `id` still has the volume, which takes some seconds to find out when it is dead. */
-export async function isAlive(context: Context, volume: string, id: string): Promise<boolean> {
-  const endMs = performance.now() + DEAD_MS;
+/** Whether the run `id` still has the volume; `deadMs` is what it takes to find out that it is dead. */
+export async function isAlive(
+  context: Context,
+  volume: string,
+  id: string,
+  deadMs = CLAIM_DEAD_MS,
+): Promise<boolean> {
+  const endMs = performance.now() + deadMs;
   const first = await readClaim(context, volume);
   for (let now = first; now?.id === id; now = await readClaim(context, volume)) {
     if (now.beat !== first!.beat) return true;

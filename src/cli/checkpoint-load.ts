@@ -131,4 +131,3 @@ async function* stateOf(context: Context, plan: LoadPlan): AsyncGenerator<Buffer
   yield encodeHead({ xml, note: '', running: manifest.running });
   yield* readVersion(context, { name }, streamOffset, image!.contentBytes);
 }
-

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { AppError } from '../base/errors.js';
 import type { VdiInfo } from '../control/api.js';
 import { checkpointDisks, devicesText } from '../vm/checkpoint/disks.js';
@@ -18,6 +19,8 @@ import { callPieces, Upload } from './upload.js';
 import { fetchPlaces, isOurs } from './vm.js';
 
 /** One checkpoint made: the state of a machine, and its disks at the same moment. */
+
+const STREAM_MAGIC = 'QEVM';
 
 export interface Saved {
   readonly image: VdiInfo;
@@ -155,10 +158,11 @@ class Saving {
     const { virsh } = this;
     const { domain, running } = this.plan.manifest;
     const guard = running ? ResumeGuard.start(virsh, domain) : undefined;
+    let stopped = running;
     try {
       const state = await StateStream.begin(virsh, domain);
       try {
-        for await (const piece of callPieces(state.bytes)) await this.store(upload, piece);
+        await this.storeStream(upload, state.bytes);
         const stoppedMs = performance.now();
         const [{ downtimeMs, hurried }] = await allOf([
           state.outcome(),
@@ -166,17 +170,32 @@ class Saving {
           this.refuseChange(),
         ]);
         if (running) await resumeDomain(virsh, domain);
+        stopped = false;
         return { pauseMs: running ? downtimeMs + performance.now() - stoppedMs : 0, hurried };
       } finally {
         await state.stop();
-        if (running) await resumeDomain(virsh, domain);
+        // What failed is told; that the domain is gone, which cannot be resumed then, may be why.
+        if (stopped)
+          stopped = !(await resumeDomain(virsh, domain).then(
+            () => true,
+            () => false,
+          ));
         await state.settle();
       }
     } finally {
-      // A guest that could not be resumed now is tried again.
-      const ok = !running || (await virsh.domainState(domain).catch(() => '')) === 'running';
-      if (ok) guard?.dismiss();
+      // Otherwise the guard tries it when we end.
+      if (!stopped) guard?.dismiss();
     }
+  }
+
+  private async storeStream(upload: Upload, bytes: Duplex): Promise<void> {
+    let begun = false;
+    for await (const piece of callPieces(bytes)) {
+      if (!begun) refuseOtherStream(piece);
+      begun = true;
+      await this.store(upload, piece);
+    }
+    if (!begun) throw new AppError('io', 'QEMU ended before it wrote the state');
   }
 
   private async snapshotDisks(): Promise<void> {
@@ -200,7 +219,8 @@ class Saving {
       if (committing) {
         const name = imageNameOf(manifest);
         const known = await context.call('vdi.list', { name });
-        if (known.length > 0) return await sweepAfterDoubt(context);
+        // Ours or another's: the inventory tells whose the snapshots are.
+        if (known.length > 0) return void (await sweepCheckpoints(context));
       }
       const tag = tagOf(manifest);
       await removeSnapshots(
@@ -208,20 +228,25 @@ class Saving {
         manifest.disks.map(({ volume }) => ({ name: volume, tag })),
       );
     } catch {
-      context.note("What is left of the checkpoint is removed by the next 'dog vm savevm', 'listvm' or 'delvm'");
+      context.note(
+        "What is left of the checkpoint is removed by the next 'dog vm savevm', 'listvm' or 'delvm'",
+      );
     }
   }
 }
 
-/** An image of that name is there, ours or another's: the inventory tells whose the snapshots are. */
-async function sweepAfterDoubt(context: Context): Promise<void> {
-  await sweepCheckpoints(context);
+/** What does not begin as a migration stream could be stored, and never be loaded. */
+function refuseOtherStream(piece: Buffer): void {
+  if (piece.toString('latin1', 0, STREAM_MAGIC.length) === STREAM_MAGIC) return;
+  throw new AppError('io', 'what QEMU wrote is not the state of a machine');
 }
 
 /** As Promise.all, but waits for all: nothing is under way any more when it rejects. */
-async function allOf<T extends readonly unknown[]>(work: {
-  [K in keyof T]: Promise<T[K]>;
-}): Promise<T> {
+async function allOf<T extends readonly unknown[]>(
+  work: {
+    [K in keyof T]: Promise<T[K]>;
+  },
+): Promise<T> {
   await Promise.allSettled(work);
   return (await Promise.all(work)) as unknown as T;
 }

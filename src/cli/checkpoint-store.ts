@@ -8,7 +8,7 @@ import {
 } from '../vm/checkpoint/inventory.js';
 import { imageNameOf, parseImageName } from '../vm/checkpoint/names.js';
 import { HEAD_BYTES_MAX, headBytesOf } from '../vm/checkpoint/save-image.js';
-import { dropClaim, isAlive } from './checkpoint-claim.js';
+import { CLAIM_DEAD_MS, dropClaim, isAlive } from './checkpoint-claim.js';
 import { fetchVdis } from './commands/vdi-list.js';
 import type { Context } from './context.js';
 import { Exit, exitCodes } from './exit.js';
@@ -86,10 +86,10 @@ export async function removeSnapshots(
  * Removes what runs that were killed have left behind. A run that is at work is told by its claim, which takes some
  * seconds when there is debris, and no time when there is none. Resolves with the number of snapshots removed.
  */
-export async function sweepCheckpoints(context: Context): Promise<number> {
+export async function sweepCheckpoints(context: Context, deadMs = CLAIM_DEAD_MS): Promise<number> {
   let removed = 0;
   for (const orphans of (await fetchInventory(context)).orphans) {
-    if (await isAtWork(context, orphans)) continue;
+    if (await isAtWork(context, orphans, deadMs)) continue;
     // It may have been completed meanwhile: its image came before its claims went.
     const now = (await fetchInventory(context)).orphans.find(({ id }) => id === orphans.id);
     if (now === undefined) continue;
@@ -100,7 +100,7 @@ export async function sweepCheckpoints(context: Context): Promise<number> {
   return removed;
 }
 
-async function isAtWork(context: Context, { id, snapshots }: Orphans): Promise<boolean> {
-  const found = await Promise.all(snapshots.map(({ name }) => isAlive(context, name, id)));
+async function isAtWork(context: Context, { id, snapshots }: Orphans, deadMs: number): Promise<boolean> {
+  const found = await Promise.all(snapshots.map(({ name }) => isAlive(context, name, id, deadMs)));
   return found.includes(true);
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { AppError } from '../../base/errors.js';
 import type { Checkpoint } from '../../vm/checkpoint/inventory.js';
+import type { Manifest } from '../../vm/checkpoint/manifest.js';
 import { checkCheckpointName } from '../../vm/checkpoint/names.js';
 import { loadCheckpoint, planLoad } from '../checkpoint-load.js';
 import { saveCheckpoint } from '../checkpoint-save.js';
@@ -12,6 +13,7 @@ import { openProgress } from '../progress.js';
 import { cautionDog, confirm } from '../prompt.js';
 import { formatSecond, formatSize } from '../sizes.js';
 import { type LibvirtOptions, libvirtOptions, libvirtRefusal, virshOf } from '../vm.js';
+import { fetchVdis } from './vdi-list.js';
 
 /** Checkpoints: a machine's memory and all its disks at one moment, kept in the cluster. */
 
@@ -40,7 +42,10 @@ Exit codes: 3 the name is taken, 4 no room.`,
     details: `The machine is ended if it runs here (on another host it must be ended before), its volumes become what
 they were, and it goes on from that moment. What was written since is lost, unless --keep makes snapshots of it. When
 the command fails midway, it can be run again. The checkpoint stays.`,
-    examples: ['dog vm loadvm web before-upgrade', 'dog vm loadvm web before-upgrade --yes --keep after-upgrade'],
+    examples: [
+      'dog vm loadvm web before-upgrade',
+      'dog vm loadvm web before-upgrade --yes --keep after-upgrade',
+    ],
     options: [
       ['-y, --yes', 'do not ask'],
       ['--keep <tag>', 'first make snapshots of the volumes as they are now'],
@@ -76,11 +81,20 @@ async function save(context: Context, [domain, name]: string[], options: Libvirt
   const tookMs = Math.round(performance.now() - startMs);
   if (context.json) {
     const { disks } = manifest;
-    return context.printJson({ domain, name, stateBytes, disks, tookMs, pauseMs: Math.round(pauseMs), hurried });
+    return context.printJson({
+      domain,
+      name,
+      stateBytes,
+      disks,
+      tookMs,
+      pauseMs: Math.round(pauseMs),
+      hurried,
+    });
   }
   const disks = manifest.disks.map(({ target, volume }) => `${target} (${volume})`).join(', ');
   await context.printLine(`${name}: ${formatSize(stateBytes)} of state, and ${disks}`);
-  if (hurried) context.note(`${domain} changed its memory faster than it was stored, and was paused for the rest`);
+  if (hurried)
+    context.note(`${domain} changed its memory faster than it was stored, and was paused for the rest`);
   if (manifest.running) context.remark([`${domain} was stopped for ${Math.round(pauseMs)} ms`]);
 }
 
@@ -93,6 +107,7 @@ async function load(context: Context, [domain, name]: string[], options: LoadOpt
   const prefix = `Failed to load ${name} of ${domain}`;
   const plan = await planLoad(context, virsh, checkpoint).catch((error) => libvirtRefusal(prefix, error));
   const volumes = plan.manifest.disks.map(({ volume }) => volume).join(', ');
+  if (options.keep !== undefined) await refuseKept(context, plan.manifest, options.keep);
   if (options.yes !== true) {
     const ends = plan.running ? `${domain} is ended at once, and ` : '';
     const lost = options.keep === undefined ? 'is lost' : `stays as snapshot ${options.keep}`;
@@ -102,6 +117,16 @@ async function load(context: Context, [domain, name]: string[], options: LoadOpt
   await loadCheckpoint(context, virsh, plan, options.keep).catch((error) => libvirtRefusal(prefix, error));
   if (context.json) return context.printJson({ domain, name, disks: plan.manifest.disks });
   await context.printLine(`${domain} goes on from ${name}`);
+}
+
+/** Before the machine is ended for it. */
+async function refuseKept(context: Context, { disks }: Manifest, tag: string): Promise<void> {
+  const names = new Set(disks.map(({ volume }) => volume));
+  const used = (await fetchVdis(context)).find((vdi) => vdi.tag === tag && names.has(vdi.name));
+  if (used === undefined) return;
+  throw new Exit(exitCodes.exists, `Volume ${used.name} has a snapshot ${tag} already`, {
+    hint: "If a 'loadvm' that failed has made it: run that again without --keep.",
+  });
 }
 
 async function list(context: Context, [domain]: string[]): Promise<void> {
@@ -137,8 +162,9 @@ function tableOf(checkpoints: readonly Checkpoint[]): string {
     Math.max(head.length, ...checkpoints.map((one) => of(one).length));
   const domains = widthOf('Domain', ({ domain }) => domain);
   const names = widthOf('Name', ({ name }) => name);
-  const row = (...cells: [string, string, string, string, string]) =>
-    `${cells[0].padEnd(domains)}  ${cells[1].padEnd(names)}  ${cells[2].padStart(7)}  ${cells[3].padEnd(19)}  ${cells[4]}\n`;
+  const widths = [domains, names, 7, 19, 0];
+  const row = (...cells: string[]) =>
+    `${cells.map((cell, at) => (at === 2 ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!))).join('  ')}\n`;
   const rows = checkpoints.map((one) => {
     const size = formatSize(one.image.image!.contentBytes);
     const disks = one.broken === undefined ? disksText(one, ' ') : `broken: ${one.broken}`;

@@ -61,7 +61,9 @@ function parsed(text: string): Record<string, unknown> {
   try {
     return Object(JSON.parse(text)) as Record<string, unknown>;
   } catch (error) {
-    throw new AppError('invalid', 'the checkpoint cannot be read: it says nothing of itself', { cause: error });
+    throw new AppError('invalid', 'the checkpoint cannot be read: it says nothing of itself', {
+      cause: error,
+    });
   }
 }
 

@@ -27,22 +27,13 @@ export async function restoreDomain(virsh: Virsh, state: AsyncIterable<Buffer>):
 }
 
 /** Another process opens the pipe: that waits for a reader, who may never come, and it can be ended. */
-async function feed(
-  path: string,
-  state: AsyncIterable<Buffer>,
-  read: () => Promise<unknown>,
-): Promise<void> {
+async function feed(path: string, state: AsyncIterable<Buffer>, read: () => Promise<unknown>): Promise<void> {
   const writer = spawn('sh', ['-c', 'exec cat > "$1"', 'sh', path], { stdio: ['pipe', 'ignore', 'ignore'] });
   writer.on('error', () => {});
   let sourceError: unknown;
-  const source = (async function* () {
-    try {
-      yield* state;
-    } catch (error) {
-      sourceError = error;
-      throw error;
-    }
-  })();
+  const source = noting(state, (error) => {
+    sourceError = error;
+  });
   const written = pipeline(Readable.from(source, { objectMode: false }), writer.stdin).catch(() => {
     // A reader that has what it needs, or that failed, says so itself; without the rest of the state it fails.
     writer.kill('SIGKILL');
@@ -54,5 +45,25 @@ async function feed(
   } finally {
     writer.kill('SIGKILL');
     await written;
+  }
+}
+
+/** The same parts; a failure to get one is noted, and none that the reader makes of its own. */
+async function* noting(
+  state: AsyncIterable<Buffer>,
+  note: (error: unknown) => void,
+): AsyncGenerator<Buffer, void> {
+  const parts = state[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await parts.next().catch((error: unknown) => {
+        note(error);
+        throw error;
+      });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    await parts.return?.();
   }
 }

@@ -30,6 +30,8 @@ export async function giveSocket(virsh: Virsh, domain: string, name: string): Pr
     if (answer.error !== undefined) {
       throw new AppError('unknown', `QEMU refuses a socket: ${answer.error.desc ?? 'without a reason'}`);
     }
+    // Node.js empties what is left of a child's pipes when the child ends: from here on that would be the state.
+    socket.pause();
     return socket;
   } catch (error) {
     socket.destroy();
