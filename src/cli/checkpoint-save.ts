@@ -21,6 +21,8 @@ import { fetchPlaces, isOurs } from './vm.js';
 /** One checkpoint made: the state of a machine, and its disks at the same moment. */
 
 const STREAM_MAGIC = 'QEVM';
+/** A guest does not stand still for longer than this because a sheep is awaited. */
+const SNAPSHOTS_MS = 30_000;
 
 export interface Saved {
   readonly image: VdiInfo;
@@ -158,20 +160,22 @@ class Saving {
     const { virsh } = this;
     const { domain, running } = this.plan.manifest;
     const guard = running ? ResumeGuard.start(virsh, domain) : undefined;
-    let stopped = running;
+    let stopped = false;
     try {
       const state = await StateStream.begin(virsh, domain);
+      stopped = running;
       try {
         await this.storeStream(upload, state.bytes);
         const stoppedMs = performance.now();
-        const [{ downtimeMs, hurried }] = await allOf([
+        const [{ downtimeMs, pausedAtMs }] = await allOf([
           state.outcome(),
           this.snapshotDisks(),
           this.refuseChange(),
         ]);
         if (running) await resumeDomain(virsh, domain);
         stopped = false;
-        return { pauseMs: running ? downtimeMs + performance.now() - stoppedMs : 0, hurried };
+        const sinceMs = pausedAtMs ?? stoppedMs - downtimeMs;
+        return { pauseMs: running ? performance.now() - sinceMs : 0, hurried: pausedAtMs !== undefined };
       } finally {
         await state.stop();
         // What failed is told; that the domain is gone, which cannot be resumed then, may be why.
@@ -201,7 +205,11 @@ class Saving {
   private async snapshotDisks(): Promise<void> {
     const { manifest } = this.plan;
     const tag = tagOf(manifest);
-    await allOf(manifest.disks.map(({ volume }) => this.context.call('vdi.snapshot', { name: volume, tag })));
+    const made = allOf(
+      manifest.disks.map(({ volume }) => this.context.call('vdi.snapshot', { name: volume, tag })),
+    );
+    // One that is made after all is debris then, and swept as such.
+    await limited(made, 'its disks could not be snapshotted in time; the guest goes on');
   }
 
   /** A device that came or went meanwhile is in the state and not in the definition, or the other way round. */
@@ -249,4 +257,13 @@ async function allOf<T extends readonly unknown[]>(
 ): Promise<T> {
   await Promise.allSettled(work);
   return (await Promise.all(work)) as unknown as T;
+}
+
+/** Rejects with AppError 'again' when it takes too long; what happens then is up to the caller. */
+function limited<T>(work: Promise<T>, complaint: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new AppError('again', complaint)), SNAPSHOTS_MS);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

@@ -27,8 +27,8 @@ interface Migration {
  */
 export class StateStream {
   private over = false;
-  /** The guest was paused so that the stream comes to an end. */
-  private hurried = false;
+  /** The guest was paused so that the stream comes to an end: when, as performance.now() has it. */
+  private pausedAtMs: number | undefined;
 
   private constructor(
     private readonly virsh: Virsh,
@@ -57,8 +57,11 @@ export class StateStream {
     return stream;
   }
 
-  /** After the end of `bytes`: how long the guest has been stopped until then. Rejects with AppError 'io'. */
-  async outcome(): Promise<{ downtimeMs: number; hurried: boolean }> {
+  /**
+   * After the end of `bytes`: for how long QEMU had stopped the guest by then, and when it was paused before, if it was
+   * (performance.now()). Rejects with AppError 'io'.
+   */
+  async outcome(): Promise<{ downtimeMs: number; pausedAtMs: number | undefined }> {
     const { status, downtime = 0, 'error-desc': reason } = await this.look();
     // The last state is told a moment after the stream's end.
     if (status === 'active' || status === 'device') {
@@ -69,7 +72,7 @@ export class StateStream {
       throw new AppError('io', `QEMU could not write the state: ${reason ?? status ?? 'no reason given'}`);
     }
     this.over = true;
-    return { downtimeMs: downtime, hurried: this.hurried };
+    return { downtimeMs: downtime, pausedAtMs: this.pausedAtMs };
   }
 
   /** Ends it, if it is under way; the guest runs on. Never rejects. */
@@ -97,7 +100,7 @@ export class StateStream {
     while (!this.over && !this.bytes.readableEnded) {
       const { ram } = await this.look().catch((): Migration => ({}));
       if ((ram?.['dirty-sync-count'] ?? 0) > PASSES_MAX && !this.over && !this.bytes.readableEnded) {
-        this.hurried = true;
+        this.pausedAtMs = performance.now();
         await this.virsh.run(['suspend', '--domain', this.domain]).catch(() => {});
         return;
       }
