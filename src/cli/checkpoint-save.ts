@@ -123,7 +123,9 @@ class Saving {
     const { context, plan, claim } = this;
     const { manifest } = plan;
     const name = imageNameOf(manifest);
-    const { id } = await context.call('image.begin', { name });
+    const { id } = await context.call('image.begin', { name }).catch((error: unknown) => {
+      throw AppError.isCode(error, 'vdi-exists') ? taken(manifest, error) : error;
+    });
     const upload = new Upload(context, id);
     let committing = false;
     try {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { AppError } from '../../base/errors.js';
 import { type Virsh, virshError } from '../virsh.js';
@@ -23,6 +24,8 @@ export async function giveSocket(virsh: Virsh, domain: string, name: string): Pr
     env: { ...process.env, LC_ALL: 'C' },
   });
   const socket = child.stdio[3] as Duplex;
+  // Whoever reads is told; until somebody does, it must not end the process.
+  socket.on('error', () => {});
   try {
     const { code, stdout, stderr } = await ended(child);
     if (code !== 0) throw virshError(stderr);
@@ -39,13 +42,15 @@ export async function giveSocket(virsh: Virsh, domain: string, name: string): Pr
   }
 }
 
-function ended(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
+async function ended(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
   let [stdout, stderr] = ['', ''];
   child.stdout!.on('data', (part: Buffer) => (stdout = (stdout + part).slice(0, COMPLAINT_BYTES_MAX)));
   child.stderr!.on('data', (part: Buffer) => (stderr = (stderr + part).slice(0, COMPLAINT_BYTES_MAX)));
-  return new Promise((resolve, reject) => {
-    child.on('error', (error) => reject(new AppError('system', `virsh cannot be run: ${error.message}`)));
-    // Not 'close': the socket stays open. What it wrote is short, and read a moment later at the latest.
-    child.on('exit', (code) => setImmediate(() => resolve({ code, stdout, stderr })));
-  });
+  // Not the child's 'close', for which the socket would have to be closed, too.
+  const read = [once(child.stdout!, 'close'), once(child.stderr!, 'close')];
+  const [code] = (await once(child, 'exit').catch((error: Error) => {
+    throw new AppError('system', `virsh cannot be run: ${error.message}`);
+  })) as [number | null];
+  await Promise.all(read);
+  return { code, stdout, stderr };
 }

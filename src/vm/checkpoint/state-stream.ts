@@ -49,6 +49,7 @@ export class StateStream {
       await virsh.monitor(domain, 'migrate-set-parameters', { 'max-bandwidth': BANDWIDTH });
       await virsh.monitor(domain, 'migrate', { uri: `fd:${name}` });
     } catch (error) {
+      await virsh.monitor(domain, 'closefd', { fdname: name }).catch(() => {});
       await stream.stop();
       await stream.settle();
       throw error;
@@ -79,7 +80,6 @@ export class StateStream {
   async stop(): Promise<void> {
     if (this.over) return;
     this.over = true;
-    this.bytes.on('error', () => {});
     this.bytes.destroy();
     await this.virsh.monitor(this.domain, 'migrate_cancel').catch(() => {});
     for (let looks = 0; looks < 50; looks++) {
