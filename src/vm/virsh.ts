@@ -42,10 +42,16 @@ export interface Versions {
 export class Virsh {
   constructor(private readonly options: VirshOptions = {}) {}
 
+  /** Program and operands of one command, for who starts it in a way of its own. */
+  commandLine(words: readonly string[]): [program: string, ...words: string[]] {
+    const { uri, program = 'virsh' } = this.options;
+    return [program, '-q', ...(uri === undefined ? [] : ['-c', uri]), ...words];
+  }
+
   /** Runs one command and resolves with what it wrote on standard output. Rejects with AppError, see above. */
   async run(words: readonly string[], run: VirshRun = {}): Promise<string> {
-    const { uri, program = 'virsh' } = this.options;
-    const result = await execa(program, ['-q', ...(uri === undefined ? [] : ['-c', uri]), ...words], {
+    const [program, ...line] = this.commandLine(words);
+    const result = await execa(program, line, {
       // Complaints are told apart by their words.
       env: { LC_ALL: 'C' },
       stdin: 'ignore',
@@ -149,7 +155,7 @@ const complaints: readonly (readonly [RegExp, ErrorCode])[] = [
 ];
 
 /** What virsh wrote on standard error, without its `error: ` at the head of each line. */
-function virshError(stderr: string): AppError {
+export function virshError(stderr: string): AppError {
   const lines = stderr.split('\n').map((line) => line.replace(/^error: /, '').trim());
   const text = [...new Set(lines.filter((line) => line !== ''))].join('; ');
   const code = complaints.find(([pattern]) => pattern.test(text))?.[1] ?? 'unknown';

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Runner } from '../leaf.js';
+import { vmCheckpointCommands } from './vm-checkpoint.js';
 import { vmCreateCommands } from './vm-create.js';
 import { vmDiskCommands } from './vm-disks.js';
 import { vmHookCommands } from './vm-hook.js';
@@ -13,6 +14,7 @@ export function vmCommands(program: Command, runner: Runner): void {
     .description("Commands for libvirt's domains on this host; they run the host's virsh.");
   vmCreateCommands(vm, runner);
   vmDiskCommands(vm, runner);
+  vmCheckpointCommands(vm, runner);
   vmHooksCommands(vm, runner);
   vmHookCommands(vm, runner);
 }
