@@ -82,7 +82,7 @@ export class OwnSettling {
    * volume, and now the number is another volume's.
    */
   private async remind(context: EpochContext, primary: string, address: ObjectAddress): Promise<void> {
-    if (!context.settledPrimaries.has(primary)) return;
+    if (!context.settledPrimaries.has(primary) || this.node.options.mutants?.hideUnsettled) return;
     try {
       await this.node.ask(context, primary, addressed(PeerType.reconcile, address));
     } catch (error) {
