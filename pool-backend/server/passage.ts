@@ -85,13 +85,20 @@ export class Passage {
   /** Sends a call there; the reply goes to the client as it comes. */
   async pass(message: Message): Promise<void> {
     const upstream = await this.open();
-    await upstream.pass(message, (reply) => {
-      const isStream =
-        message.procedure === procedures.storageVolUpload.number ||
-        message.procedure === procedures.storageVolDownload.number;
-      if (isStream && reply.status === MessageStatus.ok) this.streams.set(message.serial, message.procedure);
-      this.session.socket.send(reply, reply.body);
-    });
+    const { serial, procedure } = message;
+    const isStream =
+      procedure === procedures.storageVolUpload.number || procedure === procedures.storageVolDownload.number;
+    // Before the reply: libvirtd's first packet of a download may overtake that.
+    if (isStream) this.streams.set(serial, procedure);
+    await upstream
+      .pass(message, (reply) => {
+        if (isStream && reply.status !== MessageStatus.ok) this.streams.delete(serial);
+        this.session.socket.send(reply, reply.body);
+      })
+      .catch((error: unknown) => {
+        this.streams.delete(serial);
+        throw error;
+      });
   }
 
   /** A client's packet of no transfer of ours. */

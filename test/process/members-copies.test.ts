@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import type { FamilyInfo } from '../../src/control/member-api.js';
 import { dogDone, dogJson, dogOf } from '../helpers/dog-of.js';
 import { objectDiskBytes, type RealSheep, withCluster } from '../helpers/real-cluster.js';
-import { checkEqual, Load, pause, waitSettled } from './members-run.js';
+import { checkEqual, Load, pause, waitSettled, waitTakenIn } from './members-run.js';
 
 const header = (copies: number, name: string) => new RegExp(`^. ${name} .* ${copies} \\S* ?22$`, 'm');
 
@@ -42,7 +42,8 @@ test('two copies become three and two again, with a snapshot and a clone, under 
       const reader = await second.call('vdi.read', { name: 'other', offset: 0, length: 4096 });
       assert.is(reader.length, 4096);
       await Promise.all([third.start(), fourth.start()]);
-      await waitSettled(first);
+      await waitTakenIn(first, third);
+      await waitTakenIn(first, fourth);
       const threeBytes = diskBytes();
       await dogDone(second, 'vdi alter-copy other -c 2 -f');
       await waitSettled(first);

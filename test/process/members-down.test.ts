@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import type { RecoveryStatus, Settings } from '../../src/control/member-api.js';
 import { dogDone, dogJson } from '../helpers/dog-of.js';
 import { type RealSheep, withCluster, within } from '../helpers/real-cluster.js';
-import { checkEqual, counterOf, Load, pause, rowOf, waitSettled } from './members-run.js';
+import { checkEqual, counterOf, Load, pause, rowOf, waitSettled, waitTakenIn } from './members-run.js';
 
 const MOVED = 'sheepfold_recovery_moved_bytes_total';
 const MIB = 2 ** 20;
@@ -26,7 +26,7 @@ test('a restart moves only what was written meanwhile, and begins no move', () =
     await within(10_000, 'it is known to be down', async () => (await rowOf(first, last))?.up === false);
     await write(first, 'disk', 4, 3, 2);
     await last.start();
-    await waitSettled(first);
+    await waitTakenIn(first, last);
     const moved = await counterOf(last, MOVED);
     // Inode and index entries that were touched too are small.
     assert.ok(moved >= 3 * MIB && moved < 3.5 * MIB, `${moved} bytes were moved`);
@@ -58,7 +58,7 @@ test('a sheep that is down for too long is given up, one in maintenance is not; 
       await within(60_000, 'nothing lies on it', async () => (await rowOf(first, last))?.empty === true);
       await dogDone(first, 'cluster check -n');
       await last.start();
-      await waitSettled(first);
+      await waitTakenIn(first, last);
       const row = await rowOf(first, last);
       assert.equal([row?.in, row?.empty, row?.outBy], [true, undefined, undefined]);
       await load.finish(cluster.sheep);

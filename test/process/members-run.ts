@@ -84,6 +84,15 @@ export function waitSettled(asked: RealSheep, deadlineMs = 60_000): Promise<true
   });
 }
 
+/** The sheep is to hold objects, as the one that is asked knows, and nothing moves any more. */
+export async function waitTakenIn(asked: RealSheep, sheep: RealSheep): Promise<void> {
+  await within(30_000, 'objects shall lie on it', async () => {
+    const row = await rowOf(asked, sheep);
+    return row?.up === true && row.in && row.empty !== true;
+  });
+  await waitSettled(asked);
+}
+
 /** All replicas of everything are equal. */
 export async function checkEqual(asked: RealSheep): Promise<void> {
   await dogDone(asked, 'cluster check -n');

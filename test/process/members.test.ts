@@ -5,8 +5,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { MovePlan } from '../../src/control/member-api.js';
 import { dogDone, dogJson, dogOf } from '../helpers/dog-of.js';
-import { objectDiskBytes, withCluster, within } from '../helpers/real-cluster.js';
-import { checkEqual, Load, nodesOf, pause, rowOf, waitSettled } from './members-run.js';
+import { objectDiskBytes, withCluster } from '../helpers/real-cluster.js';
+import { checkEqual, Load, nodesOf, pause, rowOf, waitSettled, waitTakenIn } from './members-run.js';
 
 test('a sheep that is started joins, is drained under load, removed, and its directory deleted', () =>
   withCluster({ sheep: 3, copies: 2, deadlineMs: 110_000 }, async (cluster) => {
@@ -16,11 +16,7 @@ test('a sheep that is started joins, is drained under load, removed, and its dir
     const spare = await cluster.spare('spare');
     try {
       await spare.start();
-      await within(30_000, 'objects begin to lie on it', async () => {
-        const row = await rowOf(first, spare);
-        return row?.in === true && row.empty !== true;
-      });
-      await waitSettled(first);
+      await waitTakenIn(first, spare);
       assert.match(
         (await dogDone(first, 'node list -r')).stdout,
         new RegExp(`127.0.0.1:${spare.port} 128 90\n`),
