@@ -21,6 +21,28 @@ install_packages() {
     fail "cannot install the packages that the build needs; as root: apt-get install ${missing[*]}"
 }
 
+# make_once WORK: runs WORK in a folder of its own, and keeps what it leaves in ./done as $result. Of the caller:
+# `complete` says whether that is there already; `packages` are those that WORK needs; all is written below `cache`.
+make_once() {
+  command -v apt-get >/dev/null || fail "needs Debian's apt-get"
+  install_packages "${packages[@]}"
+  mkdir -p "$cache"
+  # One at a time: who comes second finds it done.
+  exec 9>"$cache/lock"
+  flock 9
+  complete && return
+  # What was left by one that was killed; none runs now.
+  rm -rf "$cache"/work.*
+  work=$(mktemp -d "$cache/work.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  cd "$work"
+  mkdir done
+  "$1"
+  # A rename: the folder is there whole or not at all.
+  rm -rf "$result"
+  mv done "$result"
+}
+
 codename() { (. /etc/os-release && echo "${VERSION_CODENAME:?}"); }
 
 # The mirror that this system takes its own Debian from.

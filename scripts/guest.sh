@@ -73,21 +73,7 @@ make_root() {
   /sbin/mkfs.ext4 -q -L sheepfold -E root_owner=0:0 -d root done/root.ext4
 }
 
-main() {
-  [[ $(uname -m) == x86_64 ]] || fail "makes an x86_64 guest only"
-  command -v apt-get >/dev/null || fail "needs Debian's apt-get"
-  install_packages "${packages[@]}"
-  mkdir -p "$cache"
-  # One at a time: who comes second finds it done.
-  exec 9>"$cache/lock"
-  flock 9
-  complete && return
-  # What was left by one that was killed; none runs now.
-  rm -rf "$cache"/work.*
-  work=$(mktemp -d "$cache/work.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  cd "$work"
-  mkdir done
+make_guest() {
   say "fetching a kernel and busybox"
   local image
   image=$(kernel_package)
@@ -100,9 +86,6 @@ main() {
   cp kernel/boot/vmlinuz-* done/vmlinuz
   make_initrd "$(ls kernel/lib/modules)"
   make_root
-  # A rename: the folder is there whole or not at all.
-  rm -rf "$result"
-  mv done "$result"
 }
 
 if [[ ${1:-} == --where ]]; then
@@ -111,6 +94,7 @@ elif [[ $# != 0 ]]; then
   echo "usage: scripts/guest.sh [--where]" >&2
   exit 64
 elif ! complete; then
-  main
+  [[ $(uname -m) == x86_64 ]] || fail "makes an x86_64 guest only"
+  make_once make_guest
 fi
 echo "$result"

@@ -47,30 +47,14 @@ build() {
     nice -n 10 ninja -C build "${programs[@]}"
 }
 
-main() {
-  [[ $(uname -m) == x86_64 ]] || fail "builds on x86_64 only"
-  command -v apt-get >/dev/null || fail "needs Debian's apt-get"
-  install_packages "${packages[@]}"
-  mkdir -p "$cache"
-  # One build at a time: who comes second finds it done.
-  exec 9>"$cache/lock"
-  flock 9
-  complete && return
-  # What a build left that was killed; none runs now.
-  rm -rf "$cache"/work.*
-  work=$(mktemp -d "$cache/work.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  cd "$work"
+make_qemu() {
   say "fetching the source of $version"
   fetch_source "$suite" "qemu=$version" "[signed-by=$keyring]"
   say "building (log: $cache/build.log)"
   (cd source && build) > "$cache/build.log" 2>&1 || { tail -40 "$cache/build.log" >&2; fail "the build failed"; }
-  mkdir -p done/bin
+  mkdir done/bin
   (cd source/build && install -s -t "$work/done/bin" "${programs[@]}")
   "done/bin/qemu-img" --help | grep -q 'Supported formats:.*sheepdog' || fail "the build has no sheepdog driver"
-  # A rename: the folder is there whole or not at all.
-  rm -rf "$result"
-  mv done "$result"
 }
 
 if [[ ${1:-} == --where ]]; then
@@ -79,6 +63,7 @@ elif [[ $# != 0 ]]; then
   echo "usage: scripts/old-qemu.sh [--where]" >&2
   exit 64
 elif ! complete; then
-  main
+  [[ $(uname -m) == x86_64 ]] || fail "builds on x86_64 only"
+  make_once make_qemu
 fi
 echo "$result"

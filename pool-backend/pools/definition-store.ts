@@ -1,7 +1,6 @@
 import {
   closeSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -10,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDurably, syncFolder } from '../../src/base/durable-folder.js';
 
 const SUFFIX = '.xml';
 const AUTOSTART = 'autostart';
@@ -31,7 +31,7 @@ export interface StoredDefinition {
  */
 export class DefinitionStore {
   constructor(private readonly folder: string) {
-    makeDurably(join(folder, AUTOSTART));
+    makeDurably(join(folder, AUTOSTART), FOLDER_MODE);
   }
 
   load(): StoredDefinition[] {
@@ -82,21 +82,5 @@ export class DefinitionStore {
     }
     renameSync(temporary, path);
     syncFolder(dirname(path));
-  }
-}
-
-/** A folder whose own name a power cut takes away would take the definitions with it. */
-function makeDurably(folder: string): void {
-  const first = mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
-  if (first === undefined) return;
-  for (let made = folder; made.length >= first.length; made = dirname(made)) syncFolder(dirname(made));
-}
-
-function syncFolder(folder: string): void {
-  const fd = openSync(folder, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

@@ -1,6 +1,7 @@
 import { sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import { readFrozenIndex } from '../volume/frozen-volume.js';
+import { isIdle } from '../volume/owned-volume.js';
 import { isFrozen } from '../volume/records.js';
 import type { VolumeManager } from '../volume/volume-manager.js';
 import type { ControlResult } from './api.js';
@@ -83,9 +84,7 @@ export class OwnerCalls {
     if (owned === undefined) return 0;
     const users = Math.max(this.usersOf(line), owned.handles);
     // What is under way ends by itself; the caller asks again.
-    if (users === 0 && owned.busy === 0 && owned.forwarded.size === 0 && !owned.releasing) {
-      await manager.giveUp(owned);
-    }
+    if (users === 0 && isIdle(owned) && !owned.releasing) await manager.giveUp(owned);
     return users;
   }
 

@@ -1,12 +1,12 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
+import { makeDurably } from '../base/durable-folder.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { DiskChanges, DiskInfo } from '../store/disks/disk-changes.js';
 import type { DiskSet } from '../store/disks/disk-set.js';
 import { openFileDisk } from '../store/file-disk.js';
 import type { DiskList } from './disk-list.js';
-import { makeDurably } from './durable-folder.js';
 import { restoreIdentity } from './identity.js';
 
 export interface NodeDisksOptions {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { systemClock } from '../base/clock.js';
+import { makeDurably } from '../base/durable-folder.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { systemRandom } from '../base/random.js';
@@ -13,7 +14,6 @@ import { openFileDisk } from '../store/file-disk.js';
 import { SUPERBLOCK_PATH } from '../store/superblock.js';
 import type { SheepConfig } from './config.js';
 import { DiskList } from './disk-list.js';
-import { makeDurably } from './durable-folder.js';
 import { loadIdentity, noteStore } from './identity.js';
 import { NodeDisks } from './node-disks.js';
 

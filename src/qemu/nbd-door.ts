@@ -1,5 +1,5 @@
-import { accessSync, constants } from 'node:fs';
 import type { NodeDoors, VdiInfo } from '../control/api.js';
+import { localNbdSocket } from '../control/local-door.js';
 import { HOST_DEFAULT, type SheepServer } from './name.js';
 import { ToolError } from './tool-error.js';
 
@@ -27,7 +27,8 @@ export function exportOf(server: SheepServer, doors: NodeDoors, vdi: VdiInfo): N
 
 function serverOf(server: SheepServer, doors: NodeDoors): NbdServer {
   const local = 'path' in server || isLoopback(server.host);
-  if (local && doors.nbdSocket !== undefined && isUsable(doors.nbdSocket)) return { path: doors.nbdSocket };
+  const path = local ? localNbdSocket(doors) : undefined;
+  if (path !== undefined) return { path };
   if (doors.nbdPort > 0) {
     return { host: 'path' in server ? '127.0.0.1' : server.host, port: doors.nbdPort };
   }
@@ -36,16 +37,6 @@ function serverOf(server: SheepServer, doors: NodeDoors): NbdServer {
 
 function isLoopback(host: string): boolean {
   return host === HOST_DEFAULT || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
-}
-
-/** A port forwarded from another host leads to a sheep whose socket is not here. */
-function isUsable(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The options of QEMU's nbd driver, flat: `server.type`, `export`, ... */

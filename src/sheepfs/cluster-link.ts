@@ -1,10 +1,10 @@
-import { accessSync, constants } from 'node:fs';
 import type { NetConnectOpts } from 'node:net';
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import type { ControlMethod, ControlParams, ControlResult } from '../control/api.js';
 import { type ControlAddress, ControlClient } from '../control/client.js';
+import { localNbdSocket } from '../control/local-door.js';
 import { NbdClient } from '../nbd-client/client.js';
 import { CALL_RETRY_MS } from './limits.js';
 
@@ -77,7 +77,8 @@ export class ClusterLink implements Cluster {
   /** The unix socket when the sheep is on this host, as it is faster. Rejects with 'not-supported' without a door. */
   private async nbdAddress(): Promise<NetConnectOpts> {
     const doors = await this.call('node.doors', {});
-    if (doors.nbdSocket !== undefined && isUsable(doors.nbdSocket)) return { path: doors.nbdSocket };
+    const path = localNbdSocket(doors);
+    if (path !== undefined) return { path };
     const host = 'host' in this.address ? this.address.host : '127.0.0.1';
     if (doors.nbdPort > 0 && doors.nbdTls !== 'require') return { host, port: doors.nbdPort };
     throw new AppError('not-supported', 'the sheep has no NBD door for this: start it with --nbd-socket');
@@ -126,15 +127,5 @@ function wasDone(method: ControlMethod, error: unknown): boolean {
       return AppError.isCode(error, 'no-vdi', 'no-tag');
     default:
       return false;
-  }
-}
-
-/** A port forwarded from another host leads to a sheep whose socket is not here. */
-function isUsable(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,6 +1,6 @@
-import { accessSync, constants } from 'node:fs';
 import { AppError } from '../base/errors.js';
 import type { NodeDoors } from '../control/api.js';
+import { localNbdSocket } from '../control/local-door.js';
 import type { NbdPlace } from './domain-xml.js';
 
 /** Where a guest of this host finds its volumes: the NBD door of one sheep. */
@@ -15,7 +15,8 @@ export interface Door {
  */
 export function doorOf(sheep: { host: string }, doors: NodeDoors): Door {
   const tls = doors.nbdTls === 'require';
-  if (isHere(doors.nbdSocket)) return { place: { socket: doors.nbdSocket }, tls };
+  const socket = localNbdSocket(doors);
+  if (socket !== undefined) return { place: { socket }, tls };
   if (doors.nbdPort > 0) return { place: { host: sheep.host, port: doors.nbdPort }, tls };
   throw new AppError(
     'not-supported',
@@ -29,15 +30,4 @@ export function placesOf(sheep: { host: string }, doors: NodeDoors): NbdPlace[] 
     ...(doors.nbdSocket === undefined ? [] : [{ socket: doors.nbdSocket }]),
     ...(doors.nbdPort > 0 ? [{ host: sheep.host, port: doors.nbdPort }] : []),
   ];
-}
-
-/** A port forwarded from another host leads to a sheep whose socket is not here. */
-function isHere(path: string | undefined): path is string {
-  if (path === undefined) return false;
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

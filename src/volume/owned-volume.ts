@@ -19,3 +19,11 @@ export interface OwnedVolume {
   /** What other gateways asked for. */
   readonly forwarded: Forwarded;
 }
+
+/**
+ * Nothing is under way. That includes the answers which other gateways have not confirmed: one that was lost is asked
+ * for again, and the next owner would do the change twice (forwarded.ts).
+ */
+export function isIdle({ busy, forwarded }: OwnedVolume): boolean {
+  return busy === 0 && forwarded.size === 0;
+}

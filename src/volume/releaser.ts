@@ -1,7 +1,7 @@
 import { type Clock, sleep } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import type { OwnedVolume } from './owned-volume.js';
+import { isIdle, type OwnedVolume } from './owned-volume.js';
 
 /** An owner that no local client uses gives the volume up after this: another gateway may have a use for it. */
 const RELEASE_DELAY_MS = 300;
@@ -51,15 +51,11 @@ export class Releaser {
     this.later(owned, RELEASE_AGAIN_MS);
   }
 
-  /**
-   * Waits until nothing is under way. That includes the answers which other gateways have not confirmed: one that was
-   * lost is asked for again, and the next owner would do the change twice (forwarded.ts).
-   */
+  /** Waits until nothing is under way. */
   private async drain(owned: OwnedVolume): Promise<boolean> {
-    const isBusy = () => owned.busy > 0 || owned.forwarded.size > 0;
-    for (let waitedMs = 0; isBusy() && waitedMs < DRAIN_MS; waitedMs += DRAIN_STEP_MS) {
+    for (let waitedMs = 0; !isIdle(owned) && waitedMs < DRAIN_MS; waitedMs += DRAIN_STEP_MS) {
       await sleep(this.options.clock, DRAIN_STEP_MS);
     }
-    return !isBusy();
+    return isIdle(owned);
   }
 }

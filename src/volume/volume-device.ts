@@ -232,7 +232,7 @@ export class VolumeDevice implements BlockDevice {
   private async readPart(part: Part): Promise<Uint8Array> {
     const { client, session } = this.options;
     for (;;) {
-      await this.saved(part.index);
+      if (this.index.isUnsaved(part.index)) await this.saved(part.index);
       const owner = this.index.entries[part.index]!;
       if (owner === 0) {
         this.confirmHole();
@@ -358,7 +358,7 @@ export class VolumeDevice implements BlockDevice {
 
   private async partStatus(part: Part): Promise<Extent[]> {
     const { client, session } = this.options;
-    await this.saved(part.index);
+    if (this.index.isUnsaved(part.index)) await this.saved(part.index);
     const owner = this.index.entries[part.index]!;
     if (owner === 0) this.confirmHole();
     const runs = owner === 0 ? undefined : await client.status(session, this.address(owner, part.index));

@@ -67,10 +67,10 @@ export class Primary {
       await this.ready(context);
       if (context !== node.context) continue;
       // It may have asked in an epoch in which it was to have the object: what it were given now would stay there.
-      if (!context.view.locate(address).holders.includes(asker)) return 0;
+      const placement = context.view.locate(address);
+      if (!placement.holders.includes(asker)) return 0;
       // With too few copies nothing is settled yet; but the node that asks can already be given what there is, and is
       // then one copy more.
-      const placement = context.view.locate(address);
       const mustWait = settler.mustWait(placement);
       if (asker === node.selfId && !mustWait) node.unsettled.add(address.oid);
       if (mustWait) {
