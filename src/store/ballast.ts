@@ -28,13 +28,18 @@ export function withBallast<T>(disk: Disk, work: () => T): T {
   }
 }
 
-/** Makes the ballast that is missing, when room is plentiful. */
-export function keepBallast(disk: Disk, limits: StoreLimits): void {
+/** Makes the ballast that is missing, when room is plentiful. Durable: a power cut would leave a name without room. */
+export async function keepBallast(disk: Disk, limits: StoreLimits): Promise<void> {
   for (const path of Object.values(BALLAST_PATHS)) {
-    if (disk.exists(path)) continue;
     if (disk.space().freeBytes < BALLAST_BYTES + (limits.reserveBytes ?? 64 << 20)) return;
     const file = disk.open(path, { create: true });
-    file.allocate(0, BALLAST_BYTES);
-    file.close();
+    try {
+      if (file.allocatedBytes() >= BALLAST_BYTES) continue;
+      file.allocate(0, BALLAST_BYTES);
+      await file.sync();
+    } finally {
+      file.close();
+    }
   }
+  await disk.syncDir('.');
 }

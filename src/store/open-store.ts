@@ -105,7 +105,7 @@ async function open(options: StoreOptions): Promise<Store> {
   await writeSuperblock(disk, superblock);
   const segmentBytes = segmentSize(limits);
   const segments: [Segment, Segment] = await formatSegments(disk, segmentBytes, openCount * 0x10_0000);
-  keepBallast(disk, limits);
+  await keepBallast(disk, limits);
   const store = new Store({
     disk,
     clock,

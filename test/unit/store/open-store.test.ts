@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
+import { BALLAST_BYTES, BALLAST_PATHS } from '../../../src/store/ballast.js';
 import { sealText } from '../../../src/store/small-file.js';
 import { decodeSuperblock, encodeSuperblock, SUPERBLOCK_PATH } from '../../../src/store/superblock.js';
 import { deadline, fakeDisk, filled, KIB, OBJECT, openFake, put, reads, smallLimits } from './helpers.js';
@@ -155,6 +156,14 @@ test('of an object that there was no room to make nothing comes with a restart',
   const again = await openFake(disk);
   await refused(reads(again, oid, 0, 1), 'no-object', /./);
   await again.close();
+});
+
+test('what is kept for a full disk is there after a power cut', async () => {
+  const disk = fakeDisk();
+  await openFake(disk);
+  disk.crash({ powerCut: true, loseAll: true });
+  const roomOf = (path: string) => disk.open(path).allocatedBytes();
+  assert.equal(Object.values(BALLAST_PATHS).map(roomOf), [BALLAST_BYTES, BALLAST_BYTES]);
 });
 
 for (const kind of ['sync', 'write'] as const) {
