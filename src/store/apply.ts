@@ -37,6 +37,7 @@ export function markDirty(segment: Segment, object: StoredObject): void {
   if (segment.dirty.has(object)) return;
   segment.dirty.add(object);
   object.dirtyIn++;
+  object.tailsOwed++;
 }
 
 function removeObject(context: StoreContext, object: StoredObject, segment: Segment): void {

@@ -46,6 +46,7 @@ async function syncTail(context: StoreContext, object: StoredObject): Promise<vo
   cache.pin(object);
   try {
     object.writeTail();
+    object.tailsOwed--;
     await object.sync();
   } finally {
     cache.unpin(object);

@@ -13,7 +13,7 @@
  *
  *     record, 40 bytes, then one u32 checksum per block for image, direct and spoiled
  *      0 u8 type                    8 u64 oid              32 u32 first block
- *      1 3 bytes zero              16 u64 object bytes     36 u32 blocks
+ *      1 u24 tail mark             16 u64 object bytes     36 u32 blocks
  *      4 u32 epoch                 24 u64 instance
  *
  * Images are verified by their block checksums, so their bytes are not summed twice.
@@ -57,6 +57,8 @@ export function nameOfRecord(type: number): string {
 
 export interface JournalRecord {
   readonly type: RecordType;
+  /** The tail that has whatever came before, unless another segment of the journal still has it (tail-mark.ts). */
+  readonly tailMark: number;
   readonly epoch: number;
   readonly oid: bigint;
   readonly objectBytes: number;
@@ -168,8 +170,8 @@ function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
 
 /** Through a DataView: Buffer writes a bigint with several of them as scratch, which shows on each write. */
 function encodeRecord(out: DataView, at: number, record: JournalRecord): number {
-  const { type, epoch, oid, objectBytes, instance, firstBlock, blockCount, checksums } = record;
-  out.setUint32(at, type, true);
+  const { type, tailMark, epoch, oid, objectBytes, instance, firstBlock, blockCount, checksums } = record;
+  out.setUint32(at, type | (tailMark << 8), true);
   out.setUint32(at + 4, epoch, true);
   out.setBigUint64(at + 8, oid, true);
   out.setUint32(at + 16, objectBytes >>> 0, true);
@@ -240,7 +242,7 @@ export function decodeRecords(
 
 function decodeRecord(bytes: Buffer, at: number, end: number): JournalRecord | undefined {
   if (at + RECORD_BYTES > end) return undefined;
-  const type = bytes.readUInt32LE(at) as RecordType;
+  const type = bytes.readUInt8(at) as RecordType;
   if (type < recordTypes.image || type > recordTypes.spoiled) return undefined;
   const blockCount = bytes.readUInt32LE(at + 36);
   const summed = hasSums(type) ? blockCount : 0;
@@ -251,6 +253,7 @@ function decodeRecord(bytes: Buffer, at: number, end: number): JournalRecord | u
   }
   return {
     type,
+    tailMark: bytes.readUIntLE(at + 1, 3),
     epoch: bytes.readUInt32LE(at + 4),
     oid: bytes.readBigUInt64LE(at + 8),
     objectBytes: readU64(bytes, at + 16),

@@ -51,7 +51,7 @@ function append(hooks: BatchHooks, context: StoreContext, builder: BatchBuilder,
   op.parts = [];
   op.creates = false;
   op.instance = 0;
-  recordOperation(builder, op);
+  recordOperation(builder, op, journal.current);
   const first = journal.current.lastSequence < 0;
   journal.append(builder, count);
   // Noted before the object changes: the segment's checkpoint makes the note durable.

@@ -19,6 +19,7 @@ import { alignUp, BLOCK_SIZE, crc32, isZero } from '../base/bytes.js';
 import { BAD, HOLE, objectSeed } from './checksum.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
 import { readBlocksNow } from './salvage.js';
+import { isBeforeMark } from './tail-mark.js';
 import { readU64, writeU64 } from './u64.js';
 
 export const OBJECT_MAGIC = 0x424f4653;
@@ -65,8 +66,12 @@ export class StoredObject {
   activeGeneration = -1;
   /** Batch that is being put together and already changes this object. */
   plannedBatch = -1;
-  /** How many segments wait to write this object's tail. */
+  /** How many segments wait for this object's tail to be durable. */
   dirtyIn = 0;
+  /** How many of them have still to write it. */
+  tailsOwed = 0;
+  /** The newest tail was not readable: the object is as the one before has it. */
+  private tailLost = false;
   /** Reads and copies under way: the file must stay open. */
   pins = 0;
   /** Unlinked or replaced: whoever still holds it reads on, nobody writes. */
@@ -128,6 +133,19 @@ export class StoredObject {
     this.tailSequence++;
     this.file.write([encodeSlot(this)], this.blocks * BLOCK_SIZE + slot * slotBytes(this.blocks));
     this.lastSlot = slot;
+    this.tailLost = false;
+  }
+
+  /** Sequence of the tail that has, or is going to have, all changes before those of a journal segment. */
+  tailBefore(owedThere: boolean): number {
+    const coming = this.tailLost || this.tailsOwed > (owedThere ? 1 : 0);
+    return this.tailSequence + (coming ? 1 : 0);
+  }
+
+  /** The tail is older than the object: a block that was a hole then would pass for zeros. Old checksums do not match. */
+  loseHoles(): void {
+    this.tailLost = true;
+    for (let block = 0; block < this.blocks; block++) if (this.table[block] === HOLE) this.table[block] = BAD;
   }
 
   /** No checkpoint has still to write a slot: what is on the device is what this object last wrote. */
@@ -211,10 +229,10 @@ function isBlank(slot: Buffer): boolean {
 
 /**
  * Opens an object; undefined when there is none. With both tables lost the object opens with every block BAD, so
- * that reads say 'checksum' and never 'no-object', which would pass for a hole. `replaying`: a slot may be torn by the
- * crash, and the journal knows all that it would have said.
+ * that reads say 'checksum' and never 'no-object', which would pass for a hole. `mark`: the tail with which, and with
+ * the journal, the object is whole; without it that is the newest, whatever state it is in.
  */
-export function loadObject(disk: Disk, oid: bigint, replaying = false): StoredObject | undefined {
+export function loadObject(disk: Disk, oid: bigint, mark?: number): StoredObject | undefined {
   let file: DiskFile;
   try {
     file = disk.open(objectPath(oid));
@@ -223,14 +241,14 @@ export function loadObject(disk: Disk, oid: bigint, replaying = false): StoredOb
     throw error;
   }
   try {
-    return decodeObject(file, oid, replaying);
+    return decodeObject(file, oid, mark);
   } catch (error) {
     file.close();
     throw error;
   }
 }
 
-function decodeObject(file: DiskFile, oid: bigint, replaying: boolean): StoredObject {
+function decodeObject(file: DiskFile, oid: bigint, mark: number | undefined): StoredObject {
   const size = file.size();
   const blocks = blocksOfFile(size);
   if (blocks === undefined) return new StoredObject(oid, 0, 0, file, new Uint32Array(0));
@@ -249,15 +267,16 @@ function decodeObject(file: DiskFile, oid: bigint, replaying: boolean): StoredOb
   const header = headers[best]!;
   tableBytes(table).set(slots[best]!.subarray(SLOT_HEADER_BYTES, SLOT_HEADER_BYTES + 4 * blocks));
   const other = best === 0 ? 1 : 0;
-  if (!replaying && mayBeOlder(header, headers[other], slots[other])) {
-    // Old checksums tell by themselves that they do not match. A block that was a hole then would pass for zeros.
-    for (let block = 0; block < blocks; block++) if (table[block] === HOLE) table[block] = BAD;
-  }
+  const isOlder =
+    mark === undefined
+      ? mayBeOlder(header, headers[other], slots[other])
+      : isBeforeMark(header.tailSequence, mark);
   const object = new StoredObject(oid, header.objectBytes, header.instance, file, table);
   object.epoch = header.epoch;
   object.tailSequence = header.tailSequence;
   object.durableSlot = best;
   object.lastSlot = best;
+  if (isOlder) object.loseHoles();
   return object;
 }
 

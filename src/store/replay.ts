@@ -15,6 +15,7 @@ import { type JournalRecord, recordTypes } from './journal-record.js';
 import { createObject, loadObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
 import { zeroChecksum } from './planner.js';
 import type { FoundBatch, JournalScan } from './recovery.js';
+import { NO_MARK } from './tail-mark.js';
 
 /** One possible content of a block. */
 type Version =
@@ -32,6 +33,8 @@ interface ObjectPlan {
   instance: number;
   objectBytes: number;
   epoch: number;
+  /** Of the earliest record that tells of it; undefined: none yet. */
+  tailMark: number | undefined;
   /** Newest last. */
   blocks: Map<number, Version[]>;
 }
@@ -122,7 +125,7 @@ function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPl
   const { oid, type, instance, objectBytes, epoch } = record;
   let plan = plans.get(oid);
   if (!plan) {
-    plan = { reset: 'none', instance: 0, objectBytes, epoch: 0, blocks: new Map() };
+    plan = { reset: 'none', instance: 0, objectBytes, epoch: 0, tailMark: undefined, blocks: new Map() };
     plans.set(oid, plan);
   }
   if (type === recordTypes.create || type === recordTypes.remove) {
@@ -130,14 +133,18 @@ function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPl
     plan.instance = instance;
     plan.objectBytes = objectBytes;
     plan.epoch = 0;
+    // The journal has the object's whole life.
+    plan.tailMark = NO_MARK;
     plan.blocks.clear();
   } else if (instance > plan.instance && type !== recordTypes.touch) {
     // Another life of the object began without a record: a copy took its name. It was durable by then.
     plan.reset = 'none';
     plan.instance = instance;
     plan.objectBytes = objectBytes;
+    plan.tailMark = undefined;
     plan.blocks.clear();
   }
+  if (record.tailMark !== NO_MARK) plan.tailMark ??= record.tailMark;
   if (type !== recordTypes.remove && epoch > plan.epoch) plan.epoch = epoch;
   return plan;
 }
@@ -159,7 +166,7 @@ function replayObject(
   plan: ObjectPlan,
   afterPowerCut: boolean,
 ): StoredObject | 'problem' | undefined {
-  let object = loadObject(disk, oid, true);
+  let object = loadObject(disk, oid, plan.tailMark ?? NO_MARK);
   if (plan.reset === 'remove') {
     if (!object) return undefined;
     object.close();

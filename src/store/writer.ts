@@ -131,7 +131,7 @@ export class Writer {
           full = this.tooLarge(op, planned.length);
           break;
         }
-        recordOperation(this.builder, op);
+        recordOperation(this.builder, op, journal.current);
         planned.push(op);
       }
       taken++;

@@ -2,6 +2,7 @@
 import type { ObjectAddress } from '../../src/cluster/epochs/address.js';
 import { formatEpoch } from '../../src/cluster/epochs/epoch.js';
 import { SheepCore } from '../../src/daemon/sheep-core.js';
+import { BAD } from '../../src/store/checksum.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { readIndex } from '../../src/volume/volume-index.js';
 import { dataOid, formatOid, inodeOid, parseOid, vidOf } from '../../src/wire/oid.js';
@@ -184,6 +185,7 @@ async function replicaTables(core: SheepCore): Promise<Map<string, { table: Uint
     const { holders } = view.locate(address);
     const table = store.checksums(oid);
     if (!table || !holders.includes(cluster.objects.selfId)) continue;
+    for (const block of await store.verify(oid)) table[block] = BAD;
     tables.set(formatOid(oid), { table, holders: holders.length });
   }
   return tables;

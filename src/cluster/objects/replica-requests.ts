@@ -1,6 +1,7 @@
 /** What a primary asks of another replica while it makes them equal: again and again until there is an answer. */
 import { BLOCK_SIZE } from '../../base/bytes.js';
 import { AppError } from '../../base/errors.js';
+import { HOLE } from '../../store/checksum.js';
 import { type PeerMessage, PeerType } from '../../wire/peer-message.js';
 import type { ObjectAddress } from '../epochs/address.js';
 import { addressed } from './mutation.js';
@@ -39,6 +40,21 @@ export async function fetchBytes(
     Object.assign(addressed(PeerType.replicaRead, address), { offset, length }),
   );
   return answer.payload;
+}
+
+/** One of the replicas has nothing there: zeros that take no room. */
+export async function isHoleAt(
+  node: ObjectNode,
+  context: EpochContext,
+  address: ObjectAddress,
+  nodeIds: readonly string[],
+  block: number,
+): Promise<boolean> {
+  for (const id of nodeIds) {
+    const sums = await fetchSums(node, context, address, id);
+    if (sums === undefined || sums[block] === HOLE) return true;
+  }
+  return false;
 }
 
 /** A range of another replica's content, without the blocks that it cannot read. */

@@ -1,4 +1,4 @@
-import { BLOCK_SIZE } from '../../base/bytes.js';
+import { BLOCK_SIZE, isZero } from '../../base/bytes.js';
 import { AppError } from '../../base/errors.js';
 import { BadBlocksError } from '../../store/object-store.js';
 import { formatOid } from '../../wire/oid.js';
@@ -17,7 +17,7 @@ import {
 } from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
 import type { Turn } from './pace-lane.js';
-import { askReplica, fetchBytes, fetchGood, fetchSums } from './replica-requests.js';
+import { askReplica, fetchBytes, fetchGood, fetchSums, isHoleAt } from './replica-requests.js';
 
 /**
  * Makes the replicas of one object equal, as its primary and under its lock: for objects that had writes in flight
@@ -254,7 +254,11 @@ export class Settler {
         (await this.sameAtTarget(context, address, targets, block));
       if (data !== undefined) {
         const common = { oid, objectBytes, epoch: context.view.epoch, sync: false };
-        await node.store.write({ ...common, mode: 'ensure', offset, data });
+        if (isZero(data) && (await isHoleAt(node, context, address, sources, block))) {
+          await node.store.zero({ ...common, mode: 'ensure', offset, length, allocate: false });
+        } else {
+          await node.store.write({ ...common, mode: 'ensure', offset, data });
+        }
       } else if (node.unsettled.hasObject(oid) && node.store.mayBeTorn(oid)) {
         // Half written when the power went, and on no replica better: never acknowledged as durable, so what is there
         // is as right as anything. Without a power cut it is not: the disks have lost it, and reads must say so.

@@ -144,6 +144,25 @@ test('with its newer table damaged an object shows nothing that was a hole befor
   }
 });
 
+test('nor after a crash: the journal knows only what came after that table', async () => {
+  for (const rots of ['before', 'after'] as const) {
+    for (const powerCut of [false, true]) {
+      const disk = await twoTables();
+      const slot = newerSlot(disk);
+      const rot = () => disk.flipBit(objectPath(oid), slotAt(slot) + 64 + 4 * 9);
+      if (rots === 'before') rot();
+      const crashed = await openFake(disk);
+      await put(crashed, oid, 3 * BLOCK, filled(BLOCK, 3), { sync: true });
+      disk.crash({ powerCut });
+      if (rots === 'after') rot();
+      const store = await openFake(disk);
+      assert.equal(await reads(store, oid, 3 * BLOCK, BLOCK), filled(BLOCK, 3), 'the journal had it');
+      assert.equal((await badBlocksOf(() => store.read(oid, 8 * BLOCK, 2 * BLOCK))).blocks, [8, 9]);
+      await store.close();
+    }
+  }
+});
+
 test('damage of the older table takes nothing away', async () => {
   const disk = await twoTables();
   disk.flipBit(objectPath(oid), slotAt(1 - newerSlot(disk)) + 64);
