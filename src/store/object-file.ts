@@ -142,7 +142,7 @@ export class StoredObject {
     return this.tailSequence + (coming ? 1 : 0);
   }
 
-  /** The tail is older than the object: a block that was a hole then would pass for zeros. Old checksums do not match. */
+  /** The tail is older than the object: what was a hole then would pass for zeros. Old checksums do not match. */
   loseHoles(): void {
     this.tailLost = true;
     for (let block = 0; block < this.blocks; block++) if (this.table[block] === HOLE) this.table[block] = BAD;

@@ -37,6 +37,7 @@ const often: RareEvents = {
     'coordinator: slow',
     'coordinator: watch lags',
     'disk: bit flipped in a block',
+    'disk: bit flipped in a table',
     'disk: bit flipped in the journal of a dead process',
     'disk: full',
     'disk: write lost',

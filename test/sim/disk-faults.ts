@@ -24,6 +24,8 @@ const LIE_MS = 3000;
 export class DiskFaults {
   private readonly victim: Machine;
   private damaged = false;
+  /** Of blocks of the victim not even the checksum may be left. */
+  private forgetful = false;
   /** Blocks of the victim may be bad. */
   private spoiled = false;
   /** A write of the victim never happened: what the others have of it may not be synced. */
@@ -77,6 +79,11 @@ export class DiskFaults {
     return this.crammed.has(machine);
   }
 
+  /** Who holds what the damaged machine has forgotten must not leave it alone. */
+  mayLeave(machine: Machine): boolean {
+    return !this.forgetful || machine === this.victim;
+  }
+
   /** A good replica will be left of every block. */
   private mayDamage(): boolean {
     return this.isRedundant() && !this.full.has(this.victim);
@@ -107,6 +114,7 @@ export class DiskFaults {
     const path = damage.flipBit(where, this.random);
     if (path === undefined) return;
     this.spoiled = true;
+    this.forgetful ||= where === 'table';
     this.note(`disk: bit flipped in a ${where}`, path);
   }
 

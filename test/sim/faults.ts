@@ -105,7 +105,7 @@ export class Faults {
   }
 
   private kill(machine: Machine): void {
-    if (!machine.life) return;
+    if (!machine.life || !this.disks.mayLeave(machine)) return;
     this.hooks.count(machine.life.node ? 'kill' : 'kill while starting');
     if (machine.life.clock.frozen) this.hooks.count('kill while frozen');
     this.cluster.kill(machine);
@@ -113,7 +113,7 @@ export class Faults {
   }
 
   private powerCut(machine: Machine): void {
-    if (!machine.life || !this.disks.mayLosePower(machine)) return;
+    if (!machine.life || !this.disks.mayLeave(machine) || !this.disks.mayLosePower(machine)) return;
     const lossy = this.losesUnsynced(machine);
     this.hooks.count(lossy ? 'power cut of one, lossy' : 'power cut of one, nothing may be lost');
     this.cluster.powerCut(machine);
@@ -140,7 +140,7 @@ export class Faults {
   }
 
   private freeze(machine: Machine): void {
-    if (!machine.life || machine.life.clock.frozen) return;
+    if (!machine.life || machine.life.clock.frozen || !this.disks.mayLeave(machine)) return;
     this.hooks.count('freeze');
     const { life } = machine;
     this.cluster.freeze(machine);

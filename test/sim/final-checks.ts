@@ -11,8 +11,8 @@ export interface Replica {
 }
 
 /**
- * All nodes that should have the object have it, with the same content. A block that has rotted and knows it is mended by
- * whoever reads it or by the next scrub, so it says nothing; but one good replica must be left.
+ * All nodes that should have the object have it, with the same content. A block that has rotted and knows it is mended
+ * by whoever reads it or by the next scrub, so it says nothing; but one good replica must be left.
  */
 export function compareTables(oid: string, replicas: readonly Replica[]): void {
   const first = replicas[0]!;

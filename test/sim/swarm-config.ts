@@ -183,7 +183,7 @@ const paces: Record<FaultName, readonly [meanMs: number, chance: number]> = {
   answerLost: [6000, 0.2],
   watchLags: [5000, 0.2],
   flipBlock: [1500, 0.25],
-  flipTable: [3000, 0],
+  flipTable: [3000, 0.12],
   flipJournal: [3000, 0.2],
   loseWrite: [2000, 0.2],
   misdirectWrite: [2000, 0.2],
@@ -198,6 +198,24 @@ const paces: Record<FaultName, readonly [meanMs: number, chance: number]> = {
   alterCopies: [5000, 0.15],
   pauseRecovery: [6000, 0.12],
 };
+
+/**
+ * What takes machines other than the damaged one away. A table that has rotted has lost what no checksum tells, so that
+ * somebody with the same blocks has to stay in sync.
+ */
+const notBesideFlipTable: readonly FaultName[] = [
+  'killAll',
+  'powerCutAll',
+  'partition',
+  'partitionCoordinator',
+  'coordinatorAway',
+  'fullDisk',
+  'fullDisks',
+  'out',
+  'retire',
+  'loseDisk',
+  'alterCopies',
+];
 
 /** A zone for each, or two or three zones for all. */
 function zonesFrom(machines: number, random: SeededRandom): number[] {
@@ -215,6 +233,7 @@ function faultsFrom(random: SeededRandom): Partial<Record<FaultName, number>> {
   }
   // A damaged journal counts as a power cut: with another one at the same time all would have lost something.
   if (faults.powerCut !== undefined || faults.powerCutAll !== undefined) delete faults.flipJournal;
+  if (faults.flipTable !== undefined) for (const name of notBesideFlipTable) delete faults[name];
   return faults;
 }
 
