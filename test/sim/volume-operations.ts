@@ -69,6 +69,7 @@ export class VolumeOperations {
     const snapshot = this.anySnapshot();
     const name = this.freeName();
     if (!snapshot || name === undefined) return true;
+    const before = shelf.happened(`create ${name}`);
     if (!(await this.readAll(life, snapshot))) return false;
     const params = {
       source: { name: snapshot.name, tag: snapshot.tag },
@@ -76,7 +77,6 @@ export class VolumeOperations {
       share: this.random.chance(0.8),
       preallocate: this.random.chance(0.1),
     };
-    const before = shelf.happened(`create ${name}`);
     const isRace = () => snapshot.gone || shelf.happened(`create ${name}`) > before;
     return this.control(life, 'vdi.clone', params, `create ${name}`, isRace);
   }
