@@ -224,6 +224,22 @@ export const regressions: readonly Regression[] = [
       },
     },
   },
+  {
+    what: 'a rotted table of checksums passed for one that a crash tore: what was written since read as zeros',
+    seed: 80,
+    seeds: 4,
+    config: { faults: { flipTable: 1500, kill: 2500, flipBlock: 3000 } },
+  },
+  {
+    what: 'a power cut took the room that is kept for a full disk, and the store stopped when that came',
+    seed: 202114,
+    seeds: 2,
+    config: {
+      nodes: 3,
+      copies: 2,
+      faults: { powerCut: 4000, kill: 4000, fullDisk: 2500 },
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {
