@@ -39,6 +39,7 @@ export class ClusterView {
   private readonly cache = new Map<string, Map<bigint, Placement>>();
   private readonly shapes = new Map<number, Shape>();
   private readonly served = new Map<string, boolean>();
+  private readonly ownServed = new Map<string, boolean>();
 
   constructor(
     readonly history: AuthorityHistory,
@@ -101,8 +102,23 @@ export class ClusterView {
    * newest content is up: what a node that catches up needs before it can be sure that nothing is missing.
    */
   everySetServed(copiesInUse?: Iterable<number>): boolean {
-    for (const set of this.unservedSets(copiesInUse)) if (set.holders.includes(this.selfId)) return false;
+    for (const shape of this.shapesInUse(copiesInUse)) if (!this.ownSetsServed(shape)) return false;
     return true;
+  }
+
+  /** Asked again and again by who waits for it, of one view. */
+  private ownSetsServed(shape: Shape): boolean {
+    let served = this.ownServed.get(shape.key);
+    if (served === undefined) {
+      served = true;
+      for (const { serving, holders } of this.sets(shape)) {
+        if (serving.length > 0 || !holders.includes(this.selfId)) continue;
+        served = false;
+        break;
+      }
+      this.ownServed.set(shape.key, served);
+    }
+    return served;
   }
 
   /** Sets of holders of whom nobody is up who has the newest content: their objects wait. */
