@@ -264,7 +264,10 @@ function replayBlock(
     if (version && version.kind !== 'direct') restorable ??= version;
   }
   // Torn by the power cut, or rotted since. An older image is no answer: the direct write after it may have been
-  // durable. It reads as bad; by the checksum of the newest write the replica that has that is known.
+  // durable. It reads as bad; by the checksum of the newest write the replica that has that is known. When none has it,
+  // the bytes are taken as they are (`adopt`). Below a hole these may be what an earlier power cut left of a write that
+  // was lost: away with them.
+  if (afterPowerCut && before === HOLE && !restorable) object.file.punch(block * BLOCK_SIZE, BLOCK_SIZE);
   object.table[block] = sumOf(object, block, newest);
 }
 

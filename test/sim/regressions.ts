@@ -240,6 +240,23 @@ export const regressions: readonly Regression[] = [
       faults: { powerCut: 4000, kill: 4000, fullDisk: 2500 },
     },
   },
+  {
+    what: 'two power cuts: what the first left of a lost write below a hole was taken for what the second tore',
+    seed: 220643,
+    seeds: 2,
+    config: {
+      nodes: 3,
+      copies: 3,
+      hotChance: 0.7,
+      faults: {
+        killAll: 7808,
+        powerCutAll: 5103,
+        partition: 3735,
+        partitionCoordinator: 7616,
+        watchLags: 3855,
+      },
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {

@@ -13,7 +13,7 @@ import {
 } from '../../../src/store/recovery.js';
 import type { Store } from '../../../src/store/store.js';
 import type { FakeDisk, FakeOp, Fault } from '../../helpers/fake-disk.js';
-import { fakeDisk, filled, openFake, put, reads } from './helpers.js';
+import { fakeDisk, filled, KIB, openFake, put, reads } from './helpers.js';
 
 const oid = 0x0000_0001_0000_0001n;
 const isJournal = (op: FakeOp) => op.kind === 'write' && op.path.startsWith('journal-') && op.offset >= 4096;
@@ -191,6 +191,23 @@ test('after a lying sync a power cut is noticed as a lossy opening', async () =>
   const again = await openFake(disk, { bootId: 'other' });
   assert.is(again.lossy, true);
   assert.equal(await reads(again, oid, 0, 4096), filled(4096, 1));
+  await again.close();
+});
+
+test('what a large write that was lost has left below a hole is not taken for content', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  await put(store, oid, 128 * KIB, filled(4096, 1), { mode: 'create' });
+  await store.checkpoint();
+  await put(store, oid, 0, filled(64 * KIB, 3));
+  // Its journal batch becomes durable, its bytes do not.
+  await put(store, oid + 1n, 0, filled(4096, 4), { mode: 'create', sync: true });
+  disk.crash({ powerCut: true, loseAll: true });
+  disk.poke(objectPath(oid), 512, filled(4096, 2));
+  const again = await openFake(disk, { bootId: 'after the power cut' });
+  assert.equal(await again.verify(oid), [0, 1], 'another replica may have it');
+  await again.adopt(oid, [0, 1]);
+  assert.equal(await reads(again, oid, 0, 64 * KIB), filled(64 * KIB, 0));
   await again.close();
 });
 
