@@ -1,5 +1,6 @@
 import { BLOCK_SIZE, isZero } from '../../base/bytes.js';
 import { AppError } from '../../base/errors.js';
+import { BAD } from '../../store/checksum.js';
 import { BadBlocksError } from '../../store/object-store.js';
 import { formatOid } from '../../wire/oid.js';
 import { emptyMessage, PeerType } from '../../wire/peer-message.js';
@@ -259,9 +260,7 @@ export class Settler {
         } else {
           await node.store.write({ ...common, mode: 'ensure', offset, data });
         }
-      } else if (node.unsettled.hasObject(oid) && node.store.mayBeTorn(oid)) {
-        // Half written when the power went, and on no replica better: never acknowledged as durable, so what is there
-        // is as right as anything. Without a power cut it is not: the disks have lost it, and reads must say so.
+      } else if (this.mayBeHalfWritten(oid, block)) {
         if (placed.some((id) => isAwaited(context, id)))
           throw new AppError('again', 'a holder that is away may have it');
         await node.store.adopt(oid, [block]);
@@ -272,6 +271,15 @@ export class Settler {
       node.options.log.warn({ oid: formatOid(oid), block }, 'a bad block was repaired');
     }
     return lost;
+  }
+
+  /**
+   * When the power went, and it is on no replica better: never acknowledged as durable, so what is there is as right as
+   * anything. Without a power cut, or without its checksum, it is not: a disk has lost it, and reads must say so.
+   */
+  private mayBeHalfWritten(oid: bigint, block: number): boolean {
+    const { unsettled, store } = this.node;
+    return unsettled.hasObject(oid) && store.mayBeTorn(oid) && store.checksums(oid)?.[block] !== BAD;
   }
 
   private async firstGood(
@@ -317,13 +325,8 @@ export class Settler {
 
   private noteMoved(context: EpochContext, address: ObjectAddress, nodeId: string, runs: Difference[]): void {
     const moved = runs.map((r) => `${r.kind} ${r.offset}+${r.length}`).slice(0, 8);
-    const fields = {
-      oid: formatOid(address.oid),
-      to: nodeId,
-      epoch: context.view.epoch,
-      runs: runs.length,
-      moved,
-    };
+    const oid = formatOid(address.oid);
+    const fields = { oid, to: nodeId, epoch: context.view.epoch, runs: runs.length, moved };
     this.node.options.log.debug(fields, 'a replica is made equal');
   }
 
