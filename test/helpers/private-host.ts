@@ -17,8 +17,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { folderPrefix } from './netns-leftovers.js';
 import { ownedProcess, within } from './real-cluster.js';
 
 const START_DEADLINE_MS = 60_000;
@@ -51,7 +51,7 @@ done
 `;
 
 export interface PrivateHostOptions {
-  /** The host's name, and part of its folder's. */
+  /** The host's name, and part of its folder's; `removeLeftovers` removes the folders of runs that were killed. */
   readonly name: string;
   /** Files by their paths below /etc; what is at the first part of such a path is wholly the host's own. */
   readonly etc?: Readonly<Record<string, string>>;
@@ -83,7 +83,7 @@ export class PrivateHost {
   /** Makes the host; resolves when programs can be run on it. */
   static async make(options: PrivateHostOptions): Promise<PrivateHost> {
     const { name, runFolders = {}, network } = options;
-    const folder = mkdtempSync(join(tmpdir(), `sheepfold-${name}-`));
+    const folder = mkdtempSync(`${folderPrefix}${name}-`);
     prepareFolder(folder, options);
     const spaces = ['--mount', '--uts', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const first = ['bash', '-c', FIRST_PROCESS, 'host', folder, name, ...Object.entries(runFolders).flat()];
