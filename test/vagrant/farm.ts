@@ -121,7 +121,9 @@ export class Machine {
     return [...files, 'log/libvirt/libvirtd.log']
       .map((file) => [file, this.host.read(`var/${file}`).trimEnd()] as const)
       .filter(([, text]) => text !== '')
-      .map(([file, text]) => `--- ${this.name}: ${file}\n${text.split('\n').slice(-LOG_TAIL_LINES).join('\n')}`)
+      .map(
+        ([file, text]) => `--- ${this.name}: ${file}\n${text.split('\n').slice(-LOG_TAIL_LINES).join('\n')}`,
+      )
       .join('\n');
   }
 
@@ -149,7 +151,9 @@ export class Farm {
     try {
       for (const [index, row] of rows.entries()) {
         if (network.address(index) !== row.address || network.address(index, 1) !== row.ioAddress)
-          throw new Error(`${row.name} should have ${network.address(index)} and ${network.address(index, 1)}`);
+          throw new Error(
+            `${row.name} should have ${network.address(index)} and ${network.address(index, 1)}`,
+          );
         machines.push(await Machine.make(row, network.namespaceOf(index)));
       }
     } catch (error) {
