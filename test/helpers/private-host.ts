@@ -3,7 +3,7 @@
  * beside the machine's, each with daemons that believe that it is a host.
  *
  * Private to each: /run, /var, the files of /etc that it is given, its name, and its processes, which end with the
- * namespace whatever happens to the test. Shared with the machine: its programs and /tmp, so that sockets and files there
+ * namespace when the test does, however that happens. Shared with the machine: its programs and /tmp, so that sockets and files there
  * mean the same everywhere; and the network, unless it is given one.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
@@ -87,7 +87,16 @@ export class PrivateHost {
     prepareFolder(folder, options);
     const spaces = ['--mount', '--uts', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const first = ['bash', '-c', FIRST_PROCESS, 'host', folder, name, ...Object.entries(runFolders).flat()];
-    const words = ['unshare', ...spaces, '--propagation', 'private', ...first];
+    const words = [
+      'setpriv',
+      '--pdeathsig',
+      'SIGKILL',
+      'unshare',
+      ...spaces,
+      '--propagation',
+      'private',
+      ...first,
+    ];
     const inNetwork = network === undefined ? words : ['nsenter', `--net=/run/netns/${network}`, ...words];
     const stdio: ('ignore' | 'pipe')[] = ['ignore', 'ignore', 'pipe'];
     const maker = ownedProcess(spawn(inNetwork[0]!, inNetwork.slice(1), { stdio }));
