@@ -59,6 +59,8 @@ WantedBy=multi-user.target
 UNIT
   systemctl daemon-reload
   systemctl enable --quiet sheepfold
+  # For whoever logs in.
+  echo "export SHEEPDOG_DOG_ADDR=$address" > /etc/profile.d/sheepfold.sh
 }
 
 # The folder of the sockets that guests use, also after a reboot, and leave for guests to use them.

@@ -36,5 +36,7 @@ else
   join
 fi
 # Volumes get as many copies as there are sheep to hold them, once all of these are there.
-have_copies() { dog cluster info --json | grep -q "\"copies\": *$copies\b" || dog cluster alter-copy -c "$copies" --force; }
+have_copies() {
+  dog cluster info --json | grep -q "\"copies\": *$copies\b" || dog cluster alter-copy --copies "$copies" --force
+}
 [[ $name != "$last_sheep" ]] || until_done "room for $copies copies" have_copies

@@ -12,8 +12,8 @@ const UNKNOWN_ADDRESS = 'unknown';
 const THIS_MACHINE = '127.0.0.1';
 
 /**
- * Where a connection comes from: a remote address, or '' for a unix socket. To be asked when it begins. Who connects to an
- * address of a machine from that same address is on that machine: from elsewhere the kernel takes no such packets.
+ * Where a connection comes from: a remote address, or '' for a unix socket. To be asked when it begins. Who connects to
+ * an address of a machine from that same address is on that machine: from elsewhere the kernel takes no such packets.
  */
 export function addressOf(socket: Socket): string {
   const { remoteAddress, localAddress, destroyed } = socket;

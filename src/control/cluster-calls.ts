@@ -37,9 +37,9 @@ export interface ClusterConfig {
 
 /**
  * In-sync copies that a write needs (I-4): as set when the cluster was formatted, for volumes of at least so many
- * copies as were set then; the default for those of fewer, and for all when nothing was set: a cluster that began with one
- * sheep must not go on with one copy when it has three. Fixed for the life of a format: the history of epochs is read
- * with it.
+ * copies as were set then; the default for those of fewer, and for all when nothing was set: a cluster that began with
+ * one sheep must not go on with one copy when it has three. Fixed for the life of a format: the history of epochs is
+ * read with it.
  */
 export function minCopiesOf(config: ClusterConfig | undefined, copies: number): number {
   if (config === undefined || config.minCopiesByCopies === true || copies < config.copies)

@@ -170,7 +170,7 @@ export function requiresLibvirtd(test: Test, ...tools: string[]): Test {
 export function libvirtFiles(): Record<string, string> {
   const lines = (...all: string[]) => `${all.join('\n')}\n`;
   return {
-    // Without this account, which only a full installation makes, the driver does not start, whomever it is told to use.
+    // Without this account, which only a full installation makes, the driver does not start, whomever it is to use.
     passwd: withAccount('passwd', '64055:64055::/:/usr/sbin/nologin'),
     group: withAccount('group', '64055:'),
     'libvirt/libvirtd.conf': lines(

@@ -3,8 +3,8 @@
  * beside the machine's, each with daemons that believe that it is a host.
  *
  * Private to each: /run, /var, the files of /etc that it is given, its name, and its processes, which end with the
- * namespace when the test does, however that happens. Shared with the machine: its programs and /tmp, so that sockets and files there
- * mean the same everywhere; and the network, unless it is given one.
+ * test, however that happens. Shared with the machine: its programs and /tmp, so that sockets and files there mean the
+ * same everywhere; and the network, unless it is given one.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import {

@@ -1,6 +1,6 @@
 /**
- * The machines of vagrant/ as namespaces of this one: each with networks, mounts, processes and a name of its own, brought
- * up by the same scripts. The test talks to them by programs that it runs on them.
+ * The machines of vagrant/ as namespaces of this one: each with networks, mounts, processes and a name of its own,
+ * brought up by the same scripts. The test talks to them by programs that it runs on them.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
@@ -169,9 +169,10 @@ export class Farm {
     return found;
   }
 
-  /** All at once, as Vagrant does it with the libvirt provider. */
-  async bringUp(): Promise<void> {
-    await Promise.all(this.machines.map((one) => one.bringUp()));
+  /** All at once, as Vagrant does it with the libvirt provider, or one after the other. */
+  async bringUp(order: 'at once' | 'in turn'): Promise<void> {
+    if (order === 'at once') await Promise.all(this.machines.map((one) => one.bringUp()));
+    else for (const one of this.machines) await one.bringUp();
   }
 
   get logs(): string {
@@ -186,10 +187,13 @@ export class Farm {
 }
 
 /** Runs a body with the machines brought up; their logs are part of a failure, and nothing is left behind. */
-export async function withFarm(body: (farm: Farm) => Promise<void>): Promise<void> {
+export async function withFarm(
+  order: 'at once' | 'in turn',
+  body: (farm: Farm) => Promise<void>,
+): Promise<void> {
   const farm = await Farm.make();
   try {
-    await farm.bringUp();
+    await farm.bringUp(order);
     await body(farm);
   } catch (error) {
     process.stderr.write(`${farm.logs}\n`);

@@ -27,7 +27,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 }
 
 try {
-  await farm.bringUp();
+  await farm.bringUp('at once');
   const lines = farm.machines.map(({ name, pid, row }) => `${name} ${pid} ${row.address}\n`);
   // A rename: the file is there whole or not at all.
   writeFileSync(`${file}.new`, lines.join(''));

@@ -54,22 +54,37 @@ class Script {
   }
 }
 
-/** What of the machine carries a mark in its name: networks and folders; and what runs in those process namespaces. */
-function leftOf(owner: string, spaces: readonly string[]): string[] {
-  const networks = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
-  const processes = readdirSync('/proc').filter((pid) => {
+/** Processes that run in these process namespaces, each by its id and the time of its start: ids are used again. */
+function processesIn(spaces: readonly string[]): string[] {
+  return readdirSync('/proc').flatMap((pid) => {
     try {
-      return spaces.includes(readlinkSync(`/proc/${pid}/ns/pid`));
+      return spaces.includes(readlinkSync(`/proc/${pid}/ns/pid`)) ? [startOf(pid)] : [];
     } catch {
       // Not a process, or one that has just ended.
-      return false;
+      return [];
     }
   });
+}
+
+function startOf(pid: string): string {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return `${pid} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`;
+}
+
+function stillRuns(process: string): boolean {
+  try {
+    return startOf(process.split(' ')[0]!) === process;
+  } catch {
+    // It has ended.
+    return false;
+  }
+}
+
+/** Networks, folders and mounts with a mark in their names. */
+function namesWith(mark: string): string[] {
+  const networks = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
   const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
-  return [
-    ...[...networks, ...readdirSync(tmpdir()), ...mounts].filter((name) => name.includes(owner)),
-    ...processes,
-  ];
+  return [...networks, ...readdirSync(tmpdir()), ...mounts].filter((name) => name.includes(mark));
 }
 
 /** How the sheep of that machine sees the cluster: nothing bad, nothing at risk. */
@@ -98,11 +113,12 @@ farmTest(
       await copiesTakeTheIoNetwork(script);
       await firstHostAlone(script);
 
-      const spaces = script.pids().map((pid) => readlinkSync(`/proc/${pid}/ns/pid`));
-      const keeper = readFileSync(join(script.state, 'pid'), 'utf8').trim();
-      assert.ok(leftOf(`${keeper}x`, spaces).length > 10, 'what is looked for is there');
+      const processes = processesIn(script.pids().map((pid) => readlinkSync(`/proc/${pid}/ns/pid`)));
+      // The keeper's process id is in the names of all that it makes.
+      const mark = `${readFileSync(join(script.state, 'pid'), 'utf8').trim()}x`;
+      assert.ok(processes.length > 10 && namesWith(mark).length > 10, 'what is looked for is there');
       await script.must('down');
-      assert.equal(leftOf(`${keeper}x`, spaces), []);
+      assert.equal([processes.filter(stillRuns), namesWith(mark)], [[], []]);
       assert.not(existsSync(script.state));
     } finally {
       await script.end();
@@ -146,7 +162,7 @@ async function firstHostAlone(script: Script): Promise<void> {
 requiresGuest(farmTest)(
   'a guest started on one hypervisor moves to the other with virsh, and does not notice that a sheep is killed',
   (files) =>
-    withFarm(async (farm) => {
+    withFarm('in turn', async (farm) => {
       const [from, to] = [farm.machine('hyper1'), farm.machine('hyper2')];
       await from.must('dog', 'vdi', 'create', 'disk', '64M');
       for (const host of [from, to])
