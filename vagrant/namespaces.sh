@@ -30,14 +30,16 @@ up() {
   rm -rf "$state"
   mkdir -m 700 "$state"
   setsid node --enable-source-maps "$keeper" "$state/machines" > "$state/log" 2>&1 < /dev/null &
-  echo $! > "$state/pid"
+  local keeper_child=$!
+  echo "$keeper_child" > "$state/pid"
   local end=$((SECONDS + wait_s))
   until [[ -e $state/machines ]]; do
-    keeper_pid > /dev/null || { cat "$state/log" >&2; fail "they did not come up"; }
+    # By its number alone: in its first moments it is not the keeper's program yet.
+    kill -0 "$keeper_child" 2>/dev/null || { cat "$state/log" >&2; fail "they did not come up"; }
     ((SECONDS < end)) || { down; fail "they are not up after $wait_s s"; }
     sleep 0.5
   done
-  awk '{ print $1, $3 }' "$state/machines" | column -t
+  awk '{ printf "%-7s %s\n", $1, $3 }' "$state/machines"
   echo "Next: $0 shell hyper1"
 }
 

@@ -202,3 +202,8 @@ export async function withFarm(
     await farm.remove();
   }
 }
+
+/** How a machine's sheep sees the cluster, asked by `on`, which runs a command there: nothing bad, nothing at risk. */
+export async function isWell(on: (command: string) => Promise<string>): Promise<boolean> {
+  return /^All is well: 5 of 5 sheep up/.test(await on('dog doctor').catch(() => ''));
+}
