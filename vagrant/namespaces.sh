@@ -20,7 +20,7 @@ usage() { sed -n '4,6s/^#   //p' "$0" >&2; exit 64; }
 keeper_pid() {
   local pid
   pid=$(cat "$state/pid" 2>/dev/null) || return
-  tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$keeper" && echo "$pid"
+  { tr '\0' ' ' < "/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$keeper" && echo "$pid"
 }
 
 up() {
