@@ -2,8 +2,8 @@
 # Installs what is missing, and says what it did.
 #   scripts/setup.sh run    what the daemon and dog need: node modules
 #   scripts/setup.sh test   that, and the foreign programs that tests drive (tests skip by name without them)
-#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, libvirt, the old
-#                          QEMU and a guest to start (built, minutes)
+#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, libvirt, Vagrant,
+#                          the old QEMU and a guest to start (built, minutes)
 # On a terminal it asks first; without one, or with CI=true, it goes ahead. Only Debian's packages are known by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,6 +22,8 @@ test_packages+=(etcd-server etcd-client)
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
 # Hypervisors of the tests' own.
 all_packages+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients util-linux)
+# What says whether the Vagrantfile is valid, for the provider it is made for.
+all_packages+=(vagrant vagrant-libvirt)
 
 say() { printf 'setup: %s\n' "$*"; }
 

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { VdiRef } from '../control/api.js';
 import { BLOCK_SIZE_SHIFT_MAX, BLOCK_SIZE_SHIFT_MIN, COPIES_MAX } from '../wire/sheepdog.js';
 import { Exit, exitCodes } from './exit.js';
@@ -25,6 +26,11 @@ export function sizeArgument(text: string): number {
   throw new Exit(exitCodes.usage, `Invalid size '${text}'`, {
     hint: 'A size is a number of bytes, or has one of the suffixes K M G T P (1024-based), as in 4G or 4GiB.',
   });
+}
+
+export function addressArgument(text: string): string {
+  if (isIP(text) !== 0) return text;
+  throw new Exit(exitCodes.usage, `${text} is no IP address`);
 }
 
 const copiesHelp = `To create replicated vdi, set -c x

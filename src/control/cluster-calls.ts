@@ -28,6 +28,8 @@ export interface ClusterConfig {
   readonly createdMs: number;
   readonly copies: number;
   readonly minCopies: number;
+  /** Nobody said how many are needed: each volume needs the default for its own copies. Absent in older formats. */
+  readonly minCopiesByCopies?: boolean;
   readonly blockSizeShift: number;
   /** A volume that a client of the sheepdog protocol has open is refused to others. */
   readonly useLock?: boolean;
@@ -35,11 +37,13 @@ export interface ClusterConfig {
 
 /**
  * In-sync copies that a write needs (I-4): as set when the cluster was formatted, for volumes of at least so many
- * copies as were set then; the default for those of fewer. Fixed for the life of a format: the history of epochs is
+ * copies as were set then; the default for those of fewer, and for all when nothing was set: a cluster that began with
+ * one sheep must not go on with one copy when it has three. Fixed for the life of a format: the history of epochs is
  * read with it.
  */
 export function minCopiesOf(config: ClusterConfig | undefined, copies: number): number {
-  if (config === undefined || copies < config.copies) return defaultMinCopies(copies);
+  if (config === undefined || config.minCopiesByCopies === true || copies < config.copies)
+    return defaultMinCopies(copies);
   return config.minCopies;
 }
 
@@ -113,7 +117,7 @@ export class ClusterCalls {
       clusterId: present?.formatId ?? '',
       createdMs: present?.createdMs ?? 0,
       copies: this.options.defaultCopies(),
-      minCopies: present?.minCopies ?? 0,
+      minCopies: present === undefined ? 0 : minCopiesOf(present, this.options.defaultCopies()),
       blockSizeShift: present?.blockSizeShift ?? 0,
       ...(present?.useLock === true && { useLock: true }),
       epoch: view?.epoch ?? 0,
@@ -150,13 +154,14 @@ export class ClusterCalls {
     const force = check.checkOptionalBoolean(fields.force, 'force');
     if (present !== undefined && !force) throw new AppError('exists', 'the cluster is formatted already');
     const copies = check.checkCopies(fields.copies);
+    const minCopies = check.checkOptionalInteger(fields.minCopies, 'minCopies', 1, copies);
     const made: ClusterConfig = {
       formatId: random.bytes(16).toString('hex'),
       former: present === undefined ? [] : [...present.former, present.formatId],
       createdMs: clock.wallMs(),
       copies,
-      minCopies:
-        check.checkOptionalInteger(fields.minCopies, 'minCopies', 1, copies) ?? defaultMinCopies(copies),
+      minCopies: minCopies ?? defaultMinCopies(copies),
+      ...(minCopies === undefined && { minCopiesByCopies: true }),
       blockSizeShift: check.checkBlockSizeShift(fields.blockSizeShift) ?? check.DEFAULT_BLOCK_SIZE_SHIFT,
       ...(check.checkOptionalBoolean(fields.useLock, 'useLock') && { useLock: true }),
     };
@@ -217,7 +222,7 @@ export class ClusterCalls {
     const down = [...view.nodes.values()].filter((n) => n.in && !n.up).map((n) => `${n.host}:${n.port}`);
     if (down.length === 0) return [];
     const up = [...view.nodes.values()].filter((n) => n.in && n.up).length;
-    const minCopies = config()?.minCopies ?? 1;
+    const minCopies = minCopiesOf(config(), this.options.defaultCopies());
     if (!this.isServed() || this.isPartlyAway())
       return [`the newest content of some objects is on nodes that are down: ${down.join(', ')}`];
     if (up < minCopies) return [`writes need ${minCopies} copies and wait for ${down.join(', ')}`];

@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GuestConsole } from './guest-console.js';
 import type { GuestFiles } from './guest-files.js';
-import type { Libvirtd } from './libvirtd.js';
 
 /** Emulated processors are slow, and the machine may be busy. */
 const BOOT_DEADLINE_MS = 120_000;
@@ -24,6 +23,18 @@ export interface GuestDomainOptions {
   readonly installed?: boolean;
   /** Program in place of the host's emulator. */
   readonly emulator?: string;
+}
+
+/** Where guests run, as far as they are concerned. */
+export interface GuestHost {
+  /** Of this host alone: its /run is `run` in here. */
+  readonly folder: string;
+  /** Output of a virsh that must succeed. */
+  mustVirsh(...words: string[]): Promise<string>;
+  /** Writes a file that virsh can be given; its path. */
+  file(name: string, text: string): string;
+  /** What QEMU itself wrote about a guest. */
+  guestLog(guest: string): string;
 }
 
 export class GuestDomain {
@@ -70,7 +81,7 @@ export class GuestDomain {
   }
 
   /** Starts it on a host and waits until it takes commands. */
-  async start(host: Libvirtd): Promise<GuestConsole> {
+  async start(host: GuestHost): Promise<GuestConsole> {
     await host.mustVirsh('create', host.file(`${this.name}.xml`, this.xml));
     try {
       return await this.console(host, BOOT_DEADLINE_MS);
@@ -81,18 +92,18 @@ export class GuestDomain {
   }
 
   /** Its console on the host where it is now. */
-  console(host: Libvirtd, deadlineMs = ANSWER_DEADLINE_MS): Promise<GuestConsole> {
+  console(host: GuestHost, deadlineMs = ANSWER_DEADLINE_MS): Promise<GuestConsole> {
     return GuestConsole.open(join(host.folder, 'run', `${this.name}.sock`), deadlineMs);
   }
 
   /** What it has said on its screen on that host. */
-  screen(host: Libvirtd): string {
+  screen(host: GuestHost): string {
     const file = join(host.folder, 'run', `${this.name}.console`);
     return existsSync(file) ? readFileSync(file, 'latin1') : '';
   }
 
   /** Pulls the plug; what the guest has not synced may be lost. */
-  async destroy(host: Libvirtd): Promise<void> {
+  async destroy(host: GuestHost): Promise<void> {
     await host.mustVirsh('destroy', this.name);
   }
 }

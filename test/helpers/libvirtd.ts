@@ -1,122 +1,53 @@
 /**
- * A hypervisor of a test's own: libvirtd in namespaces for mounts, host name and processes, so that several run beside
- * each other and beside the machine's, each believing that it is a host, and guests migrate between them.
- *
- * Private to each: /run, /var, /etc/libvirt, the host's name and UUID, and its processes, which end with the namespace
- * whatever happens to the test. Shared with the machine: its programs, /tmp, and the network, so that loopback
- * addresses and sockets in /tmp mean the same everywhere.
+ * A hypervisor of a test's own: libvirtd on a private host, beside others and beside the machine's, so that guests
+ * migrate between them.
  */
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ownedProcess, within } from './real-cluster.js';
+import { PrivateHost, type PrivateHostOptions, type RunResult, runWords } from './private-host.js';
+import { within } from './real-cluster.js';
 import { requires } from './requires.js';
 
 const START_DEADLINE_MS = 60_000;
-const VIRSH_DEADLINE_MS = 120_000;
-const OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
 const LOG_TAIL_LINES = 15;
 const PID_FILE = '/run/libvirt/libvirtd.pid';
 
-/**
- * The first process of the namespace. It must be one that waits for children it never had: QEMU becomes its child, and
- * libvirt takes one that nobody waited for to be alive.
- */
-const FIRST_PROCESS = `
-set -e
-root=$1 name=$2
-shift 2
-hostname "$name"
-while [ $# -gt 0 ]; do
-  mount --bind "$2" "$root/run/$1"
-  shift 2
-done
-mount --rbind "$root/run" /run
-mount --bind "$root/var" /var
-mount --bind "$root/etc" /etc/libvirt
-for accounts in passwd group; do
-  mount --bind "$root/$accounts" "/etc/$accounts"
-done
-touch "$root/ready"
-while :; do
-  sleep 1000 &
-  wait
-done
-`;
+/** Folders that the daemon wants to be there. */
+export const libvirtFolders = [
+  'run/libvirt',
+  ...['lib', 'cache', 'log'].map((name) => `var/${name}/libvirt`),
+];
 
-export interface LibvirtdOptions {
-  /** The host's name, and part of its folder's. */
-  readonly name: string;
-  /** Folders of the machine by the names they have in the host's /run: doors of the sheep that is its own. */
-  readonly runFolders?: Readonly<Record<string, string>>;
-}
+export type LibvirtdOptions = Pick<PrivateHostOptions, 'name' | 'runFolders'>;
 
 /** What became of a `virsh` that ended. */
-export interface VirshResult {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+export type VirshResult = RunResult;
 
 export class Libvirtd {
-  private constructor(
-    readonly name: string,
-    /** Of this host alone; files in it are seen by the test as well. */
-    readonly folder: string,
-    private readonly maker: ChildProcess,
-    private readonly firstPid: number,
-  ) {}
+  private constructor(private readonly host: PrivateHost) {}
 
   /** Makes the host and starts its daemon; resolves when that answers. */
   static async start(options: LibvirtdOptions): Promise<Libvirtd> {
-    const { name, runFolders = {} } = options;
-    const folder = mkdtempSync(join(tmpdir(), `sheepfold-${name}-`));
-    prepareFolder(folder, Object.keys(runFolders));
-    const maker = ownedProcess(
-      spawn(
-        'unshare',
-        [
-          ...[
-            '--mount',
-            '--uts',
-            '--pid',
-            '--fork',
-            '--kill-child',
-            '--mount-proc',
-            '--propagation',
-            'private',
-          ],
-          ...['bash', '-c', FIRST_PROCESS, 'host', folder, name, ...Object.entries(runFolders).flat()],
-        ],
-        { stdio: ['ignore', 'ignore', 'pipe'] },
-      ),
-    );
-    let complaints = '';
-    maker.stderr?.on('data', (chunk: Buffer) => (complaints += chunk));
+    const host = await PrivateHost.make({ ...options, etc: libvirtFiles(), folders: libvirtFolders });
+    const libvirtd = new Libvirtd(host);
     try {
-      await within(START_DEADLINE_MS, `the host ${name} is made`, () => {
-        return maker.exitCode !== null || existsSync(join(folder, 'ready'));
-      });
-      if (maker.exitCode !== null) throw new Error(`the host ${name} cannot be made: ${complaints}`);
-      const libvirtd = new Libvirtd(name, folder, maker, onlyChildOf(maker.pid!));
       await libvirtd.startDaemon();
       return libvirtd;
     } catch (error) {
-      await endSpace(maker);
-      rmSync(folder, { recursive: true, force: true });
+      await host.stop();
       throw error;
     }
+  }
+
+  get name(): string {
+    return this.host.name;
+  }
+
+  /** Of this host alone; files in it are seen by the test as well. */
+  get folder(): string {
+    return this.host.folder;
   }
 
   /** The daemon's, seen from the machine; with `-ro` behind it the one for reading. */
@@ -131,27 +62,24 @@ export class Libvirtd {
 
   /** Its process namespace, as /proc/PID/ns/pid names it. */
   get space(): string {
-    return readlinkSync(`/proc/${this.firstPid}/ns/pid`);
+    return this.host.space;
   }
 
   /** The last lines of the daemon's log. */
   get log(): string {
-    const file = join(this.folder, 'var/log/libvirt/libvirtd.log');
-    return existsSync(file)
-      ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n')
-      : '';
+    const lines = this.host.read('var/log/libvirt/libvirtd.log').trimEnd().split('\n');
+    return lines.slice(-LOG_TAIL_LINES).join('\n');
   }
 
   /** What QEMU itself wrote about a guest: its command line, warnings, its end. */
   guestLog(guest: string): string {
-    const file = join(this.folder, `var/log/libvirt/qemu/${guest}.log`);
-    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+    return this.host.read(`var/log/libvirt/qemu/${guest}.log`);
   }
 
   /** Starts the daemon, for the first time or after `kill`: guests that run are found again. */
   async startDaemon(): Promise<void> {
     const words = ['--daemon', '--pid-file', PID_FILE, '--config', '/etc/libvirt/libvirtd.conf'];
-    this.inside('libvirtd', ...words);
+    this.host.inside('libvirtd', ...words);
     await within(START_DEADLINE_MS, `libvirtd of ${this.name} answers`, async () => {
       const { code, stderr } = await this.virsh('version');
       if (code !== 0) throw new Error(stderr);
@@ -161,29 +89,17 @@ export class Libvirtd {
 
   /** Kills the daemon; its guests run on. */
   killDaemon(signal: 'TERM' | 'KILL' = 'KILL'): void {
-    const pid = readFileSync(join(this.folder, PID_FILE), 'utf8').trim();
-    this.inside('kill', `-${signal}`, pid);
+    this.signalDaemon(signal);
   }
 
   /** Has the daemon look for hooks anew. */
   reloadDaemon(): void {
-    this.inside('kill', '-HUP', readFileSync(join(this.folder, PID_FILE), 'utf8').trim());
+    this.signalDaemon('HUP');
   }
 
   /** Runs virsh against this host, with its exit code and output; rejects only when it does not end in time. */
   virsh(...words: string[]): Promise<VirshResult> {
-    const options = {
-      timeout: VIRSH_DEADLINE_MS,
-      maxBuffer: OUTPUT_BYTES_MAX,
-      killSignal: 'SIGKILL' as const,
-    };
-    return new Promise((resolve, reject) => {
-      const child = execFile('virsh', ['-q', '-c', this.uri, ...words], options, (error, stdout, stderr) => {
-        if (error?.killed) reject(new Error(`virsh ${words.join(' ')} does not end\n${stdout}${stderr}`));
-        else resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
-      });
-      ownedProcess(child);
-    });
+    return runWords(['virsh', '-q', '-c', this.uri, ...words]);
   }
 
   /** Output of a virsh that must succeed. */
@@ -196,22 +112,16 @@ export class Libvirtd {
 
   /** Writes a file that virsh can be given; its path. */
   file(name: string, text: string): string {
-    const path = join(this.folder, name);
-    writeFileSync(path, text);
-    return path;
+    return this.host.file(name, text);
   }
 
   /** Ends the daemon, its guests and the host, at once, and removes its files. */
   async stop(): Promise<void> {
-    await endSpace(this.maker);
-    rmSync(this.folder, { recursive: true, force: true });
+    await this.host.stop();
   }
 
-  private inside(program: string, ...words: string[]): void {
-    const namespaces = ['-t', String(this.firstPid), '-m', '-u', '-p'];
-    const { status, stderr } = spawnSync('nsenter', [...namespaces, program, ...words], { encoding: 'utf8' });
-    if (status !== 0)
-      throw new Error(`${this.name}: ${program} ${words.join(' ')}: exit ${status}\n${stderr}`);
+  private signalDaemon(signal: string): void {
+    this.host.inside('kill', `-${signal}`, readFileSync(join(this.folder, PID_FILE), 'utf8').trim());
   }
 }
 
@@ -256,72 +166,36 @@ export function requiresLibvirtd(test: Test, ...tools: string[]): Test {
   return requires(test, 'unshare --mount --uts --pid');
 }
 
-/** What is private to a host, before it is there. */
-function prepareFolder(folder: string, runFolders: readonly string[]): void {
-  const inVar = ['lib', 'cache', 'log'].map((name) => `var/${name}/libvirt`);
-  for (const path of [
-    'run/libvirt',
-    ...runFolders.map((name) => `run/${name}`),
-    'var/tmp',
-    'etc',
-    ...inVar,
-  ]) {
-    mkdirSync(join(folder, path), { recursive: true });
-  }
-  symlinkSync('/run', join(folder, 'var/run'));
-  // Without this account, which only a full installation makes, the driver does not start, whomever it is told to use.
-  for (const [file, rest] of [
-    ['passwd', '64055:64055::/:/usr/sbin/nologin'],
-    ['group', '64055:'],
-  ] as const) {
-    const known = readFileSync(join('/etc', file), 'utf8').trimEnd().split('\n');
-    const kept = known.filter((line) => !line.startsWith('libvirt-qemu:'));
-    writeFileSync(join(folder, file), `${[...kept, `libvirt-qemu:x:${rest}`].join('\n')}\n`);
-  }
-  const etc = (name: string, lines: string[]) =>
-    writeFileSync(join(folder, 'etc', name), `${lines.join('\n')}\n`);
-  etc('libvirtd.conf', [
-    'unix_sock_dir = "/run/libvirt"',
-    'auth_unix_ro = "none"',
-    'auth_unix_rw = "none"',
-    `host_uuid = "${randomUUID()}"`,
-    'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"',
-  ]);
-  etc('qemu.conf', [
-    'user = "root"',
-    'group = "root"',
-    'dynamic_ownership = 0',
-    'security_driver = "none"',
-    // No virtlogd.
-    'stdio_handler = "file"',
-    // Nothing of the machine's control groups and device nodes is touched.
-    'cgroup_controllers = [ ]',
-    'namespaces = [ ]',
-  ]);
+/** What libvirtd reads on a private host, as root and without anything of the machine's. */
+export function libvirtFiles(): Record<string, string> {
+  const lines = (...all: string[]) => `${all.join('\n')}\n`;
+  return {
+    // Without this account, which only a full installation makes, the driver does not start, whomever it is to use.
+    passwd: withAccount('passwd', '64055:64055::/:/usr/sbin/nologin'),
+    group: withAccount('group', '64055:'),
+    'libvirt/libvirtd.conf': lines(
+      'unix_sock_dir = "/run/libvirt"',
+      'auth_unix_ro = "none"',
+      'auth_unix_rw = "none"',
+      `host_uuid = "${randomUUID()}"`,
+      'log_outputs = "3:file:/var/log/libvirt/libvirtd.log"',
+    ),
+    'libvirt/qemu.conf': lines(
+      'user = "root"',
+      'group = "root"',
+      'dynamic_ownership = 0',
+      'security_driver = "none"',
+      // No virtlogd.
+      'stdio_handler = "file"',
+      // Nothing of the machine's control groups and device nodes is touched.
+      'cgroup_controllers = [ ]',
+      'namespaces = [ ]',
+    ),
+  };
 }
 
-function onlyChildOf(pid: number): number {
-  const children = childrenOf(pid);
-  if (children.length !== 1) throw new Error(`process ${pid} has not one child: ${children}`);
-  return children[0]!;
-}
-
-/** None when the process has ended. */
-function childrenOf(pid: number): number[] {
-  const file = `/proc/${pid}/task/${pid}/children`;
-  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
-  return text.split(' ').filter(Boolean).map(Number);
-}
-
-/**
- * The kernel ends all processes of the namespace with the first. Who made it has waited for that when it ends itself,
- * and so nothing writes to the host's files any more.
- */
-async function endSpace(maker: ChildProcess): Promise<void> {
-  if (maker.exitCode !== null || maker.signalCode !== null) return;
-  const ended = new Promise((resolve) => maker.once('exit', resolve));
-  const [first] = childrenOf(maker.pid!);
-  if (first === undefined) maker.kill('SIGKILL');
-  else process.kill(first, 'SIGKILL');
-  await ended;
+function withAccount(file: string, rest: string): string {
+  const known = readFileSync(join('/etc', file), 'utf8').trimEnd().split('\n');
+  const kept = known.filter((line) => !line.startsWith('libvirt-qemu:'));
+  return `${[...kept, `libvirt-qemu:x:${rest}`].join('\n')}\n`;
 }

@@ -4,8 +4,8 @@
  *
  * Nothing of the machine's own network is touched.
  *
- *     10.77.<network>.<host + 1>/32    a host, on each of its networks
- *     10.77.<network>.254              the router, on each of its cables
+ *     10.77.<network>.<host + first>/32    a host, on each of its networks
+ *     10.77.<network>.254                  the router, on each of its cables
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { namespacePrefix, removeLeftovers, removeNamespace } from './netns-leftovers.js';
@@ -45,10 +45,14 @@ export class HostNetwork {
   private removed = false;
   private readonly onExit = () => this.remove();
 
-  /** `networks`: how many cables each host has, each to a network of its own. */
+  /**
+   * `networks`: how many cables each host has, each to a network of its own; `first`: the last part of the address of
+   * the first host.
+   */
   constructor(
     readonly hosts: number,
     readonly networks = 1,
+    private readonly first = 1,
   ) {
     removeLeftovers();
     process.once('exit', this.onExit);
@@ -64,7 +68,7 @@ export class HostNetwork {
   }
 
   address(host: number, network = 0): string {
-    return `10.77.${network}.${host + 1}`;
+    return `10.77.${network}.${host + this.first}`;
   }
 
   /** Nothing gets from any of `from` to any of `to`; packets vanish, as in a broken switch. */

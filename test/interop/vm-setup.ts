@@ -16,7 +16,7 @@ export function doorSocket(cluster: RealCluster, index: number): string {
 }
 
 export function hooksFolder(host: Libvirtd): string {
-  return join(host.folder, 'etc', 'hooks', 'qemu.d');
+  return join(host.folder, 'etc', 'libvirt', 'hooks', 'qemu.d');
 }
 
 /** Runs `dog vm WORDS...` on the machine of that sheep and that libvirt. */

@@ -1,11 +1,12 @@
 // run: quick
 // deadline: 240 s
 /** `dog cluster token` and `dog cluster join`: another host, here another directory of this one. */
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EtcdCluster } from '../helpers/etcd-cluster.js';
+import { NbdClient } from '../helpers/nbd-client.js';
 import { freePorts, type RealCluster, type RealSheep, withCluster, within } from '../helpers/real-cluster.js';
 import { requires } from '../helpers/requires.js';
 import { type DogResult, dog } from '../helpers/run-dog.js';
@@ -87,6 +88,36 @@ withEtcd('one line makes this host one of the cluster; down and up are for it al
     const { joined: kept } = JSON.parse(readFileSync(join(scene.dir, 'cluster.json'), 'utf8'));
     assert.equal(kept, { coordinator: scene.etcd.address('fold'), host: '127.0.0.1', zone: scene.port });
   }),
+);
+
+withEtcd(
+  'a gateway serves volumes at the socket it is told, holds no objects, and stays one when it starts anew',
+  () =>
+    Scene.run(async (scene) => {
+      const socket = join(scene.cluster.folder, 'doors', 'nbd.sock');
+      mkdirSync(dirname(socket));
+      const token = await scene.token();
+      const bad = await scene.join(token, '--io-host', 'nowhere');
+      assert.is(bad.exit, 64);
+      assert.match(bad.stderr, /nowhere is no IP address/);
+      const joined = await scene.join(token, '--gateway', '--nbd-socket', socket, '--io-host', '127.0.0.2');
+      assert.is(joined.exit, 0, joined.stderr);
+      await scene.cluster.call('vdi.create', { name: 'v', sizeBytes: 1024 * 1024 });
+      for (const restart of [false, true]) {
+        if (restart) {
+          assert.is((await scene.dog('down')).exit, 0);
+          await within(JOIN_MS, 'the others are left', async () => (await scene.members()).length === 2);
+          assert.is((await scene.dog('up')).exit, 0);
+        }
+        const { nodes } = await scene.cluster.call('cluster.info', {});
+        const gateway = nodes.find((node) => node.port === scene.port);
+        assert.equal([gateway?.vnodes, gateway?.up], [0, true]);
+        const volume = await NbdClient.open({ path: socket }, 'v');
+        await volume.write(0, Buffer.alloc(4096, 1));
+        await volume.close();
+      }
+      assert.match(readFileSync(join(scene.dir, 'cluster.json'), 'utf8'), /"ioHost": "127\.0\.0\.2"/);
+    }),
 );
 
 withEtcd('tokens that are not good are refused, and nothing is left of the try', () =>

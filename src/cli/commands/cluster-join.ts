@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { countArgument } from '../arguments.js';
+import { addressArgument, countArgument } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes, refusal } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
@@ -20,6 +20,9 @@ interface JoinOptions {
   zone?: string;
   nbdPort?: string;
   httpPort?: string;
+  ioHost?: string;
+  nbdSocket?: string;
+  gateway?: boolean;
   printUnit?: boolean;
 }
 
@@ -46,11 +49,15 @@ the address of this host: nobody but the hosts of the cluster and its clients sh
     examples: [
       'dog cluster join sheepfold-eyJ2Ijox...',
       'dog cluster join sheepfold-eyJ2Ijox... --host 10.0.0.7 --dir /srv/fold',
+      'dog cluster join sheepfold-eyJ2Ijox... --gateway --nbd-socket /run/sheepfold/nbd.sock',
       'dog cluster join sheepfold-eyJ2Ijox... --print-unit > /etc/systemd/system/sheep.service',
     ],
     options: [
       ['--dir <directory>', 'where the sheep lives (default: as for `dog cluster up`)'],
       ['--host <address>', 'address of this host for all doors (default: the one on the way to etcd)'],
+      ['--io-host <address>', 'its address on a network of its own for traffic between sheep'],
+      ['--gateway', 'serve volumes and hold no objects: for a host of guests'],
+      ['--nbd-socket <path>', 'NBD on this unix socket (default: in the directory of the sheep)'],
       ['--zone <number>', 'hosts of one zone fail together (default: from the address, each host its own)'],
       ['--nbd-port <port>', 'NBD port (default: 10809)'],
       ['--http-port <port>', 'port for metrics and health (default: 7080)'],
@@ -125,7 +132,14 @@ function configFor(context: Context, options: JoinOptions, coordinator: string, 
     port,
     nbdPort: countArgument(options.nbdPort ?? '10809', 'NBD port', 1, 65535),
     httpPort: countArgument(options.httpPort ?? '7080', 'HTTP port', 1, 65535),
-    joined: { coordinator, host, zone },
+    ...(options.ioHost !== undefined && { ioHost: addressArgument(options.ioHost) }),
+    joined: {
+      coordinator,
+      host,
+      zone,
+      ...(options.gateway === true && { gateway: true }),
+      ...(options.nbdSocket !== undefined && { nbdSocket: path.resolve(options.nbdSocket) }),
+    },
   };
 }
 

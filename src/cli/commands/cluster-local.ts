@@ -1,6 +1,5 @@
-import { isIP } from 'node:net';
 import type { Command } from 'commander';
-import { copiesArgument, countArgument } from '../arguments.js';
+import { addressArgument, copiesArgument, countArgument } from '../arguments.js';
 import type { Context } from '../context.js';
 import { Exit, exitCodes } from '../exit.js';
 import { addLeaf, type Runner } from '../leaf.js';
@@ -22,6 +21,7 @@ interface UpOptions {
   httpPort?: string;
   copies?: string;
   host?: string;
+  ioHost?: string;
 }
 
 export function localClusterCommands(parent: Command, runner: Runner): void {
@@ -40,6 +40,7 @@ join (--host, when the cluster is down): then whoever reaches that address reach
       ['--sheep <count>', 'how many sheep (default: 3)'],
       directoryOption,
       ['--host <address>', 'address of this host for all doors (default: 127.0.0.1)'],
+      ['--io-host <address>', 'its address on a network of its own for traffic between sheep'],
       ['--nbd-port <port>', 'first NBD port (default: 10809)'],
       ['--http-port <port>', 'first port for metrics and health (default: 7080)'],
       ['--copies <copies>', 'copies of each object (default: 3, or one per sheep if there are fewer)'],
@@ -80,7 +81,7 @@ async function up(context: Context, _operands: string[], options: UpOptions): Pr
   const known = home.read();
   if (known !== undefined) checkSame(context, home, known, options);
   const config =
-    known === undefined ? home.create(newConfig(context, options)) : withHost(home, known, options.host);
+    known === undefined ? home.create(newConfig(context, options)) : withHost(home, known, options);
   try {
     await checkPorts(home, config);
   } catch (error) {
@@ -106,25 +107,30 @@ function newConfig(context: Context, options: UpOptions) {
     port: countArgument(String(context.port), 'port', 1, lastPort),
     nbdPort: countArgument(options.nbdPort ?? '10809', 'NBD port', 1, lastPort),
     httpPort: countArgument(options.httpPort ?? '7080', 'HTTP port', 1, lastPort),
-    ...(options.host !== undefined && { host: addressArgument(options.host) }),
+    ...addresses(options),
   };
 }
 
-function addressArgument(text: string): string {
-  if (isIP(text) !== 0) return text;
-  throw new Exit(exitCodes.usage, `${text} is no IP address`);
+/** The addresses that were given, checked. */
+function addresses({ host, ioHost }: { host?: string | undefined; ioHost?: string | undefined }) {
+  return {
+    ...(host !== undefined && { host: addressArgument(host) }),
+    ...(ioHost !== undefined && { ioHost: addressArgument(ioHost) }),
+  };
 }
 
 /** Another address counts from the next start on: sheep that run cannot move. */
-function withHost(home: ClusterHome, config: ClusterConfig, host: string | undefined): ClusterConfig {
-  if (host === undefined || host === (config.joined?.host ?? config.host ?? '127.0.0.1')) return config;
+function withHost(home: ClusterHome, config: ClusterConfig, options: UpOptions): ClusterConfig {
+  const known = { host: config.joined?.host ?? config.host ?? '127.0.0.1', ioHost: config.ioHost };
+  const { host = known.host, ioHost = known.ioHost } = options;
+  if (host === known.host && ioHost === known.ioHost) return config;
   const problem =
     config.joined !== undefined
       ? 'This host joined its cluster with another address'
       : sheepOf(home, config).some((one) => one.pid() !== undefined)
         ? 'Sheep run: their address changes when they are stopped'
         : undefined;
-  if (problem === undefined) return home.changeHost(config, addressArgument(host));
+  if (problem === undefined) return home.changeHost(config, addresses({ host, ioHost }));
   throw new Exit(exitCodes.failure, problem, { hint: "'dog cluster down' first." });
 }
 

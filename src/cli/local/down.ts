@@ -1,6 +1,6 @@
 import { AppError } from '../../base/errors.js';
 import { Exit, exitCodes } from '../exit.js';
-import { poll, withSheep } from './control.js';
+import { fetchInfo, poll, withSheep } from './control.js';
 import type { ClusterConfig, ClusterHome } from './home.js';
 import type { SheepProcess } from './sheep-process.js';
 import { sheepOf } from './up.js';
@@ -48,10 +48,15 @@ export async function bringDown(
   return { stopped: running.length, killed };
 }
 
-/** Any sheep will do: it tells the others. False when none could be asked. */
+/**
+ * Any sheep will do: it tells the others. False when none could be asked, and when other hosts have joined: those are
+ * not ours to stop.
+ */
 async function askToStop(running: readonly SheepProcess[]): Promise<boolean> {
   for (const sheep of running) {
     try {
+      const { nodes } = await fetchInfo(sheep);
+      if (nodes.some((node) => node.up && node.host !== sheep.host)) return false;
       const signal = AbortSignal.timeout(SHUTDOWN_CALL_MS);
       await withSheep(sheep, (client) => client.call('cluster.shutdown', {}, { signal }));
       return true;

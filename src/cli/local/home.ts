@@ -34,6 +34,8 @@ export interface ClusterConfig {
   readonly copies: number;
   /** Address for all doors; loopback without. */
   readonly host?: string;
+  /** Address on a network of its own for traffic between sheep. */
+  readonly ioHost?: string;
   /** Set when this is one host of a cluster of several: `dog cluster join`. */
   readonly joined?: JoinedCluster;
   /** True when the directory itself did not exist before. */
@@ -48,6 +50,10 @@ export interface JoinedCluster {
   /** Address of this host, for all doors. */
   readonly host: string;
   readonly zone: number;
+  /** Holds no objects, and serves volumes only. */
+  readonly gateway?: boolean;
+  /** Path of its NBD socket, when that is not in its directory. */
+  readonly nbdSocket?: string;
 }
 
 const CONFIG_FILE = 'cluster.json';
@@ -99,7 +105,7 @@ export class ClusterHome {
 
   /** Makes the directories of a new cluster. Refuses a directory that holds something else. */
   create(config: Omit<ClusterConfig, 'kind' | 'version' | 'madeDirectory' | 'directories'>): ClusterConfig {
-    this.checkSocketPath(config.sheep);
+    this.checkSocketPath(config);
     const existed = existsSync(this.directory);
     if (existed && readdirSync(this.directory).some((name) => name !== LOCAL_CLUSTER)) {
       throw new Exit(exitCodes.failure, `${this.directory} is not empty and holds no cluster`, {
@@ -122,8 +128,8 @@ export class ClusterHome {
   }
 
   /** From the next start on the sheep listen there. */
-  changeHost(config: ClusterConfig, host: string): ClusterConfig {
-    const changed = { ...config, host };
+  changeHost(config: ClusterConfig, to: Pick<ClusterConfig, 'host' | 'ioHost'>): ClusterConfig {
+    const changed = { ...config, ...to };
     this.write(changed);
     return changed;
   }
@@ -143,12 +149,16 @@ export class ClusterHome {
     if (config.madeDirectory && readdirSync(this.directory).length === 0) rmdirSync(this.directory);
   }
 
-  private checkSocketPath(sheep: number): void {
+  private checkSocketPath({ sheep, joined }: Pick<ClusterConfig, 'sheep' | 'joined'>): void {
+    const tooLong = (path: string): boolean => Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX;
     const longest = join(this.sheepDirectory(sheep - 1), 'nbd.sock');
-    if (Buffer.byteLength(longest) <= SOCKET_PATH_BYTES_MAX) return;
-    throw new Exit(exitCodes.failure, `${dirname(longest)} is too long a path for a unix socket`, {
-      hint: 'Choose a shorter directory with --dir.',
-    });
+    if (tooLong(longest)) {
+      throw new Exit(exitCodes.failure, `${dirname(longest)} is too long a path for a unix socket`, {
+        hint: 'Choose a shorter directory with --dir.',
+      });
+    }
+    if (joined?.nbdSocket !== undefined && tooLong(joined.nbdSocket))
+      throw new Exit(exitCodes.usage, `${joined.nbdSocket} is too long a path for a unix socket`);
   }
 }
 
@@ -166,13 +176,24 @@ function parseConfig(text: string): ClusterConfig | undefined {
     config.version === 1 &&
     numbers.every((value) => Number.isSafeInteger(value)) &&
     (config.joined === undefined || isJoined(config.joined)) &&
-    (config.host === undefined || typeof config.host === 'string') &&
+    isTextOrNothing(config.host) &&
+    isTextOrNothing(config.ioHost) &&
     Array.isArray(config.directories) &&
     // These names are removed recursively: nothing but our own may stand here.
     config.directories.every((name) => /^(coordinator|sheep\d{1,4})$/.test(String(name)));
   return valid ? (config as ClusterConfig) : undefined;
 }
 
-function isJoined({ coordinator, host, zone }: Partial<JoinedCluster>): boolean {
-  return typeof coordinator === 'string' && typeof host === 'string' && Number.isSafeInteger(zone);
+function isJoined({ coordinator, host, zone, gateway, nbdSocket }: Partial<JoinedCluster>): boolean {
+  return (
+    typeof coordinator === 'string' &&
+    typeof host === 'string' &&
+    Number.isSafeInteger(zone) &&
+    (gateway === undefined || typeof gateway === 'boolean') &&
+    isTextOrNothing(nbdSocket)
+  );
+}
+
+function isTextOrNothing(value: unknown): boolean {
+  return value === undefined || typeof value === 'string';
 }

@@ -37,7 +37,7 @@ export class SheepProcess {
 
   arguments(): string[] {
     const directory = this.home.sheepDirectory(this.index);
-    const { joined } = this.config;
+    const { joined, ioHost } = this.config;
     return [
       ...['--dir', directory],
       ...['--coordinator', joined?.coordinator ?? this.home.coordinatorDirectory],
@@ -46,10 +46,12 @@ export class SheepProcess {
       ...['--nbd-port', String(this.nbdPort)],
       ...['--http-port', String(this.httpPort)],
       ...['--unix-socket', join(directory, 'sock')],
-      ...['--nbd-socket', join(directory, 'nbd.sock')],
+      ...['--nbd-socket', joined?.nbdSocket ?? join(directory, 'nbd.sock')],
       ...['--zone', String(joined?.zone ?? this.index)],
       ...['--log', this.logFile],
       ...['--pid-file', this.home.pidFile(this.index)],
+      ...(ioHost === undefined ? [] : ['--io-host', ioHost]),
+      ...(joined?.gateway === true ? ['--vnodes', '0'] : []),
     ];
   }
 

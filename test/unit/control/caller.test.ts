@@ -12,6 +12,13 @@ test('loopback addresses and unix sockets are of this machine, others are not', 
   }
 });
 
+test('a connection to an address of this machine from that address is of this machine', () => {
+  const caller = (remoteAddress: string) =>
+    callerAt(addressOf({ remoteAddress, localAddress: '10.0.0.2', destroyed: false } as Socket));
+  assert.ok(caller('10.0.0.2').local);
+  assert.not(caller('10.0.0.1').local);
+});
+
 test('a connection that was reset before it was looked at comes from anywhere', () => {
   const socket = (fields: Partial<Socket>) => fields as Socket;
   assert.is(addressOf(socket({ remoteAddress: '10.0.0.1', destroyed: false })), '10.0.0.1');
