@@ -239,7 +239,7 @@ function replayBlock(
   const newest = versions.at(-1)!;
   const before = object.table[block]!;
   if (newest.kind !== 'direct') {
-    if (restore(log, object, block, newest) || afterPowerCut) return;
+    if (restore(log, object, block, newest, afterPowerCut)) return;
     // Without a power cut, what is not in the object was refused for want of room, and acknowledged to nobody.
     const sums = [before, ...versions.map((version) => sumOf(object, block, version))];
     const present = sums.findLast((sum) => (sum === HOLE ? isHole() : fits(sum)));
@@ -253,7 +253,7 @@ function replayBlock(
     const sum = version ? sumOf(object, block, version) : object.table[block]!;
     if (sum === HOLE ? isHole() : fits(sum)) {
       // Nothing newer reached the object. So no newer direct write was durable; a newer image may have been.
-      if (restorable) restore(log, object, block, restorable);
+      if (restorable) restore(log, object, block, restorable, afterPowerCut);
       else object.table[block] = sum;
       return;
     }
@@ -276,8 +276,17 @@ function sumOf(object: StoredObject, block: number, version: Version): number {
   return version.kind === 'zeros' ? zeroChecksum(object.seed, block) : version.sum;
 }
 
-/** False: there was no room, and the block reads as bad, not as something old. */
-function restore(log: Logger, object: StoredObject, block: number, version: Version): boolean {
+/**
+ * False: there was no room, and the block reads as bad, not as something old. After a power cut the store does not open
+ * then: the journal may be the only place where this is.
+ */
+function restore(
+  log: Logger,
+  object: StoredObject,
+  block: number,
+  version: Version,
+  afterPowerCut: boolean,
+): boolean {
   const offset = block * BLOCK_SIZE;
   try {
     if (version.kind === 'image') {
@@ -294,7 +303,7 @@ function restore(log: Logger, object: StoredObject, block: number, version: Vers
       object.table[block] = HOLE;
     }
   } catch (error) {
-    if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+    if (afterPowerCut || !(error instanceof DiskError && error.code === 'no-space')) throw error;
     log.error({ oid: object.oid.toString(16), block }, 'no room to restore a block');
     return false;
   }

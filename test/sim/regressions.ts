@@ -257,6 +257,25 @@ export const regressions: readonly Regression[] = [
       },
     },
   },
+  {
+    what: 'a power cut, and no room afterwards for blocks that only the journal had: they were given up for lost',
+    seed: 221846,
+    seeds: 2,
+    config: {
+      nodes: 3,
+      copies: 2,
+      downOutMs: 1500,
+      fuaChance: 1,
+      faults: {
+        kill: 2439,
+        powerCutAll: 9720,
+        partitionCoordinator: 7648,
+        misdirectWrite: 2060,
+        fullDisk: 4290,
+        fullDisks: 4272,
+      },
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {

@@ -106,6 +106,22 @@ test('after a power cut a store waits for room for the objects that only its jou
   await again.close();
 });
 
+test('nor is a block taken for lost that only the journal has', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  await put(store, oid, 0, filled(4096, 1), { mode: 'create' });
+  await store.checkpoint();
+  await put(store, oid, 8192, filled(4096, 2), { sync: true });
+  disk.crash({ powerCut: true, loseAll: true });
+  disk.onOp = (op) =>
+    op.kind === 'write' && op.path.startsWith('obj/') ? { type: 'error', code: 'no-space' } : undefined;
+  await refused(openFake(disk, { bootId: 'boot-2' }), 'no-space', /too full/);
+  disk.onOp = undefined;
+  const again = await openFake(disk, { bootId: 'boot-2' });
+  assert.equal(await reads(again, oid, 8192, 4096), filled(4096, 2));
+  await again.close();
+});
+
 test('a disk that is full all the same fails that request only', async () => {
   const disk = fakeDisk();
   const store = await openFake(disk);
