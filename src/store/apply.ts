@@ -3,7 +3,6 @@ import { BLOCK_SIZE } from '../base/bytes.js';
 import { HOLE } from './checksum.js';
 import type { StoreContext } from './context.js';
 import type { DirectFlusher } from './direct-flusher.js';
-import { DiskError } from './disk.js';
 import type { Segment } from './journal.js';
 import { recordTypes } from './journal-record.js';
 import { createObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
@@ -87,13 +86,9 @@ function touch(
   object: StoredObject | undefined,
 ): void {
   if (object && op.epoch === object.epoch) return;
-  try {
-    context.touched.add(op.oid, op.epoch);
-  } catch (error) {
-    // A full disk must not fail a removal; the journal's record stands until the next checkpoint.
-    if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+  // A full disk must not fail a removal; the journal's record stands until the next checkpoint.
+  if (!context.touched.add(op.oid, op.epoch))
     context.log.warn({ oid: op.oid.toString(16), epoch: op.epoch }, 'no room to note a touched object');
-  }
   segment.epochs.add(op.epoch);
   if (object && op.epoch > object.epoch) object.epoch = op.epoch;
 }

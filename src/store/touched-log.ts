@@ -1,11 +1,12 @@
 /**
  * Which objects were touched in which epoch (D-5): `touched/<epoch, 8 hex digits>`, entries of 16 bytes:
  * u64 oid, u32 epoch, u32 CRC of the first 12 bytes. An entry may be there twice. Entries reach the platter at a
- * checkpoint; until then the journal's records stand for them. A torn entry does not verify and is skipped.
+ * checkpoint; until then the journal's records stand for them. A torn entry does not verify and is skipped. What a full
+ * disk has no room for is kept in memory, and no checkpoint frees its records before it is written.
  */
 import { alignDown, crc32 } from '../base/bytes.js';
 import { withBallast } from './ballast.js';
-import type { Disk, DiskFile } from './disk.js';
+import { type Disk, DiskError, type DiskFile } from './disk.js';
 import { readSmall } from './small-file.js';
 
 export const TOUCHED_FOLDER = 'touched';
@@ -23,20 +24,39 @@ interface EpochFile {
 
 export class TouchedLog {
   private readonly files = new Map<number, EpochFile>();
+  /** By epoch, the objects for whose entries there was no room. */
+  private readonly unwritten = new Map<number, Set<bigint>>();
 
   constructor(private readonly disk: Disk) {}
 
-  add(oid: bigint, epoch: number): void {
-    const open = this.open(epoch);
-    if (open.recent.has(oid)) return;
-    if (open.recent.size >= MAX_RECENT) open.recent.clear();
-    open.recent.add(oid);
-    withBallast(this.disk, () => open.file.write([encodeTouched(oid, epoch)], open.end));
-    open.end += ENTRY_BYTES;
+  /** False: there is no room, so far it is noted in memory only. */
+  add(oid: bigint, epoch: number): boolean {
+    try {
+      this.write(oid, epoch);
+      return true;
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+      const oids = this.unwritten.get(epoch) ?? new Set();
+      this.unwritten.set(epoch, oids.add(oid));
+      return false;
+    }
   }
 
-  /** Makes the files of these epochs durable. */
+  private write(oid: bigint, epoch: number): void {
+    const open = this.open(epoch);
+    if (open.recent.has(oid)) return;
+    withBallast(this.disk, () => open.file.write([encodeTouched(oid, epoch)], open.end));
+    open.end += ENTRY_BYTES;
+    if (open.recent.size >= MAX_RECENT) open.recent.clear();
+    open.recent.add(oid);
+  }
+
+  /** Makes the files of these epochs durable. DiskError 'no-space': not all that was noted is in them. */
   async sync(epochs: Iterable<number>): Promise<void> {
+    for (const [epoch, oids] of this.unwritten) {
+      for (const oid of oids) this.write(oid, epoch);
+      this.unwritten.delete(epoch);
+    }
     const files: Promise<void>[] = [];
     for (const epoch of epochs) {
       // A file that was closed meanwhile still has entries to sync; one that was forgotten has none.
@@ -55,6 +75,11 @@ export class TouchedLog {
   }
 
   readInto(epoch: number, oids: Set<bigint>): void {
+    for (const oid of this.unwritten.get(epoch) ?? []) oids.add(oid);
+    this.readFile(epoch, oids);
+  }
+
+  private readFile(epoch: number, oids: Set<bigint>): void {
     const bytes = readSmall(this.disk, touchedPath(epoch));
     if (!bytes) return;
     for (let at = 0; at + ENTRY_BYTES <= bytes.length; at += ENTRY_BYTES) {
@@ -66,16 +91,18 @@ export class TouchedLog {
   forgetBefore(epoch: number): void {
     for (const each of this.epochs()) {
       if (each >= epoch) continue;
+      this.unwritten.delete(each);
       this.closeFile(each);
-      this.disk.unlink(touchedPath(each));
+      if (this.disk.exists(touchedPath(each))) this.disk.unlink(touchedPath(each));
     }
   }
 
   epochs(): number[] {
-    return this.disk
+    const written = this.disk
       .list(TOUCHED_FOLDER)
       .filter((name) => /^[0-9a-f]{8}$/.test(name))
       .map((name) => Number.parseInt(name, 16));
+    return [...new Set([...written, ...this.unwritten.keys()])];
   }
 
   close(): void {
@@ -111,7 +138,7 @@ export class TouchedLog {
     if (known) return known;
     const path = touchedPath(epoch);
     const recent = new Set<bigint>();
-    if (this.disk.exists(path)) this.readInto(epoch, recent);
+    if (this.disk.exists(path)) this.readFile(epoch, recent);
     const file = withBallast(this.disk, () => this.disk.open(path, { create: true }));
     // A torn last entry is overwritten.
     const opened: EpochFile = { file, end: alignDown(file.size(), ENTRY_BYTES), recent, syncs: 0 };

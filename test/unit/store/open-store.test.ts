@@ -219,6 +219,22 @@ test('objects beyond the cache limits are closed and opened again', async () => 
   await store.close();
 });
 
+test('an object that a full disk has no room to note as touched is noted before the journal forgets it', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  await put(store, oid, 0, filled(4096, 1), { mode: 'create', epoch: 3 });
+  await store.checkpoint();
+  disk.onOp = (op) => (op.path.startsWith('touched/') ? { type: 'error', code: 'no-space' } : undefined);
+  await put(store, oid, 0, filled(4096, 2), { epoch: 4 });
+  assert.equal(await store.touchedSince(4), [oid]);
+  disk.onOp = undefined;
+  await store.checkpoint();
+  disk.crash({ powerCut: true, loseAll: true });
+  const again = await openFake(disk, { bootId: 'boot-2' });
+  assert.equal(await again.touchedSince(4), [oid]);
+  await again.close();
+});
+
 test('touched objects are listed by epoch, through crashes, and forgotten on request', async () => {
   const disk = fakeDisk();
   let store = await openFake(disk);
