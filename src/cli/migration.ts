@@ -1,0 +1,127 @@
+import { AppError } from '../base/errors.js';
+import {
+  fetchFigures,
+  type MigrationFigures,
+  MigrationJob,
+  type MigrationOrder,
+  stateAt,
+} from '../vm/migrate/job.js';
+import type { Virsh } from '../vm/virsh.js';
+import type { Context } from './context.js';
+import { Exit, exitCodes } from './exit.js';
+import { openProgress } from './progress.js';
+
+/** A migration under way: shown, given up when somebody wants that, and looked at on both sides when it is over. */
+
+const LOOK_MS = 300;
+/** After a failure the source may still be putting the guest back. */
+const SETTLE_MS = 30_000;
+
+export interface MigrationRun {
+  readonly source: Virsh;
+  readonly destination: Virsh;
+  readonly order: MigrationOrder;
+  /** Before: `running` or `paused`, as it is to be afterwards. */
+  readonly state: string;
+  /** The migration is given up then. */
+  readonly timeoutMs: number | undefined;
+}
+
+/** Resolves when the domain runs there, and not here. Rejects with Exit, which says where it is. */
+export async function runMigration(context: Context, run: MigrationRun): Promise<MigrationFigures> {
+  const { source, destination, order, state } = run;
+  const outcome = await follow(context, run);
+  const [here, there] = await settled(run);
+  const arrived = there === state && (here === 'absent' || here === 'shut off');
+  if (arrived) {
+    if (outcome.error !== undefined) context.note(`virsh says: ${outcome.error.message}`);
+    return fetchFigures(destination, order.domain).catch(() => noFigures);
+  }
+  const reason = outcome.givenUp ?? outcome.error?.message ?? 'virsh says that it moved';
+  throw notMoved(order.domain, reason, state, { here, there }, source, destination);
+}
+
+const noFigures: MigrationFigures = { downtimeMs: undefined, totalMs: undefined, bytes: undefined };
+
+interface Outcome {
+  readonly error: AppError | undefined;
+  /** Why we ended it. */
+  readonly givenUp: string | undefined;
+}
+
+async function follow(context: Context, { source, order, timeoutMs }: MigrationRun): Promise<Outcome> {
+  const job = new MigrationJob(source, order);
+  const progress = await openProgress(context, `moving ${order.domain}`);
+  let givenUp: string | undefined;
+  const giveUp = (reason: string) => {
+    if (givenUp === undefined) void job.abort();
+    givenUp ??= reason;
+  };
+  const interrupted = () => giveUp('interrupted');
+  const timer =
+    timeoutMs === undefined ? undefined : setTimeout(giveUp, timeoutMs, 'it took longer than --timeout');
+  process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
+  let over = false;
+  const ended = job.ended.then(
+    () => undefined,
+    (error: unknown) => AppError.from(error),
+  );
+  void ended.then(() => (over = true));
+  try {
+    while (!over) {
+      const state = await job.progress();
+      if (state !== undefined && !over) {
+        progress.update({ done: state.doneBytes, total: state.totalBytes, unit: 'bytes' });
+      }
+      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_MS))]);
+    }
+    return { error: await ended, givenUp };
+  } finally {
+    clearTimeout(timer);
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
+    progress.stop();
+  }
+}
+
+/** States at the source and at the destination, as soon as one of them is what it was before. */
+async function settled({ source, destination, order, state }: MigrationRun) {
+  for (const endMs = performance.now() + SETTLE_MS; ; ) {
+    const states = await Promise.all([stateAt(source, order.domain), stateAt(destination, order.domain)]);
+    if (states.includes(state) || performance.now() > endMs) return states;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
+interface Whereabouts {
+  readonly here: string | undefined;
+  readonly there: string | undefined;
+}
+
+/** Which of two that may both have it is right, only a person can say: nothing is started or ended here. */
+function notMoved(
+  name: string,
+  reason: string,
+  state: string,
+  { here, there }: Whereabouts,
+  source: Virsh,
+  destination: Virsh,
+): Exit {
+  const command = (virsh: Virsh, ...words: string[]) => {
+    const line = virsh.commandLine(words).filter((word) => word !== '-q');
+    return `'${line.map((word) => (/^[\w./:+=@-]+$/.test(word) ? word : `"${word}"`)).join(' ')}'`;
+  };
+  const text = `Failed to move ${name}: ${reason}`;
+  if (here === state && there !== 'running') {
+    const stays = state === 'running' ? 'runs on' : `is ${state}, as before,`;
+    return new Exit(exitCodes.failure, `${text}\n${name} ${stays} where it was.`, {
+      hint: `'dog vm migrate --check' says what stands in the way; then try again.`,
+    });
+  }
+  const told = (there_: string | undefined) => there_ ?? 'not known';
+  const both = `${name} is ${told(here)} at the source, and ${told(there)} at the destination.`;
+  const hint =
+    here === 'paused'
+      ? `If it does not run at the destination (${command(destination, 'domstate', name)}), ${command(source, 'resume', name)} lets it go on at the source.`
+      : `Look at both: ${command(source, 'domstate', name)}, ${command(destination, 'domstate', name)}.`;
+  return new Exit(exitCodes.failure, `${text}\n${both}`, { hint });
+}
