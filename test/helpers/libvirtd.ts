@@ -165,6 +165,12 @@ export class Libvirtd {
     this.inside('kill', `-${signal}`, pid);
   }
 
+  /** Kills the QEMU of a guest, also of one that is still on its way here. */
+  killGuest(name: string): void {
+    const pid = readFileSync(join(this.folder, 'run/libvirt/qemu', `${name}.pid`), 'utf8').trim();
+    this.inside('kill', '-KILL', pid);
+  }
+
   /** Has the daemon look for hooks anew. */
   reloadDaemon(): void {
     this.inside('kill', '-HUP', readFileSync(join(this.folder, PID_FILE), 'utf8').trim());
