@@ -9,11 +9,14 @@ import {
 import type { Virsh } from '../vm/virsh.js';
 import type { Context } from './context.js';
 import { Exit, exitCodes } from './exit.js';
-import { openProgress } from './progress.js';
+import { openProgress, type Progress } from './progress.js';
 
 /** A migration under way: shown, given up when somebody wants that, and looked at on both sides when it is over. */
 
 const LOOK_MS = 300;
+/** Without its daemon the destination cannot take the guest, and nobody notices before all memory has gone. */
+const DESTINATION_LOOK_MS = 3_000;
+const DESTINATION_SILENCES_MAX = 2;
 /** After a failure the source may still be putting the guest back. */
 const SETTLE_MS = 30_000;
 
@@ -49,7 +52,8 @@ interface Outcome {
   readonly givenUp: string | undefined;
 }
 
-async function follow(context: Context, { source, order, timeoutMs }: MigrationRun): Promise<Outcome> {
+async function follow(context: Context, run: MigrationRun): Promise<Outcome> {
+  const { source, destination, order, timeoutMs } = run;
   const job = new MigrationJob(source, order);
   const progress = await openProgress(context, `moving ${order.domain}`);
   let givenUp: string | undefined;
@@ -61,26 +65,63 @@ async function follow(context: Context, { source, order, timeoutMs }: MigrationR
   const timer =
     timeoutMs === undefined ? undefined : setTimeout(giveUp, timeoutMs, 'it took longer than --timeout');
   process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
-  let over = false;
-  const ended = job.ended.then(
-    () => undefined,
-    (error: unknown) => AppError.from(error),
-  );
-  void ended.then(() => (over = true));
+  const over = new AbortController();
+  const ended = job.ended
+    .then(
+      () => undefined,
+      (error: unknown) => AppError.from(error),
+    )
+    .finally(() => over.abort());
   try {
-    while (!over) {
-      const state = await job.progress();
-      if (state !== undefined && !over) {
-        progress.update({ done: state.doneBytes, total: state.totalBytes, unit: 'bytes' });
-      }
-      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_MS))]);
-    }
+    await Promise.all([
+      show(job, progress, over.signal),
+      watchDestination(destination, order.domain, over.signal, giveUp),
+    ]);
     return { error: await ended, givenUp };
   } finally {
     clearTimeout(timer);
     process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
     progress.stop();
   }
+}
+
+async function show(job: MigrationJob, progress: Progress, over: AbortSignal): Promise<void> {
+  while (!over.aborted) {
+    const state = await job.progress();
+    if (state !== undefined && !over.aborted) {
+      progress.update({ done: state.doneBytes, total: state.totalBytes, unit: 'bytes' });
+    }
+    await pause(LOOK_MS, over);
+  }
+}
+
+async function watchDestination(
+  destination: Virsh,
+  domain: string,
+  over: AbortSignal,
+  giveUp: (reason: string) => void,
+): Promise<void> {
+  let silences = 0;
+  while (!over.aborted) {
+    await pause(DESTINATION_LOOK_MS, over);
+    if (over.aborted) return;
+    silences = (await stateAt(destination, domain)) === undefined ? silences + 1 : 0;
+    if (silences === DESTINATION_SILENCES_MAX) giveUp('the destination does not answer any more');
+  }
+}
+
+/** Ends early when it is over. */
+function pause(ms: number, over: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      over.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    if (over.aborted) done();
+    else over.addEventListener('abort', done);
+  });
 }
 
 /** States at the source and at the destination, as soon as one of them is what it was before. */
