@@ -117,7 +117,7 @@ withLibvirt(
       local.text,
       /^The disk sdb of web is the file .*local\.img, which the destination does not have/,
     );
-    await here.host.mustVirsh('detach-disk', 'web', 'sdb', '--targetbus', 'scsi', '--persistent');
+    await here.host.mustVirsh('detach-disk', 'web', 'sdb', '--persistent');
     await refuses(cluster, 'web', [here, here], 'same-host');
 
     await there.host.mustVirsh('define', there.host.file('web.xml', plainDomain('web')));
