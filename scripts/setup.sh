@@ -22,6 +22,8 @@ test_packages+=(etcd-server etcd-client)
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
 # Hypervisors of the tests' own.
 all_packages+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients util-linux)
+# The stock virt-install, and what virt-xml-validate reads libvirt's schemas with.
+all_packages+=(virtinst libxml2-utils)
 
 say() { printf 'setup: %s\n' "$*"; }
 
