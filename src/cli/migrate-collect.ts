@@ -23,7 +23,7 @@ import { LimitedCluster } from './hook-cluster.js';
 import { callNode } from './nodes.js';
 import { fetchPlaces, isOurs } from './vm.js';
 
-/** What `dog vm migrate` goes by, asked of both hypervisors, the cluster and the destination's sheep; it changes nothing. */
+/** What `dog vm migrate` goes by, from both hypervisors, the cluster and the destination's sheep. Changes nothing. */
 
 const LOOKUP_MS = 3_000;
 

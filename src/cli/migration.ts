@@ -1,4 +1,5 @@
 import { AppError } from '../base/errors.js';
+import { type Ending, endingOf, type Whereabouts } from '../vm/migrate/ending.js';
 import {
   fetchFigures,
   type MigrationFigures,
@@ -15,10 +16,10 @@ import { openProgress, type Progress } from './progress.js';
 
 const LOOK_MS = 300;
 /** Without its daemon the destination cannot take the guest, and nobody notices before all memory has gone. */
-const DESTINATION_LOOK_MS = 3_000;
-const DESTINATION_SILENCES_MAX = 2;
+const DESTINATION_LOOK_MS = 5_000;
+const DESTINATION_SILENCES_MAX = 3;
 /** After a failure the source may still be putting the guest back. */
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 15_000;
 
 export interface MigrationRun {
   readonly source: Virsh;
@@ -28,20 +29,25 @@ export interface MigrationRun {
   readonly state: string;
   /** The migration is given up then. */
   readonly timeoutMs: number | undefined;
+  /** How long it may take after the end until the domain is at one of the two as it was. */
+  readonly settleMs?: number;
 }
 
 /** Resolves when the domain runs there, and not here. Rejects with Exit, which says where it is. */
 export async function runMigration(context: Context, run: MigrationRun): Promise<MigrationFigures> {
   const { source, destination, order, state } = run;
   const outcome = await follow(context, run);
-  const [here, there] = await settled(run);
-  const arrived = there === state && (here === 'absent' || here === 'shut off');
-  if (arrived) {
+  const places = await settled(run);
+  const ending = endingOf(state, places);
+  if (ending === 'arrived') {
     if (outcome.error !== undefined) context.note(`virsh says: ${outcome.error.message}`);
     return fetchFigures(destination, order.domain).catch(() => noFigures);
   }
   const reason = outcome.givenUp ?? outcome.error?.message ?? 'virsh says that it moved';
-  throw notMoved(order.domain, reason, state, { here, there }, source, destination);
+  const text = `Failed to move ${order.domain}: ${reason}`;
+  throw new Exit(exitCodes.failure, `${text}\n${whereText(run, places, ending)}`, {
+    hint: hintFor(ending, order.domain, source, destination),
+  });
 }
 
 const noFigures: MigrationFigures = { downtimeMs: undefined, totalMs: undefined, bytes: undefined };
@@ -124,45 +130,37 @@ function pause(ms: number, over: AbortSignal): Promise<void> {
   });
 }
 
-/** States at the source and at the destination, as soon as one of them is what it was before. */
-async function settled({ source, destination, order, state }: MigrationRun) {
-  for (const endMs = performance.now() + SETTLE_MS; ; ) {
-    const states = await Promise.all([stateAt(source, order.domain), stateAt(destination, order.domain)]);
-    if (states.includes(state) || performance.now() > endMs) return states;
+/** As soon as one of them has it as it was before. */
+async function settled(run: MigrationRun): Promise<Whereabouts> {
+  const { source, destination, order, state, settleMs = SETTLE_MS } = run;
+  for (const endMs = performance.now() + settleMs; ; ) {
+    const asked = [source, destination].map((virsh) => stateAt(virsh, order.domain));
+    const [here, there] = await Promise.all(asked);
+    if (here === state || there === state || performance.now() > endMs) return { here, there };
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
 
-interface Whereabouts {
-  readonly here: string | undefined;
-  readonly there: string | undefined;
+function whereText({ order, state }: MigrationRun, { here, there }: Whereabouts, ending: Ending): string {
+  const { domain } = order;
+  if (ending === 'stayed') {
+    return state === 'running' ? `${domain} runs on where it was.` : `${domain} is ${state} where it was.`;
+  }
+  const told = (found: string | undefined) => found ?? 'not to be asked for';
+  return `${domain} is ${told(here)} at the source, and ${told(there)} at the destination.`;
 }
 
-/** Which of two that may both have it is right, only a person can say: nothing is started or ended here. */
-function notMoved(
-  name: string,
-  reason: string,
-  state: string,
-  { here, there }: Whereabouts,
-  source: Virsh,
-  destination: Virsh,
-): Exit {
-  const command = (virsh: Virsh, ...words: string[]) => {
-    const line = virsh.commandLine(words).filter((word) => word !== '-q');
-    return `'${line.map((word) => (/^[\w./:+=@-]+$/.test(word) ? word : `"${word}"`)).join(' ')}'`;
-  };
-  const text = `Failed to move ${name}: ${reason}`;
-  if (here === state && there !== 'running') {
-    const stays = state === 'running' ? 'runs on' : `is ${state}, as before,`;
-    return new Exit(exitCodes.failure, `${text}\n${name} ${stays} where it was.`, {
-      hint: `'dog vm migrate --check' says what stands in the way; then try again.`,
-    });
-  }
-  const told = (there_: string | undefined) => there_ ?? 'not known';
-  const both = `${name} is ${told(here)} at the source, and ${told(there)} at the destination.`;
-  const hint =
-    here === 'paused'
-      ? `If it does not run at the destination (${command(destination, 'domstate', name)}), ${command(source, 'resume', name)} lets it go on at the source.`
-      : `Look at both: ${command(source, 'domstate', name)}, ${command(destination, 'domstate', name)}.`;
-  return new Exit(exitCodes.failure, `${text}\n${both}`, { hint });
+/** Which of two that may both have it is right only a person can say: nothing is resumed or ended here. */
+function hintFor(ending: Ending, domain: string, source: Virsh, destination: Virsh): string {
+  if (ending === 'stayed') return "'dog vm migrate --check' says what stands in the way; then try again.";
+  const look = [source, destination].map((virsh) => commandText(virsh, 'domstate', domain));
+  if (ending === 'unclear') return `Look at both: ${look.join(', ')}.`;
+  const resume = commandText(source, 'resume', domain);
+  return `If it does not run at the destination (${look[1]}), ${resume} lets it go on at the source.`;
+}
+
+/** To be pasted into a shell. */
+function commandText(virsh: Virsh, ...words: string[]): string {
+  const line = virsh.commandLine(words).filter((word) => word !== '-q');
+  return line.map((word) => (/^[\w./:+=@-]+$/.test(word) ? word : `'${word}'`)).join(' ');
 }

@@ -1,7 +1,7 @@
 // deadline: 600 s
 /**
- * Guests that the stock virt-install makes from volumes. On Debian the hypervisor's connection has libvirtd's own storage
- * driver: a volume of our storage daemon is named by its path there, or by the sheep's socket.
+ * Guests that the stock virt-install makes from volumes. On Debian the hypervisor's connection has libvirtd's own
+ * storage driver: a volume of our storage daemon is named by its path there, or by the sheep's socket.
  */
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -87,8 +87,8 @@ withGuest(
     await works(world.host, 'by-path');
 
     const socket = join(world.cluster.folder, 'door0', NBD_SOCKET);
-    const source = `type=network,source.protocol=nbd,source.name=disk,source.host0.transport=unix,source.host0.socket=${socket}`;
-    await install(world.host, world.files, 'by-socket', source);
+    const source = 'type=network,source.protocol=nbd,source.name=disk,source.host0.transport=unix';
+    await install(world.host, world.files, 'by-socket', `${source},source.host0.socket=${socket}`);
     await works(world.host, 'by-socket');
     const written = join(world.cluster.folder, 'back');
     await world.pools.ok('vol-download', 'disk', written, '--pool', 'vms');

@@ -7,12 +7,22 @@ import * as assert from 'uvu/assert';
 import { type Libvirtd, requiresLibvirtd, withLibvirtds } from '../helpers/libvirtd.js';
 import { NbdClient } from '../helpers/nbd-client.js';
 import { RealCluster, withCluster } from '../helpers/real-cluster.js';
+import { dog } from '../helpers/run-dog.js';
 import { hostOf, withDoors } from './guest-setup.js';
-import { check, type Finding, migrate, type Place, rulesOf, stateOn } from './vm-migrate-setup.js';
+import {
+  check,
+  type Finding,
+  migrate,
+  migrateWords,
+  type Place,
+  rulesOf,
+  stateOn,
+} from './vm-migrate-setup.js';
 import { mustVm, plainDomain } from './vm-setup.js';
 
 const MIB = 1024 * 1024;
 const BODY_DEADLINE_MS = 300_000;
+const CHECK_DEADLINE_MS = 60_000;
 const EMULATOR = 'qemu-system-x86_64';
 
 /** An emulator in a folder that each host has for itself, under one name. */
@@ -71,7 +81,9 @@ withLibvirt(
   between(async (cluster, here, there) => {
     const way = [here, there] as const;
     await start(cluster, here, plainDomain('web'));
+    await addReadOnly(cluster, here);
     assert.equal((await check(cluster, 'web', here, there)).exit, 0);
+    await unknownSheep(cluster, here, there);
 
     const other = await RealCluster.start({ sheep: 1 });
     try {
@@ -140,6 +152,24 @@ withLibvirt(
     assert.equal(rulesOf(findings), ['not-running']);
   }),
 );
+
+/** A snapshot that another client reads as well: nobody can write it. */
+async function addReadOnly(cluster: RealCluster, { host, sheep }: Place): Promise<void> {
+  await cluster.call('vdi.create', { name: 'golden', sizeBytes: MIB });
+  await cluster.call('vdi.snapshot', { name: 'golden', tag: 'clean' });
+  await mustVm(cluster, sheep, host, 'attach', 'web', 'golden', '-s', 'clean', '--target', 'sdb');
+}
+
+/** All sheep of this cluster have the address of this machine: whose is the destination's, nobody told. */
+async function unknownSheep(cluster: RealCluster, from: Place, to: Place): Promise<void> {
+  const words = migrateWords(cluster, 'web', from, to).filter((word, at, all) => {
+    return word !== '--to-sheep' && all[at - 1] !== '--to-sheep';
+  });
+  const { exit, stdout } = await dog([...words, '--check', '--json'], { deadlineMs: CHECK_DEADLINE_MS });
+  assert.is(exit, 0, 'it is no reason to stay');
+  const { findings } = JSON.parse(stdout) as { findings: Finding[] };
+  assert.equal(rulesOf(findings, 'risk'), ['sheep-unknown']);
+}
 
 async function addLocalDisk(host: Libvirtd, name: string): Promise<void> {
   const path = host.file('local.img', '');

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Finding } from '../../control/doctor-api.js';
 import type { NbdDisk, NbdPlace } from '../../vm/domain-xml.js';
-import { arrivals } from '../../vm/migrate/disk-rules.js';
+import { arrivals } from '../../vm/migrate/arrival.js';
 import type { MigrationFacts } from '../../vm/migrate/facts.js';
 import type { MigrationFigures, MigrationOrder } from '../../vm/migrate/job.js';
 import { judgeMigration, summariseMigration } from '../../vm/migrate/judge.js';
@@ -39,10 +39,9 @@ export function vmMigrateCommands(vm: Command, runner: Runner): void {
     summary: 'move a running domain to another host, after a look at both',
     details: `First both hypervisors, the cluster and the destination's sheep are asked whether something stands in the
 way: 'bad' ends it there, and nothing is changed. Then it is 'virsh migrate --live'. A domain that is defined here is
-defined there afterwards, and not here any more (--persistent --undefinesource), so that no two hosts can start it. Disks
-that point to a sheep's door here point to the door of the destination's sheep there.
-At the end it runs there and not here, or it stays here and the exit code is 1. Ctrl-C gives it up, and so does --timeout:
-the guest stays.
+defined there afterwards, and not here any more (--persistent --undefinesource): no two hosts can start it. Disks that
+point to a sheep's door here point to the door of the destination's sheep there. At the end it runs there and not here,
+or it stays here and the exit code is 1. Ctrl-C gives it up, and so does --timeout: the guest stays.
 Raw lines of --check: SEVERITY RULE TEXT.`,
     examples: [
       'dog vm migrate web qemu+ssh://beta/system --check',
@@ -59,7 +58,7 @@ Raw lines of --check: SEVERITY RULE TEXT.`,
       ],
       ['--bandwidth <mib>', 'at most so many MiB a second (default: no limit)'],
       ['--auto-converge', 'slow the guest down if it changes its memory faster than that goes'],
-      ['--p2p', 'the two daemons do it between them: it goes on when this host is lost'],
+      ['--p2p', 'the two daemons do it between them, without this command'],
       ...libvirtOptions,
     ],
     run: migrate,

@@ -1,6 +1,7 @@
 import type { NodeDoors } from '../../control/api.js';
 import { isSamePlace, type NbdDisk, type NbdPlace } from '../domain-xml.js';
 import { placesOf } from '../door.js';
+import { isKnown, isSilent, type MigrationFacts } from './facts.js';
 
 /** Where a disk finds its volume on the host that the domain comes to. */
 export type Arrival =
@@ -34,6 +35,17 @@ export function arrivalOf(
   const isKnown = places.some((place) => isSamePlace(place, disk.place));
   if (!isKnown) return { kind: isReachedAnywhere(disk.place) ? 'same' : 'unsure' };
   return { kind: 'moved', place: first };
+}
+
+/** Of each volume of a domain; by the disk's name. */
+export function arrivals({ domain, cluster, arrival }: MigrationFacts): Map<string, Arrival> {
+  const sheep = isKnown(arrival) ? arrival : undefined;
+  const places = cluster === undefined || isSilent(cluster) ? [] : cluster.places;
+  return new Map(
+    domain.disks.flatMap(({ target, content }) =>
+      content.kind === 'volume' ? [[target, arrivalOf(content.nbd, sheep, places)]] : [],
+    ),
+  );
 }
 
 /** A socket and a loopback address mean something else on each host. */

@@ -120,7 +120,9 @@ const older: DestinationRule = ({ source }, destination) => {
       {
         rule: `${name.toLowerCase()}-older`,
         severity: 'risk',
-        text: `${name} is older there (${versionText(there)}) than here (${versionText(here)}): a way back is not promised by anybody. What it does not know it refuses, and the guest stays.`,
+        text:
+          `${name} is older there (${versionText(there)}) than here (${versionText(here)}): nobody promises that ` +
+          'this works. What it does not know it refuses, and the guest stays.',
       },
     ];
   });
@@ -135,8 +137,10 @@ const cpu: DestinationRule = ({ domain, source, uri }, { lacksOfCpu }) => {
       severity: 'bad',
       text: `The processor of ${domain.name} has what the destination cannot give: ${lacksOfCpu}.`,
       next: {
-        command: `virsh -c '${uri}' hypervisor-cpu-baseline`,
-        effect: `Given the processors of both hosts it prints one that runs on each; put it into ${domain.name} ('virsh edit') and start it anew.`,
+        command: `virsh -c '${uri}' hypervisor-cpu-baseline FILE`,
+        effect:
+          'Given a file with the processors of both hosts it prints one that both have: put that into ' +
+          `${domain.name} ('virsh edit') and start it anew.`,
       },
     },
   ];
@@ -154,7 +158,9 @@ const hostCpu: DestinationRule = ({ domain, source }, destination) => {
     {
       rule: 'cpu-of-host',
       severity: 'risk',
-      text: `${domain.name} has the processor of its host (${cpuMode}), and ${things} of the two hosts differ: it may crash when it arrives.`,
+      text:
+        `${domain.name} has the processor of its host (${cpuMode}), and ${things} of the two hosts differ: ` +
+        'it may crash when it arrives.',
       next: {
         command: `virsh edit ${domain.name}`,
         effect: "With <cpu mode='host-model'/>, and started anew, what is missing is found out before.",
@@ -179,7 +185,9 @@ const memory: DestinationRule = ({ domain }, { freeMemoryBytes }) =>
         {
           rule: 'memory-short',
           severity: 'risk',
-          text: `${domain.name} has ${size(domain.memoryBytes)} of memory, and ${size(freeMemoryBytes)} are free there.`,
+          text:
+            `${domain.name} has ${size(domain.memoryBytes)} of memory, and ` +
+            `${size(freeMemoryBytes)} are free there.`,
         },
       ]
     : [];

@@ -14,7 +14,7 @@ export interface MigrationOrder {
   readonly uri: string;
   /** It is defined at the source: so it is at the destination afterwards, and not at the source any more. */
   readonly persistent: boolean;
-  /** How QEMU reaches QEMU, as `virsh migrate --migrateuri` takes it; without, what libvirt makes of the host's name. */
+  /** How QEMU reaches QEMU, as for `virsh migrate --migrateuri`; without, what libvirt makes of the host's name. */
   readonly migrateUri?: string | undefined;
   readonly bandwidthMib?: number | undefined;
   readonly autoConverge?: boolean | undefined;
@@ -39,8 +39,8 @@ export interface MigrationFigures {
 }
 
 /**
- * One `virsh migrate --live`. It is not told when to end: whoever started it gives it up by `abort`. libvirt then sees to
- * it that the guest runs on at the source.
+ * One `virsh migrate --live`. It is not told when to end: whoever started it gives it up by `abort`. libvirt then has
+ * the guest run on at the source.
  */
 export class MigrationJob {
   /** Rejects with AppError: libvirt's reason. */
@@ -52,6 +52,8 @@ export class MigrationJob {
     private readonly order: MigrationOrder,
   ) {
     this.ended = this.run().finally(() => (this.over = true));
+    // It may fail before anybody waits for it.
+    this.ended.catch(() => {});
   }
 
   private async run(): Promise<void> {
@@ -104,8 +106,8 @@ export class MigrationJob {
 }
 
 /**
- * The words for virsh. A domain that is kept moves with its definition: two hosts that can both start it are two writers
- * of one disk.
+ * The words for virsh. A domain that is kept moves with its definition: two hosts that can both start it are two
+ * writers of one disk.
  */
 export function migrateWords(order: MigrationOrder): string[] {
   const { domain, uri, persistent, migrateUri, bandwidthMib, autoConverge, p2p } = order;

@@ -2,6 +2,7 @@ import type { Finding, Severity } from '../../control/doctor-api.js';
 import { diskRules } from './disk-rules.js';
 import type { MigrationFacts } from './facts.js';
 import { hostRules } from './host-rules.js';
+import { volumeRules } from './volume-rules.js';
 
 /** Whether a domain can move, from the facts alone. */
 
@@ -9,7 +10,7 @@ const order: Readonly<Record<Severity, number>> = { bad: 0, risk: 1, note: 2 };
 
 /** Worst first; of equal severity the hypervisors come before the disks. */
 export function judgeMigration(facts: MigrationFacts): Finding[] {
-  const findings = [...hostRules, ...diskRules].flatMap((rule) => rule(facts));
+  const findings = [...hostRules, ...diskRules, ...volumeRules].flatMap((rule) => rule(facts));
   return findings.sort((a, b) => order[a.severity] - order[b.severity]);
 }
 
