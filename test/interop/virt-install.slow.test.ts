@@ -96,6 +96,48 @@ withGuest(
   }),
 );
 
+/** The disk that virt-install writes on a connection whose storage driver has our pool: libvirt's own test driver. */
+async function printedSource({ host, pools }: World, disk: string): Promise<string> {
+  const pool = await pools.ok('pool-dumpxml', 'vms');
+  const volume = await pools.ok('vol-dumpxml', 'disk', 'vms');
+  const node = host.file('node.xml', `<node>${pool.replace('</pool>', `${volume}</pool>`)}</node>`);
+  const words = [
+    '--connect',
+    `test://${node}`,
+    '--name',
+    'web',
+    '--import',
+    '--virt-type',
+    'test',
+    '--memory',
+    '64',
+  ];
+  const rest = [
+    '--osinfo',
+    'detect=off,require=off',
+    '--graphics',
+    'none',
+    '--network',
+    'none',
+    '--print-xml',
+  ];
+  const xml = await ran('virt-install', ...words, ...rest, '--disk', disk);
+  return /<source [^>]*>/.exec(xml)?.[0] ?? xml;
+}
+
+withGuest(
+  'where the connection has our pools, only a source that is spelt out is a disk for the QEMU of today',
+  inWorld(async (world) => {
+    const path = await fill(world, 'disk');
+    // virt-install takes the type of a pool of network volumes for the protocol of its disks.
+    const sheepdog = '<source protocol="sheepdog" name="/disk">';
+    assert.is(await printedSource(world, 'vol=vms/disk'), sheepdog);
+    assert.is(await printedSource(world, `path=${path}`), sheepdog);
+    const source = 'type=network,source.protocol=nbd,source.name=disk,source.host0.name=10.0.0.1';
+    assert.is(await printedSource(world, source), '<source protocol="nbd" name="disk">');
+  }),
+);
+
 withMounts('a guest of virt-install starts from the volume of a dir pool on a mount of sheepfs', (files) =>
   withCluster({ sheep: 1, copies: 1, ...withDoors, deadlineMs: DEADLINE_MS }, async (cluster) => {
     const mount = mountOf(cluster);
