@@ -18,9 +18,9 @@ import { localFileSystem, readMovingDomain } from '../vm/migrate/moving-domain.j
 import type { Virsh } from '../vm/virsh.js';
 import { vdiRef } from './arguments.js';
 import type { Context } from './context.js';
+import { callSoon } from './doctor-collect.js';
 import { exitOf } from './exit.js';
 import { LimitedCluster } from './hook-cluster.js';
-import { callNode } from './nodes.js';
 import { fetchPlaces, isOurs } from './vm.js';
 
 /** What `dog vm migrate` goes by, from both hypervisors, the cluster and the destination's sheep. Changes nothing. */
@@ -42,42 +42,46 @@ interface Address {
   readonly port: number;
 }
 
-export interface Collected {
-  readonly facts: MigrationFacts;
-  /** The running definition, for the destination: with what `dumpxml` hides. */
-  readonly sourceXml: string;
-}
-
 /** Rejects when the source does not answer or does not know the domain; everything else is a fact. */
-export async function collectMigration(context: Context, plan: MigrationPlan): Promise<Collected> {
+export async function collectMigration(context: Context, plan: MigrationPlan): Promise<MigrationFacts> {
   const { source, destination, uri } = plan;
-  const sourceXml = await source.domainXml(plan.domain);
-  const nbd = sourceXml.includes("protocol='nbd'");
-  const places = nbd ? await fetchPlaces(context).catch(silence) : [];
+  const xml = await source.domainXml(plan.domain);
+  const places = xml.includes("protocol='nbd'") ? await fetchPlaces(context).catch(silence) : [];
   const known = Array.isArray(places) ? places : [];
   const shape = await readMovingDomain(
-    sourceXml,
+    xml,
     (disk) => isOurs(disk, known),
     (path) => (plan.sourceIsHere ? localFileSystem(path) : 'unknown'),
   );
   const domain: MovingDomain = { ...shape, ...(await standing(source, plan.domain)) };
   const [own, other] = await Promise.all([
-    askHypervisor(source, shape, sourceXml),
-    askDestination(destination, shape, sourceXml).catch(silence),
+    askHypervisor(source, shape, xml),
+    askDestination(destination, shape, xml).catch(silence),
   ]);
-  const facts = { domain, source: own, destination: other, uri, volumes: {} };
-  const disks = shape.disks.flatMap(({ content, target }) =>
+  const hosts = { domain, source: own, destination: other, uri };
+  return { ...hosts, ...(await collectVolumes(context, plan, hosts, places)) };
+}
+
+type VolumeSide = Pick<MigrationFacts, 'cluster' | 'arrival' | 'volumes'>;
+
+/** A cluster is nobody's business when no disk can be its. */
+async function collectVolumes(
+  context: Context,
+  plan: MigrationPlan,
+  { domain, destination }: Pick<MigrationFacts, 'domain' | 'destination'>,
+  places: readonly NbdPlace[] | Silent,
+): Promise<VolumeSide> {
+  if ('error' in places) {
+    const onNbd = domain.disks.some(({ content }) => content.kind === 'nbd' || content.kind === 'volume');
+    return { volumes: {}, ...(onNbd && { cluster: places }) };
+  }
+  const disks = domain.disks.flatMap(({ content, target }) =>
     content.kind === 'volume' ? [{ target, nbd: content.nbd }] : [],
   );
-  // The cluster is nobody's business when no disk can be its.
-  const suspected = shape.disks.some(({ content }) => content.kind === 'nbd') && !Array.isArray(places);
-  if (disks.length === 0)
-    return { facts: suspected ? { ...facts, cluster: places as Silent } : facts, sourceXml };
-  if (!Array.isArray(places)) return { facts: { ...facts, cluster: places }, sourceXml };
+  if (disks.length === 0) return { volumes: {} };
   const cluster = await askCluster(context, places).catch(silence);
-  const arrival = await askArrival(context, plan, other);
-  const volumes = await askVolumes(context, disks, arrival);
-  return { facts: { ...facts, cluster, arrival, volumes }, sourceXml };
+  const arrival = await askArrival(context, plan, destination);
+  return { cluster, arrival, volumes: await askVolumes(context, disks, arrival) };
 }
 
 async function standing(source: Virsh, name: string) {
@@ -143,9 +147,9 @@ export function hostOfUri(uri: string): string | undefined {
 
 async function askSheep(address: Address): Promise<ArrivalSheep> {
   const { host, port } = address;
-  const { clusterId } = await callNode(address, 'cluster.info', {});
-  const doors = await callNode(address, 'node.doors', {});
-  return { host, port, clusterId, doors, blocking: await blockingOf(address) };
+  const { result: info } = await callSoon(address, 'cluster.info', {});
+  const { result: doors } = await callSoon(address, 'node.doors', {});
+  return { host, port, clusterId: info.clusterId, doors, blocking: await blockingOf(address) };
 }
 
 async function askVolumes(
@@ -173,7 +177,7 @@ async function askVolumes(
 
 async function missingAt(sheep: ArrivalSheep, ref: VdiRef): Promise<string | undefined> {
   try {
-    await callNode(sheep, 'vdi.info', ref);
+    await callSoon(sheep, 'vdi.info', ref);
     return undefined;
   } catch (error) {
     return textOf(error);

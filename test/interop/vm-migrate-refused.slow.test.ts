@@ -100,6 +100,9 @@ withLibvirt(
     assert.match(used.text, /^Volume web \(vda\) is in use by others beside the guest: 1 more by NBD\.$/);
     client.close();
 
+    // Frozen first: a sheep that takes connections and answers nothing.
+    process.kill(cluster.sheep[1]!.pid, 'SIGSTOP');
+    await refuses(cluster, 'web', way, 'sheep-silent');
     await cluster.sheep[1]!.kill();
     await refuses(cluster, 'web', way, 'sheep-silent');
     await cluster.sheep[2]!.kill();

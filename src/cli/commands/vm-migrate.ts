@@ -76,7 +76,7 @@ async function migrate(context: Context, [name, uri]: string[], options: Options
     toSheep: options.toSheep === undefined ? undefined : addressArgument(options.toSheep),
   };
   const prefix = `Failed to move ${name}`;
-  const { facts } = await collectMigration(context, plan).catch((error) => libvirtRefusal(prefix, error));
+  const facts = await collectMigration(context, plan).catch((error) => libvirtRefusal(prefix, error));
   const findings = judgeMigration(facts);
   const isBad = findings.some(({ severity }) => severity === 'bad');
   if (isBad || options.check === true) {
