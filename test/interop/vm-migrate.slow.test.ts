@@ -4,10 +4,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { requiresGuest } from '../helpers/guest-files.js';
 import { requiresLibvirtd, withLibvirtds } from '../helpers/libvirtd.js';
-import { withCluster } from '../helpers/real-cluster.js';
+import { type RealCluster, withCluster, within } from '../helpers/real-cluster.js';
 import { hostOf, withDoors } from './guest-setup.js';
 import { check, migrate, type Place, rulesOf, stateOn, WorkingGuest } from './vm-migrate-setup.js';
-import { doorSocket } from './vm-setup.js';
+import { doorSocket, hooksFolder, mustVm, plainDomain } from './vm-setup.js';
+
+const MIB = 1024 * 1024;
+const OWNED_DEADLINE_MS = 20_000;
 
 const withGuest = requiresGuest(requiresLibvirtd(test));
 
@@ -42,5 +45,46 @@ withGuest('a guest goes there and back, is defined where it runs and nowhere els
     }),
   ),
 );
+
+requiresLibvirtd(test)(
+  "with libvirt's hook on both hosts it comes to the same, and the volume is owned there",
+  () =>
+    withCluster({ ...withDoors, deadlineMs: 200_000 }, (cluster) =>
+      withLibvirtds([hostOf(cluster, 0, 'alpha'), hostOf(cluster, 1, 'beta')], async (alpha, beta) => {
+        const [here, there] = [
+          { host: alpha!, sheep: 0 },
+          { host: beta!, sheep: 1 },
+        ];
+        for (const place of [here, there]) await installHook(cluster, place);
+        await cluster.call('vdi.create', { name: 'data', sizeBytes: 16 * MIB });
+        await alpha!.mustVirsh('define', alpha!.file('web.xml', plainDomain('web')));
+        await mustVm(cluster, 0, alpha!, 'attach', 'web', 'data', '--target', 'sda');
+        await alpha!.mustVirsh('start', 'web');
+        for (const [from, to] of [
+          [here, there],
+          [there, here],
+        ] as const) {
+          const { exit, stderr } = await migrate(cluster, 'web', from, to);
+          assert.is(exit, 0, stderr);
+          for (const scope of [[], ['--inactive']]) {
+            const xml = await to.host.mustVirsh('dumpxml', ...scope, 'web');
+            assert.ok(xml.includes(`'${doorSocket(cluster, to.sheep)}'`), xml);
+          }
+          // Its firmware reads nothing any more, so that the sheep takes the volume when it is asked to.
+          await within(OWNED_DEADLINE_MS, 'the sheep of its host owns the volume', async () => {
+            return (await cluster.sheep[to.sheep]!.call('vdi.claim', { name: 'data' })).here;
+          });
+        }
+      }),
+    ),
+);
+
+/** libvirt looks for hooks when its daemon starts. */
+async function installHook(cluster: RealCluster, { host, sheep }: Place): Promise<void> {
+  await mustVm(cluster, sheep, host, 'hooks', 'install', '--dir', hooksFolder(host));
+  host.killDaemon('TERM');
+  await within(OWNED_DEADLINE_MS, 'the daemon ends', async () => (await host.virsh('uri')).code !== 0);
+  await host.startDaemon();
+}
 
 test.run();

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Finding } from '../../control/doctor-api.js';
+import type { Finding, Severity } from '../../control/doctor-api.js';
 import type { NbdDisk, NbdPlace } from '../../vm/domain-xml.js';
 import { arrivals } from '../../vm/migrate/arrival.js';
 import type { MigrationFacts } from '../../vm/migrate/facts.js';
@@ -84,7 +84,7 @@ async function migrate(context: Context, [name, uri]: string[], options: Options
     if (isBad) throw new Exit(exitCodes.failure, '');
     return;
   }
-  for (const finding of findings) context.note(findingText(finding));
+  tell(context, findings, 'risk');
   const { timeoutMs, ...wishes } = order;
   const definitions = await definitionsFor(plan, facts).catch((error) => libvirtRefusal(prefix, error));
   const figures = await runMigration(context, {
@@ -160,4 +160,12 @@ async function tellDone(
   const took = totalMs === undefined ? '' : ` of ${formatDuration(totalMs)}`;
   const verb = state === 'running' ? 'runs' : `is ${state}`;
   await context.printLine(`${name} ${verb} at ${uri}, and not here any more${stood}${stood && took}`);
+  // What is to be done once it is there.
+  tell(context, findings, 'note');
+}
+
+function tell(context: Context, findings: readonly Finding[], wanted: Severity): void {
+  for (const finding of findings) {
+    if (finding.severity === wanted) context.note(findingText(finding));
+  }
 }
