@@ -24,6 +24,8 @@ all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
 all_packages+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients util-linux)
 # What says whether the Vagrantfile is valid, for the provider it is made for.
 all_packages+=(vagrant vagrant-libvirt)
+# The stock virt-install, and what virt-xml-validate reads libvirt's schemas with.
+all_packages+=(virtinst libxml2-utils)
 
 say() { printf 'setup: %s\n' "$*"; }
 

@@ -72,7 +72,8 @@ export function formatPool(pool: PoolDefinition, figures: PoolFigures = noFigure
       bytes('available'),
       element('source', undefined, [
         element('host', { name: pool.host, port: pool.port }),
-        pool.namespace === '' ? undefined : element('name', undefined, pool.namespace),
+        // The schema of libvirt wants a name here; this one is no namespace's.
+        element('name', undefined, pool.namespace === '' ? '/' : pool.namespace),
       ]),
       pool.targetPath === undefined
         ? undefined

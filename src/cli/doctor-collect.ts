@@ -75,7 +75,8 @@ async function ask(node: NodeInfo, state: DoctorState): Promise<void> {
   }
 }
 
-async function callSoon<M extends ControlMethod>(
+/** A call on a connection of its own; rejects with AppError when a sheep is silent, also one that is frozen. */
+export async function callSoon<M extends ControlMethod>(
   { host, port }: { host: string; port: number },
   method: M,
   params: ControlParams<M>,

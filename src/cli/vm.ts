@@ -1,5 +1,4 @@
 import { AppError } from '../base/errors.js';
-import type { NodeDoors } from '../control/api.js';
 import { ALIAS_PREFIX } from '../vm/disk-xml.js';
 import {
   type Domain,
@@ -12,8 +11,9 @@ import {
 import { type Door, doorOf, placesOf } from '../vm/door.js';
 import { Virsh } from '../vm/virsh.js';
 import type { Context } from './context.js';
+import { callSoon } from './doctor-collect.js';
 import { Exit, exitCodes } from './exit.js';
-import { callNode, fetchUpNodes } from './nodes.js';
+import { fetchUpNodes } from './nodes.js';
 
 /** What the commands of `dog vm` share: libvirt, the door of the sheep that is asked, and whose disk is whose. */
 
@@ -39,7 +39,7 @@ export async function fetchPlaces(context: Context): Promise<NbdPlace[]> {
   const own = placesOf({ host: context.host }, await context.call('node.doors', {}));
   const nodes = await fetchUpNodes(context);
   const others = await Promise.allSettled(
-    nodes.map(async (node) => placesOf(node, (await callNode(node, 'node.doors', {})) as NodeDoors)),
+    nodes.map(async (node) => placesOf(node, (await callSoon(node, 'node.doors', {})).result)),
   );
   return [...own, ...others.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))];
 }

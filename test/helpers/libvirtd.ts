@@ -92,6 +92,12 @@ export class Libvirtd {
     this.signalDaemon(signal);
   }
 
+  /** Kills the QEMU of a guest, also of one that is still on its way here. */
+  killGuest(name: string): void {
+    const pid = readFileSync(join(this.folder, 'run/libvirt/qemu', `${name}.pid`), 'utf8').trim();
+    this.host.inside('kill', '-KILL', pid);
+  }
+
   /** Has the daemon look for hooks anew. */
   reloadDaemon(): void {
     this.signalDaemon('HUP');

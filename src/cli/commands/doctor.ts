@@ -5,11 +5,8 @@ import type { Finding } from '../../control/doctor-api.js';
 import type { Context } from '../context.js';
 import { collectState, type NotReached, reachAny } from '../doctor-collect.js';
 import { Exit, exitCodes } from '../exit.js';
+import { findingRow, findingText } from '../findings-text.js';
 import { addLeaf, type Runner } from '../leaf.js';
-import { wrap } from '../wrap.js';
-
-const WIDTH = 100;
-const INDENT = '        ';
 
 /** What is wrong with the cluster, in words, and what to do next. */
 export function doctorCommands(parent: Command, runner: Runner): void {
@@ -72,21 +69,9 @@ async function tellUnreached(context: Context, { tried, mayStart }: NotReached):
 
 async function print(context: Context, summary: string, findings: readonly Finding[]): Promise<void> {
   if (context.raw) {
-    for (const { severity, rule, text } of findings) await context.printLine(`${severity} ${rule} ${text}`);
+    for (const finding of findings) await context.printLine(findingRow(finding));
     return;
   }
-  const parts = [...(summary === '' ? [] : [summary]), ...findings.map(format)];
+  const parts = [...(summary === '' ? [] : [summary]), ...findings.map(findingText)];
   await context.printLine(parts.join('\n\n'));
-}
-
-function format({ severity, text, next, otherwise }: Finding): string {
-  const lines = [wrap(text, WIDTH, severity.padEnd(INDENT.length), INDENT)];
-  if (next !== undefined) lines.push(step('Next: ', next));
-  if (otherwise !== undefined) lines.push(step('Or:   ', otherwise));
-  return lines.join('\n');
-}
-
-function step(word: string, { command, effect }: { command: string; effect: string }): string {
-  const deeper = `${INDENT}${' '.repeat(word.length)}`;
-  return `${INDENT}${word}${command}\n${wrap(effect, WIDTH, deeper, deeper)}`;
 }

@@ -5,6 +5,7 @@ import { vmCreateCommands } from './vm-create.js';
 import { vmDiskCommands } from './vm-disks.js';
 import { vmHookCommands } from './vm-hook.js';
 import { vmHooksCommands } from './vm-hooks.js';
+import { vmMigrateCommands } from './vm-migrate.js';
 
 /** Virtual machines of libvirt on this host whose disks are volumes. */
 export function vmCommands(program: Command, runner: Runner): void {
@@ -14,6 +15,7 @@ export function vmCommands(program: Command, runner: Runner): void {
     .description("Commands for libvirt's domains on this host; they run the host's virsh.");
   vmCreateCommands(vm, runner);
   vmDiskCommands(vm, runner);
+  vmMigrateCommands(vm, runner);
   vmCheckpointCommands(vm, runner);
   vmHooksCommands(vm, runner);
   vmHookCommands(vm, runner);
