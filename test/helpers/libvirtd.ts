@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ownedProcess, within } from './real-cluster.js';
 import { requires } from './requires.js';
 
@@ -60,6 +60,10 @@ export interface LibvirtdOptions {
   readonly name: string;
   /** Folders of the machine by the names they have in the host's /run: doors of the sheep that is its own. */
   readonly runFolders?: Readonly<Record<string, string>>;
+  /** Another program in place of the machine's libvirtd, with the same options; `virtqemud` for one. */
+  readonly program?: string;
+  /** For the daemon, beside the test's own variables. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** What became of a `virsh` that ended. */
@@ -71,7 +75,7 @@ export interface VirshResult {
 
 export class Libvirtd {
   private constructor(
-    readonly name: string,
+    private readonly options: LibvirtdOptions,
     /** Of this host alone; files in it are seen by the test as well. */
     readonly folder: string,
     private readonly maker: ChildProcess,
@@ -109,7 +113,7 @@ export class Libvirtd {
         return maker.exitCode !== null || existsSync(join(folder, 'ready'));
       });
       if (maker.exitCode !== null) throw new Error(`the host ${name} cannot be made: ${complaints}`);
-      const libvirtd = new Libvirtd(name, folder, maker, onlyChildOf(maker.pid!));
+      const libvirtd = new Libvirtd(options, folder, maker, onlyChildOf(maker.pid!));
       await libvirtd.startDaemon();
       return libvirtd;
     } catch (error) {
@@ -119,9 +123,19 @@ export class Libvirtd {
     }
   }
 
+  get name(): string {
+    return this.options.name;
+  }
+
   /** The daemon's, seen from the machine; with `-ro` behind it the one for reading. */
   get socket(): string {
-    return join(this.folder, 'run/libvirt/libvirt-sock');
+    // libvirtd's alone is not named after its program.
+    const name = basename(this.program) === 'libvirtd' ? 'libvirt' : basename(this.program);
+    return join(this.folder, `run/libvirt/${name}-sock`);
+  }
+
+  private get program(): string {
+    return this.options.program ?? 'libvirtd';
   }
 
   /** For `virsh -c`, from anywhere on this machine. */
@@ -151,7 +165,7 @@ export class Libvirtd {
   /** Starts the daemon, for the first time or after `kill`: guests that run are found again. */
   async startDaemon(): Promise<void> {
     const words = ['--daemon', '--pid-file', PID_FILE, '--config', '/etc/libvirt/libvirtd.conf'];
-    this.inside('libvirtd', ...words);
+    this.inside(this.program, ...words);
     await within(START_DEADLINE_MS, `libvirtd of ${this.name} answers`, async () => {
       const { code, stderr } = await this.virsh('version');
       if (code !== 0) throw new Error(stderr);
@@ -194,6 +208,14 @@ export class Libvirtd {
     return stdout.trim();
   }
 
+  /** The daemon's own, as it says: `9.0.0`. */
+  async version(): Promise<string> {
+    const said = await this.mustVirsh('version', '--daemon');
+    const [, version] = /^Running against daemon: (\S+)$/m.exec(said) ?? [];
+    if (version === undefined) throw new Error(`${this.name}: no version of the daemon in: ${said}`);
+    return version;
+  }
+
   /** Writes a file that virsh can be given; its path. */
   file(name: string, text: string): string {
     const path = join(this.folder, name);
@@ -209,7 +231,10 @@ export class Libvirtd {
 
   private inside(program: string, ...words: string[]): void {
     const namespaces = ['-t', String(this.firstPid), '-m', '-u', '-p'];
-    const { status, stderr } = spawnSync('nsenter', [...namespaces, program, ...words], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync('nsenter', [...namespaces, program, ...words], {
+      encoding: 'utf8',
+      env: { ...process.env, ...this.options.env },
+    });
     if (status !== 0)
       throw new Error(`${this.name}: ${program} ${words.join(' ')}: exit ${status}\n${stderr}`);
   }

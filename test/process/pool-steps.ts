@@ -27,6 +27,8 @@ export interface PoolKind {
   readonly source: readonly string[];
   /** A pool that is there for the volumes `disk` and others. */
   xml(name: string, more: string): string;
+  /** What pool-edit changes there, for sed, and how the definition shows it. */
+  readonly edit: readonly [expression: string, shows: RegExp];
   /** By command: where it ends differently from our daemon's pools. */
   readonly differs: Readonly<Record<string, Expectation>>;
 }
@@ -37,6 +39,7 @@ export function ourPools(port: number): PoolKind {
     type: 'sheepdog',
     source: ['--source-host', '127.0.0.1', '--source-name', 'far'],
     xml: (name, more) => poolXml(name, port, name === 'vms' ? 'ns' : 'brief', more),
+    edit: ['s,<name>far<,<name>near<,', /<name>near</],
     differs: {},
   };
 }
@@ -67,6 +70,7 @@ export function folderPools(folder: string): PoolKind {
     source: ['--target', folder],
     xml: (name, more) =>
       `<pool type='dir'><name>${name}</name>${more}<target><path>${folder}</path></target></pool>`,
+    edit: [`s,<path>${folder}<,<path>/srv/mount<,`, /<path>\/srv\/mount</],
     differs: {
       // libvirt removes the folder, and here that is a mount.
       'pool-delete': { refused: true, shows: /Device or resource busy/ },
@@ -93,7 +97,7 @@ export function stepsFor(kind: PoolKind, folder: string): Step[] {
   });
 }
 
-function poolSteps({ type, source }: PoolKind, folder: string): Step[] {
+function poolSteps({ type, source, edit: [, edited] }: PoolKind, folder: string): Step[] {
   const file = (name: string) => join(folder, name);
   const edit = { EDITOR: file('editor'), VISUAL: file('editor') };
   const noDiscovery = { refused: true, shows: /does not support source disc/ };
@@ -112,7 +116,7 @@ function poolSteps({ type, source }: PoolKind, folder: string): Step[] {
       proof: [['pool-list', '--inactive'], /other +inactive/],
     },
     { words: ['pool-delete', 'other'], refused: true, shows: /pool does not support pool deletion/ },
-    { words: ['pool-edit', 'other'], env: edit, proof: [['pool-dumpxml', 'other'], /<path>\/srv\/mount</] },
+    { words: ['pool-edit', 'other'], env: edit, proof: [['pool-dumpxml', 'other'], edited] },
     { words: ['pool-undefine', 'other'], proof: [['pool-list', '--all'], SILENCE] },
     { words: ['pool-define', file('pool.xml')], proof: [['pool-list', '--inactive'], /vms +inactive/] },
     { words: ['pool-build', 'vms'], shows: SILENCE },
@@ -170,9 +174,6 @@ export function writeStepFiles(kind: PoolKind, folder: string): void {
   write('transient.xml', kind.xml('t', ''));
   write('volume.xml', volume('one', 8));
   write('from.xml', volume('bigger', 32));
-  // Whatever target the definition has, or none.
-  const target = '<target><path>/srv/mount</path></target>';
-  const edits = ['-e', "'/<target>/,/<[/]target>/d'", '-e', `'s,</pool>,${target}</pool>,'`];
-  write('editor', `#!/bin/sh\nexec sed -i ${edits.join(' ')} "$1"\n`, 0o755);
+  write('editor', `#!/bin/sh\nexec sed -i '${kind.edit[0]}' "$1"\n`, 0o755);
   write('data', Buffer.alloc(5_000_000, 'sheep'));
 }

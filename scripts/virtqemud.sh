@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds virtqemud, the hypervisor's own daemon of modular libvirt, which Debian does not ship: from the source package
+# of the libvirt that this Debian has.
+#   scripts/virtqemud.sh           builds unless it is there already; the last line on standard output is its folder
+#   scripts/virtqemud.sh --where   says the folder, builds nothing; exit 1 when it is not there
+# In the folder: sbin/virtqemud. It asks virtstoraged's socket for pools, as it does where modular daemons are the rule.
+# It lies outside the tree (SHEEPFOLD_CACHE, else ~/.cache/sheepfold) and takes some 5 minutes of CPU time.
+set -euo pipefail
+cd "$(dirname "$0")"
+program=virtqemud
+. ./debian.sh
+. ./libvirt-source.sh
+
+# Raise it when the build below or that of libvirt-source.sh changes: what was built before is another libvirt.
+recipe=1
+packages=("${libvirt_packages[@]}")
+# By default it would look for the one daemon of all drivers.
+features=(-Ddriver_libvirtd=enabled -Ddriver_qemu=enabled -Dremote_default_mode=direct -Dstorage_dir=enabled)
+
+cache=${SHEEPFOLD_CACHE:-${HOME:?}/.cache/sheepfold}/virtqemud
+result=$cache/$(codename)-r$recipe
+
+complete() { [[ -x $result/sbin/virtqemud ]]; }
+
+make_virtqemud() {
+  say "fetching the source of this Debian's libvirt"
+  fetch_source "$(codename)" libvirt
+  build_libvirt "${features[@]}"
+  "done/sbin/virtqemud" --version >&2 || fail "the build does not run"
+}
+
+if [[ ${1:-} == --where ]]; then
+  complete || fail "not built"
+elif [[ $# != 0 ]]; then
+  echo "usage: scripts/virtqemud.sh [--where]" >&2
+  exit 64
+elif ! complete; then
+  make_once make_virtqemud
+fi
+echo "$result"

@@ -1,0 +1,30 @@
+/** Libvirts that Debian does not ship, as scripts build and cache them: one of other years, one of modular daemons. */
+import { join } from 'node:path';
+import { ifComplete, type PreparedTest, preparedFolder, requiresPrepared } from './prepared.js';
+
+export interface OldLibvirt {
+  /** It runs what the variable SHEEPFOLD_DOG names. */
+  readonly libvirtd: string;
+  readonly virsh: string;
+}
+
+/** A `test` whose body gets libvirt 7.0 with its storage backend for sheepdog, or a skip by name. */
+export function requiresOldLibvirt(test: PreparedTest) {
+  return requiresPrepared(test, oldLibvirt(), 'the old libvirt: scripts/old-libvirt.sh');
+}
+
+/** A `test` whose body gets the path of virtqemud, or a skip by name. */
+export function requiresVirtqemud(test: PreparedTest) {
+  return requiresPrepared(test, virtqemud(), 'virtqemud: scripts/virtqemud.sh');
+}
+
+function oldLibvirt(): OldLibvirt | undefined {
+  const folder = preparedFolder('old-libvirt.sh');
+  if (folder === undefined) return undefined;
+  return ifComplete({ libvirtd: join(folder, 'sbin/libvirtd'), virsh: join(folder, 'bin/virsh') });
+}
+
+function virtqemud(): string | undefined {
+  const folder = preparedFolder('virtqemud.sh');
+  return folder === undefined ? undefined : ifComplete({ program: join(folder, 'sbin/virtqemud') })?.program;
+}
