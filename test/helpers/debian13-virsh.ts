@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { ifComplete, type PreparedTest, preparedFolder, requiresPrepared } from './prepared.js';
 import { hasTool } from './requires.js';
+import { PLAIN_URI, PRIVATE_MOUNTS, type VirshPlace } from './virsh-place.js';
 
 export interface Debian13Virsh {
   readonly root: string;
@@ -9,24 +10,26 @@ export interface Debian13Virsh {
 }
 
 /**
- * Runs it with one folder of the machine, in which sockets and files are, under the same name. Its mounts end with it,
- * and it writes into that folder and its own /tmp alone.
+ * Runs it with one folder of the machine, in which sockets and files are, under the same name; and a socket where
+ * virtstoraged's would be. Its mounts end with it, and it writes into that folder and its own /tmp alone.
  */
 const ENTER = `
-root=$1 folder=$2
-shift 2
+root=$1 folder=$2 socket=$3
+shift 3
 mount --bind "$root" "$root"
 mount -t tmpfs tmpfs "$root/tmp"
-mkdir -p "$root$folder"
+mount -t tmpfs tmpfs "$root/run"
+mkdir -p "$root$folder" "$root/run/libvirt"
 mount --bind "$folder" "$root$folder"
+ln -s "$socket" "$root/run/libvirt/virtstoraged-sock"
 mount -o remount,bind,ro "$root"
 exec chroot "$root" env HOME=/tmp TMPDIR=/tmp virsh "$@"
 `;
 
-/** A program and its first words; arguments of virsh follow. */
-export function virshCommand({ root }: Debian13Virsh, folder: string): readonly [string, ...string[]] {
-  const space = ['--mount', '--propagation', 'private'];
-  return ['unshare', ...space, 'sh', '-ec', ENTER, 'sh', root, folder];
+/** How it is called. */
+export function debian13Place({ root }: Debian13Virsh, folder: string, socket: string): VirshPlace {
+  const enter = ['sh', '-ec', ENTER, 'sh', root, folder, socket];
+  return { uri: PLAIN_URI, program: ['unshare', ...PRIVATE_MOUNTS, ...enter] };
 }
 
 function debian13Virsh(): Debian13Virsh | undefined {

@@ -5,10 +5,11 @@
  */
 import { test } from 'uvu';
 import { requires } from '../helpers/requires.js';
+import { virshInPlace } from '../helpers/virsh-place.js';
 import { runOwnColumn } from './pool-column-own.js';
 
 requires(test, 'virsh')('every command of virsh for pools and volumes does what it should', () =>
-  runOwnColumn('own', () => undefined),
+  runOwnColumn('own', (_folder, socket) => virshInPlace(socket)),
 );
 
 test.run();
