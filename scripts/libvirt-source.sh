@@ -11,8 +11,7 @@ build_libvirt() {
   say "building (log: $cache/build.log)"
   local setup=(--prefix="$result" --libdir=lib --sysconfdir=/etc --localstatedir=/var -Drunstatedir=/run
     -Dauto_features=disabled -Drpath=enabled -Dinit_script=none -Ddocs=disabled -Dtests=disabled
-    -Dwerror=false -Ddriver_remote=enabled
-    -Ddriver_test=disabled -Dyajl=enabled "$@")
+    -Dwerror=false -Ddriver_remote=enabled -Ddriver_test=disabled -Dyajl=enabled "$@")
   # The system's own python first: another one does not know Debian's meson. Joined by hand: the caller's "||" turns
   # the shell's own stop at an error off.
   (export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH

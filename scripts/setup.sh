@@ -126,6 +126,7 @@ prepare_all() {
   prepare old-qemu.sh "the old QEMU" "some 7 minutes of CPU time"
   prepare guest.sh "the guest" "Debian's kernel, busybox and fio; a minute of CPU time"
   prepare old-libvirt.sh "the old libvirt" "some 5 minutes of CPU time"
+  prepare virtqemud.sh "virtqemud" "some 5 minutes of CPU time"
   prepare debian13-virsh.sh "Debian 13's virsh" "a tree of 160 MB, a minute"
 }
 
