@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Builds virtqemud, the hypervisor's own daemon of modular libvirt, which Debian does not ship: from the source package
-# of the libvirt that this Debian has.
+# Builds virtqemud, QEMU's daemon of modular libvirt, which Debian does not ship, from Debian 12's source package.
 #   scripts/virtqemud.sh           builds unless it is there already; the last line on standard output is its folder
 #   scripts/virtqemud.sh --where   says the folder, builds nothing; exit 1 when it is not there
 # In the folder: sbin/virtqemud. It asks virtstoraged's socket for pools, as it does where modular daemons are the rule.
@@ -13,20 +12,22 @@ program=virtqemud
 
 # Raise it when the build below or that of libvirt-source.sh changes: what was built before is another libvirt.
 recipe=1
-packages=("${libvirt_packages[@]}")
+suite=bookworm
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+packages=("${libvirt_packages[@]}" debian-archive-keyring)
 # By default it would look for the one daemon of all drivers.
 features=(-Ddriver_libvirtd=enabled -Ddriver_qemu=enabled -Dremote_default_mode=direct -Dstorage_dir=enabled)
 
 cache=${SHEEPFOLD_CACHE:-${HOME:?}/.cache/sheepfold}/virtqemud
-result=$cache/$(codename)-r$recipe
+result=$cache/$suite-r$recipe
 
 complete() { [[ -x $result/sbin/virtqemud ]]; }
 
 make_virtqemud() {
-  say "fetching the source of this Debian's libvirt"
-  fetch_source "$(codename)" libvirt
+  say "fetching the source of Debian's libvirt ($suite)"
+  fetch_source "$suite" libvirt "[signed-by=$keyring]"
   build_libvirt "${features[@]}"
-  "done/sbin/virtqemud" --version >&2 || fail "the build does not run"
+  [[ -e done/lib/libvirt/connection-driver/libvirt_driver_qemu.so ]] || fail "the build has no driver for QEMU"
 }
 
 if [[ ${1:-} == --where ]]; then

@@ -4,9 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type OldLibvirt, requiresOldLibvirt } from '../helpers/built-libvirt.js';
 import { runDogProcess } from '../helpers/launcher.js';
 import { requiresLibvirtd } from '../helpers/libvirtd.js';
-import { type OldLibvirt, requiresOldLibvirt } from '../helpers/old-libvirt.js';
 import { poolXml, virshAt } from '../helpers/pool-daemon.js';
 import { type BackendWorld, withBackend } from './backend-setup.js';
 

@@ -4,8 +4,8 @@
  * prints: a libvirt of the time that had it, with our `dog` and cluster.
  */
 import { test } from 'uvu';
+import { requiresOldLibvirt } from '../helpers/built-libvirt.js';
 import { requiresLibvirtd } from '../helpers/libvirtd.js';
-import { requiresOldLibvirt } from '../helpers/old-libvirt.js';
 import { virshAt } from '../helpers/pool-daemon.js';
 import { withBackend } from './backend-setup.js';
 import { runColumn } from './pool-column.js';

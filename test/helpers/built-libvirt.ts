@@ -1,4 +1,4 @@
-/** Libvirts that Debian does not ship, as scripts build and cache them: one of other years, one of modular daemons. */
+/** Libvirts that Debian does not ship, as scripts build and cache them: one of old, and one of modular daemons. */
 import { join } from 'node:path';
 import { ifComplete, type PreparedTest, preparedFolder, requiresPrepared } from './prepared.js';
 
