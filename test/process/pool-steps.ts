@@ -25,6 +25,8 @@ export interface PoolKind {
   readonly type: string;
   /** Where its volumes are, for pool-define-as and pool-create-as. */
   readonly source: readonly string[];
+  /** No option of virsh says which port: pool-create-as prints what it would have sent. */
+  readonly printed: boolean;
   /** A pool that is there for the volumes `disk` and others. */
   xml(name: string, more: string): string;
   /** What pool-edit changes there, for sed, and how the definition shows it. */
@@ -38,6 +40,7 @@ export function ourPools(port: number): PoolKind {
   return {
     type: 'sheepdog',
     source: ['--source-host', '127.0.0.1', '--source-name', 'far'],
+    printed: true,
     xml: (name, more) => poolXml(name, port, name === 'vms' ? 'ns' : 'brief', more),
     edit: ['s,<name>far<,<name>near<,', /<name>near</],
     differs: {},
@@ -68,6 +71,7 @@ export function folderPools(folder: string): PoolKind {
   return {
     type: 'dir',
     source: ['--target', folder],
+    printed: false,
     xml: (name, more) =>
       `<pool type='dir'><name>${name}</name>${more}<target><path>${folder}</path></target></pool>`,
     edit: [`s,<path>${folder}<,<path>/srv/mount<,`, /<path>\/srv\/mount</],
@@ -97,7 +101,21 @@ export function stepsFor(kind: PoolKind, folder: string): Step[] {
   });
 }
 
-function poolSteps({ type, source, edit: [, edited] }: PoolKind, folder: string): Step[] {
+function createAs({ type, source, printed }: PoolKind): Step[] {
+  const words = ['pool-create-as', 't', type, ...source];
+  if (printed) return [{ words: [...words, '--print-xml'], shows: new RegExp(`<pool type='${type}'>`) }];
+  return [
+    { words, proof: [['pool-list', '--transient'], /t +active/] },
+    { words: ['pool-destroy', 't'], proof: [['pool-list', '--all'], SILENCE] },
+  ];
+}
+
+function poolSteps(kind: PoolKind, folder: string): Step[] {
+  const {
+    type,
+    source,
+    edit: [, edited],
+  } = kind;
   const file = (name: string) => join(folder, name);
   const edit = { EDITOR: file('editor'), VISUAL: file('editor') };
   const noDiscovery = { refused: true, shows: /does not support source disc/ };
@@ -107,10 +125,7 @@ function poolSteps({ type, source, edit: [, edited] }: PoolKind, folder: string)
     { words: ['pool-capabilities'], shows: new RegExp(`<pool type='${type}' supported='yes'>`) },
     { words: ['pool-create', file('transient.xml')], proof: [['pool-list', '--transient'], /t +active/] },
     { words: ['pool-destroy', 't'], proof: [['pool-list', '--all'], SILENCE] },
-    {
-      words: ['pool-create-as', 't', type, ...source, '--print-xml'],
-      shows: new RegExp(`<pool type='${type}'>`),
-    },
+    ...createAs(kind),
     {
       words: ['pool-define-as', 'other', type, ...source],
       proof: [['pool-list', '--inactive'], /other +inactive/],
