@@ -18,7 +18,8 @@ export function requiresVirtqemud(test: PreparedTest) {
   return requiresPrepared(test, virtqemud(), 'virtqemud: scripts/virtqemud.sh');
 }
 
-function oldLibvirt(): OldLibvirt | undefined {
+/** Undefined when nobody has built it here. */
+export function oldLibvirt(): OldLibvirt | undefined {
   const folder = preparedFolder('old-libvirt.sh');
   if (folder === undefined) return undefined;
   return ifComplete({ libvirtd: join(folder, 'sbin/libvirtd'), virsh: join(folder, 'bin/virsh') });

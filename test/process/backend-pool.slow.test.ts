@@ -6,9 +6,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type OldLibvirt, requiresOldLibvirt } from '../helpers/built-libvirt.js';
 import { runDogProcess } from '../helpers/launcher.js';
+import { type BackendWorld, withBackend } from '../helpers/libvirt-backend.js';
 import { requiresLibvirtd } from '../helpers/libvirtd.js';
 import { poolXml, virshAt } from '../helpers/pool-daemon.js';
-import { type BackendWorld, withBackend } from './backend-setup.js';
 
 const MIB = 2 ** 20;
 

@@ -5,9 +5,9 @@
  */
 import { test } from 'uvu';
 import { requiresOldLibvirt } from '../helpers/built-libvirt.js';
+import { withBackend } from '../helpers/libvirt-backend.js';
 import { requiresLibvirtd } from '../helpers/libvirtd.js';
 import { virshAt } from '../helpers/pool-daemon.js';
-import { withBackend } from './backend-setup.js';
 import { runColumn } from './pool-column.js';
 import { backendPools } from './pool-steps.js';
 

@@ -1,10 +1,10 @@
 /** A cluster, and a libvirt whose own backend for sheepdog runs our `dog` on it. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OldLibvirt } from '../helpers/built-libvirt.js';
-import { dogMain } from '../helpers/launcher.js';
-import { type Libvirtd, withLibvirtds } from '../helpers/libvirtd.js';
-import { type RealCluster, withCluster } from '../helpers/real-cluster.js';
+import type { OldLibvirt } from './built-libvirt.js';
+import { dogMain } from './launcher.js';
+import { type Libvirtd, withLibvirtds } from './libvirtd.js';
+import { type RealCluster, withCluster } from './real-cluster.js';
 
 const DEADLINE_MS = 220_000;
 
