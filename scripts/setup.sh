@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says what it did.
-#   scripts/setup.sh run    what the daemon and dog need: node modules
-#   scripts/setup.sh test   that, and the foreign programs that tests drive (tests skip by name without them)
-#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, libvirt, and what
-#                          scripts beside this one make: clients of other years, a guest to start (minutes)
+#   scripts/setup.sh run       what the daemon and dog need: node modules
+#   scripts/setup.sh test      that, and the foreign programs that tests drive (tests skip by name without them)
+#   scripts/setup.sh packages  that, and those that only `npm run test:all` drives: an iSCSI target, libvirt
+#   scripts/setup.sh all       that, and what scripts beside this one make: clients of other years, a guest (minutes)
 # On a terminal it asks first; without one, or with CI=true, it goes ahead. Only Debian's packages are known by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -133,6 +133,7 @@ prepare_all() {
 case $group in
   run) check_node; install_modules ;;
   test) check_node; install_modules; install_packages "${test_packages[@]}" ;;
+  packages) check_node; install_modules; install_packages "${all_packages[@]}" ;;
   all) check_node; install_modules; install_packages "${all_packages[@]}"; prepare_all ;;
-  *) echo "usage: scripts/setup.sh [run|test|all]" >&2; exit 64 ;;
+  *) echo "usage: scripts/setup.sh [run|test|packages|all]" >&2; exit 64 ;;
 esac
