@@ -1,5 +1,4 @@
 /** The machine's virsh, for which a socket of a test's own is where virtstoraged's would be. */
-
 import { hasTool } from './requires.js';
 
 /** Words for `unshare`: what is mounted ends with the program. */
