@@ -2,7 +2,7 @@
 # Builds virtqemud, QEMU's daemon of modular libvirt, which Debian does not ship, from Debian 12's source package.
 #   scripts/virtqemud.sh           builds unless it is there already; the last line on standard output is its folder
 #   scripts/virtqemud.sh --where   says the folder, builds nothing; exit 1 when it is not there
-# In the folder: sbin/virtqemud. It asks virtstoraged's socket for pools, as it does where modular daemons are the rule.
+# In the folder: sbin/virtqemud, sbin/virtstoraged. The first asks at the other's socket for pools.
 # It lies outside the tree (SHEEPFOLD_CACHE, else ~/.cache/sheepfold) and takes some 5 minutes of CPU time.
 set -euo pipefail
 cd "$(dirname "$0")"

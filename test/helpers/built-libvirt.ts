@@ -13,9 +13,14 @@ export function requiresOldLibvirt(test: PreparedTest) {
   return requiresPrepared(test, oldLibvirt(), 'the old libvirt: scripts/old-libvirt.sh');
 }
 
-/** A `test` whose body gets the path of virtqemud, or a skip by name. */
-export function requiresVirtqemud(test: PreparedTest) {
-  return requiresPrepared(test, virtqemud(), 'virtqemud: scripts/virtqemud.sh');
+export interface ModularLibvirt {
+  readonly virtqemud: string;
+  readonly virtstoraged: string;
+}
+
+/** A `test` whose body gets modular daemons, or a skip by name. */
+export function requiresModularLibvirt(test: PreparedTest) {
+  return requiresPrepared(test, modularLibvirt(), 'virtqemud: scripts/virtqemud.sh');
 }
 
 /** Undefined when nobody has built it here. */
@@ -25,7 +30,11 @@ export function oldLibvirt(): OldLibvirt | undefined {
   return ifComplete({ libvirtd: join(folder, 'sbin/libvirtd'), virsh: join(folder, 'bin/virsh') });
 }
 
-function virtqemud(): string | undefined {
+function modularLibvirt(): ModularLibvirt | undefined {
   const folder = preparedFolder('virtqemud.sh');
-  return folder === undefined ? undefined : ifComplete({ program: join(folder, 'sbin/virtqemud') })?.program;
+  if (folder === undefined) return undefined;
+  return ifComplete({
+    virtqemud: join(folder, 'sbin/virtqemud'),
+    virtstoraged: join(folder, 'sbin/virtstoraged'),
+  });
 }

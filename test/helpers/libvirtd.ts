@@ -60,7 +60,7 @@ export interface LibvirtdOptions {
   readonly name: string;
   /** Folders of the machine by the names they have in the host's /run: doors of the sheep that is its own. */
   readonly runFolders?: Readonly<Record<string, string>>;
-  /** Another program in place of the machine's libvirtd, with the same options; `virtqemud` for one. */
+  /** Another program in place of the machine's libvirtd, with the same options: one of 7.0, virtqemud, virtstoraged. */
   readonly program?: string;
   /** For the daemon, beside the test's own variables. */
   readonly env?: Readonly<Record<string, string>>;
@@ -138,9 +138,13 @@ export class Libvirtd {
     return this.options.program ?? 'libvirtd';
   }
 
+  private get storageAlone(): boolean {
+    return basename(this.program) === 'virtstoraged';
+  }
+
   /** For `virsh -c`, from anywhere on this machine. */
   get uri(): string {
-    return `qemu+unix:///system?socket=${this.socket}`;
+    return `${this.storageAlone ? 'storage' : 'qemu'}+unix:///system?socket=${this.socket}`;
   }
 
   /** Its process namespace, as /proc/PID/ns/pid names it. */
@@ -167,7 +171,7 @@ export class Libvirtd {
     const words = ['--daemon', '--pid-file', PID_FILE, '--config', '/etc/libvirt/libvirtd.conf'];
     this.inside(this.program, ...words);
     await within(START_DEADLINE_MS, `libvirtd of ${this.name} answers`, async () => {
-      const { code, stderr } = await this.virsh('version');
+      const { code, stderr } = await this.virsh(this.storageAlone ? 'pool-list' : 'version');
       if (code !== 0) throw new Error(stderr);
       return true;
     });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
-import { requiresVirtqemud } from '../helpers/built-libvirt.js';
+import { requiresModularLibvirt } from '../helpers/built-libvirt.js';
 import { requiresLibvirtd, withLibvirtds } from '../helpers/libvirtd.js';
 import { PoolDaemon, virshAt } from '../helpers/pool-daemon.js';
 import { withCluster } from '../helpers/real-cluster.js';
@@ -13,9 +13,9 @@ import { ourPools } from './pool-steps.js';
 
 const DEADLINE_MS = 220_000;
 
-const withVirtqemud = requiresVirtqemud(requiresLibvirtd(test));
+const withModules = requiresModularLibvirt(requiresLibvirtd(test));
 
-withVirtqemud('every command of virsh does what it should behind virtqemud', (program) =>
+withModules('every command of virsh does what it should behind virtqemud', ({ virtqemud: program }) =>
   withCluster({ deadlineMs: DEADLINE_MS }, async (cluster) => {
     const folder = mkdtempSync(join(tmpdir(), 'sheepfold-pools-'));
     try {
