@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says what it did.
-#   scripts/setup.sh run    what the daemon and dog need: node modules
-#   scripts/setup.sh test   that, and the foreign programs that tests drive (tests skip by name without them)
-#   scripts/setup.sh all    that, and what only `npm run test:all` uses: an iSCSI target, libvirt, Vagrant,
-#                          the old QEMU and a guest to start (built, minutes)
+#   scripts/setup.sh run       what the daemon and dog need: node modules
+#   scripts/setup.sh test      that, and the foreign programs that tests drive (tests skip by name without them)
+#   scripts/setup.sh packages  that, and those that only `npm run test:all` drives: an iSCSI target, Vagrant
+#   scripts/setup.sh all       that, and what scripts beside this one make: clients of other years, a guest (minutes)
 # On a terminal it asks first; without one, or with CI=true, it goes ahead. Only Debian's packages are known by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,8 @@ test_packages+=(libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu util-l
 test_packages+=(etcd-server etcd-client)
 # The iSCSI target with a sheepdog backing store, and its clients.
 all_packages=("${test_packages[@]}" tgt libiscsi-bin qemu-block-extra)
+# A tree of another Debian.
+all_packages+=(debootstrap)
 # Hypervisors of the tests' own.
 all_packages+=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients util-linux)
 # What says whether the Vagrantfile is valid, for the provider it is made for.
@@ -113,30 +115,29 @@ install_packages() {
   fi
 }
 
-# A client for tests alone: they do without it.
-build_old_qemu() {
-  if scripts/old-qemu.sh --where >/dev/null 2>&1; then
-    say "the old QEMU is built"
+# prepare SCRIPT WHAT COST: made for tests alone, which do without it.
+prepare() {
+  local script=scripts/$1 what=$2 cost=$3
+  if "$script" --where >/dev/null 2>&1; then
+    say "$what is there"
     return
   fi
-  agreed "build the old QEMU (some 7 minutes of CPU time)?" ||
-    { say "left out; tests that need it are skipped"; return; }
-  scripts/old-qemu.sh >/dev/null || say "no old QEMU; tests that need it are skipped"
+  agreed "make $what ($cost)?" || { say "left out; tests that need it are skipped"; return; }
+  "$script" >/dev/null || say "without $what tests that need it are skipped"
 }
 
-make_guest() {
-  if scripts/guest.sh --where >/dev/null 2>&1; then
-    say "the guest is made"
-    return
-  fi
-  agreed "make the guest (Debian's kernel, busybox and fio; a minute of CPU time)?" ||
-    { say "left out; tests that need it are skipped"; return; }
-  scripts/guest.sh >/dev/null || say "no guest; tests that need it are skipped"
+prepare_all() {
+  prepare old-qemu.sh "the old QEMU" "some 7 minutes of CPU time"
+  prepare guest.sh "the guest" "Debian's kernel, busybox and fio; a minute of CPU time"
+  prepare old-libvirt.sh "the old libvirt" "some 5 minutes of CPU time"
+  prepare virtqemud.sh "virtqemud" "some 5 minutes of CPU time"
+  prepare debian13-virsh.sh "Debian 13's virsh" "a tree of 160 MB, a minute"
 }
 
 case $group in
   run) check_node; install_modules ;;
   test) check_node; install_modules; install_packages "${test_packages[@]}" ;;
-  all) check_node; install_modules; install_packages "${all_packages[@]}"; build_old_qemu; make_guest ;;
-  *) echo "usage: scripts/setup.sh [run|test|all]" >&2; exit 64 ;;
+  packages) check_node; install_modules; install_packages "${all_packages[@]}" ;;
+  all) check_node; install_modules; install_packages "${all_packages[@]}"; prepare_all ;;
+  *) echo "usage: scripts/setup.sh [run|test|packages|all]" >&2; exit 64 ;;
 esac

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { PrivateHost, type PrivateHostOptions, type RunResult, runWords } from './private-host.js';
 import { within } from './real-cluster.js';
 import { requires } from './requires.js';
@@ -20,18 +20,26 @@ export const libvirtFolders = [
   ...['lib', 'cache', 'log'].map((name) => `var/${name}/libvirt`),
 ];
 
-export type LibvirtdOptions = Pick<PrivateHostOptions, 'name' | 'runFolders'>;
+export interface LibvirtdOptions extends Pick<PrivateHostOptions, 'name' | 'runFolders'> {
+  /** Another program in place of the machine's libvirtd, with the same options: one of 7.0, virtqemud, virtstoraged. */
+  readonly program?: string;
+  /** For the daemon, beside the test's own variables. */
+  readonly env?: Readonly<Record<string, string>>;
+}
 
 /** What became of a `virsh` that ended. */
 export type VirshResult = RunResult;
 
 export class Libvirtd {
-  private constructor(private readonly host: PrivateHost) {}
+  private constructor(
+    private readonly host: PrivateHost,
+    private readonly options: LibvirtdOptions,
+  ) {}
 
   /** Makes the host and starts its daemon; resolves when that answers. */
   static async start(options: LibvirtdOptions): Promise<Libvirtd> {
     const host = await PrivateHost.make({ ...options, etc: libvirtFiles(), folders: libvirtFolders });
-    const libvirtd = new Libvirtd(host);
+    const libvirtd = new Libvirtd(host, options);
     try {
       await libvirtd.startDaemon();
       return libvirtd;
@@ -52,12 +60,22 @@ export class Libvirtd {
 
   /** The daemon's, seen from the machine; with `-ro` behind it the one for reading. */
   get socket(): string {
-    return join(this.folder, 'run/libvirt/libvirt-sock');
+    // libvirtd's alone is not named after its program.
+    const name = basename(this.program) === 'libvirtd' ? 'libvirt' : basename(this.program);
+    return join(this.folder, `run/libvirt/${name}-sock`);
+  }
+
+  private get program(): string {
+    return this.options.program ?? 'libvirtd';
+  }
+
+  private get storageAlone(): boolean {
+    return basename(this.program) === 'virtstoraged';
   }
 
   /** For `virsh -c`, from anywhere on this machine. */
   get uri(): string {
-    return `qemu+unix:///system?socket=${this.socket}`;
+    return `${this.storageAlone ? 'storage' : 'qemu'}+unix:///system?socket=${this.socket}`;
   }
 
   /** Its process namespace, as /proc/PID/ns/pid names it. */
@@ -79,9 +97,10 @@ export class Libvirtd {
   /** Starts the daemon, for the first time or after `kill`: guests that run are found again. */
   async startDaemon(): Promise<void> {
     const words = ['--daemon', '--pid-file', PID_FILE, '--config', '/etc/libvirt/libvirtd.conf'];
-    this.host.inside('libvirtd', ...words);
+    const env = Object.entries(this.options.env ?? {}).map(([name, value]) => `${name}=${value}`);
+    this.host.inside('env', ...env, this.program, ...words);
     await within(START_DEADLINE_MS, `libvirtd of ${this.name} answers`, async () => {
-      const { code, stderr } = await this.virsh('version');
+      const { code, stderr } = await this.virsh(this.storageAlone ? 'pool-list' : 'version');
       if (code !== 0) throw new Error(stderr);
       return true;
     });
@@ -114,6 +133,14 @@ export class Libvirtd {
     if (code !== 0)
       throw new Error(`${this.name}: virsh ${words.join(' ')}: exit ${code}\n${stderr}${stdout}`);
     return stdout.trim();
+  }
+
+  /** The daemon's own, as it says: `9.0.0`. */
+  async version(): Promise<string> {
+    const said = await this.mustVirsh('version', '--daemon');
+    const [, version] = /^Running against daemon: (\S+)$/m.exec(said) ?? [];
+    if (version === undefined) throw new Error(`${this.name}: no version of the daemon in: ${said}`);
+    return version;
   }
 
   /** Writes a file that virsh can be given; its path. */

@@ -23,10 +23,26 @@ export interface VirshResult {
 export async function virsh(
   socket: string,
   words: readonly string[],
-  options: { env?: Record<string, string>; input?: string } = {},
+  options: VirshOptions = {},
 ): Promise<VirshResult> {
-  const uri = `storage+unix:///system?socket=${socket}`;
-  const result = await execa('virsh', ['--quiet', '--connect', uri, ...words], {
+  return virshAt(`storage+unix:///system?socket=${socket}`, words, options);
+}
+
+export interface VirshOptions {
+  readonly env?: Record<string, string>;
+  readonly input?: string;
+  /** What to run instead of the machine's `virsh`: a program and its first words. */
+  readonly program?: readonly [string, ...string[]];
+}
+
+/** The same for any URI of libvirt. */
+export async function virshAt(
+  uri: string,
+  words: readonly string[],
+  options: VirshOptions = {},
+): Promise<VirshResult> {
+  const [program, ...first] = options.program ?? ['virsh'];
+  const result = await execa(program, [...first, '--quiet', '--connect', uri, ...words], {
     reject: false,
     stripFinalNewline: false,
     timeout: COMMAND_DEADLINE_MS,

@@ -1,6 +1,6 @@
 // deadline: 120 s
 /** In virtstoraged's place: a real libvirtd with directory pools behind us, pools of a cluster beside them. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -10,8 +10,9 @@ import { MessageStatus, MessageType } from '../../pool-backend/rpc/message.js';
 import { SeededRandom } from '../../src/base/random.js';
 import { LibvirtClient } from '../helpers/libvirt-client.js';
 import { Libvirtd, requiresLibvirtd } from '../helpers/libvirtd.js';
-import { PoolDaemon, poolXml, virsh } from '../helpers/pool-daemon.js';
+import { PoolDaemon, poolXml, virsh, virshAt } from '../helpers/pool-daemon.js';
 import { ownedProcess, type RealCluster, withCluster, within } from '../helpers/real-cluster.js';
+import { PLAIN_URI, virshInPlace } from '../helpers/virsh-place.js';
 
 const DOWNLOADS = 10;
 const MIB = 1024 * 1024;
@@ -97,13 +98,11 @@ async function eventsOfBoth({ daemon }: World): Promise<void> {
 }
 
 /** Where clients look for virtstoraged, nobody has to name a socket; the host's own directory is left alone. */
-async function inItsPlace({ daemon, folder }: World): Promise<void> {
-  const place = join(folder, 'place');
-  mkdirSync(place);
-  symlinkSync(daemon.socket, join(place, 'virtstoraged-sock'));
-  const script = `mkdir -p /run/libvirt; mount --bind '${place}' /run/libvirt; exec virsh -c storage:///system "$@"`;
-  const inside = ['--mount', '--propagation', 'private', 'sh', '-ec', script, 'sh'];
-  const { stdout } = await execa('unshare', [...inside, '--quiet', 'pool-list', '--all']);
+async function inItsPlace({ daemon }: World): Promise<void> {
+  const { uri, ...options } = virshInPlace(daemon.socket);
+  assert.is(uri, PLAIN_URI);
+  const { exit, stdout, stderr } = await virshAt(uri, ['pool-list', '--all'], options);
+  assert.is(exit, 0, stderr);
   assert.match(stdout, /files +active/);
   assert.match(stdout, /vms +active/);
 }
