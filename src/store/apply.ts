@@ -1,6 +1,6 @@
 /** Carries out a journaled operation on the object files. Synchronous; throws DiskError. */
 import { BLOCK_SIZE } from '../base/bytes.js';
-import { HOLE } from './checksum.js';
+import { BAD, HOLE } from './checksum.js';
 import type { StoreContext } from './context.js';
 import type { DirectFlusher } from './direct-flusher.js';
 import type { Segment } from './journal.js';
@@ -65,7 +65,7 @@ function applyPart(context: StoreContext, object: StoredObject, part: Part): voi
   if (type !== recordTypes.direct) object.noteJournaled(firstBlock, blockCount);
   if (type === recordTypes.image || type === recordTypes.direct) {
     object.file.write(part.buffers, offset);
-  } else if (before > 0 && type !== recordTypes.spoiled) {
+  } else if (type !== recordTypes.spoiled && !isHole(object.table, firstBlock, blockCount)) {
     object.file.punch(offset, blockCount * BLOCK_SIZE);
   }
   if (type === recordTypes.zeros) object.file.allocate(offset, blockCount * BLOCK_SIZE);
@@ -74,8 +74,13 @@ function applyPart(context: StoreContext, object: StoredObject, part: Part): voi
     context.usedBytes -= before * BLOCK_SIZE;
   } else {
     object.table.set(checksums, firstBlock);
-    context.usedBytes += (blockCount - before) * BLOCK_SIZE;
+    const after = type === recordTypes.spoiled ? countUsed(checksums, 0, blockCount) : blockCount;
+    context.usedBytes += (after - before) * BLOCK_SIZE;
   }
+}
+
+function isHole(table: Uint32Array, first: number, count: number): boolean {
+  return table.subarray(first, first + count).every((sum) => sum === HOLE);
 }
 
 /** D-5: the first change of an object in an epoch is noted once. */
@@ -97,8 +102,14 @@ export function usedBlocks(object: StoredObject): number {
   return countUsed(object.table, 0, object.blocks);
 }
 
+/** A bad block does not count: it may have been a hole before its checksum was lost, and counts when it is mended. */
 function countUsed(table: Uint32Array, first: number, count: number): number {
   let used = 0;
-  for (let block = first; block < first + count; block++) if (table[block] !== HOLE) used++;
+  for (let block = first; block < first + count; block++) if (isUsed(table[block]!)) used++;
   return used;
+}
+
+/** The block with this checksum has content. */
+export function isUsed(sum: number): boolean {
+  return sum !== HOLE && sum !== BAD;
 }

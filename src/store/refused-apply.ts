@@ -4,6 +4,7 @@
  * no replay brings the rest of a change which nobody was told of (I-8).
  */
 import { BLOCK_SIZE, isZero } from '../base/bytes.js';
+import { isUsed } from './apply.js';
 import { blockChecksum, HOLE } from './checksum.js';
 import type { StoreContext } from './context.js';
 import { recordTypes } from './journal-record.js';
@@ -68,6 +69,5 @@ function settleBlock(context: StoreContext, object: StoredObject, block: number,
     sum === HOLE ? isZero(bytes) : blockChecksum(bytes, object.seed, block) === sum;
   if (fits(before) || !fits(wanted)) return;
   object.table[block] = wanted;
-  if (before === HOLE) context.usedBytes += BLOCK_SIZE;
-  else if (wanted === HOLE) context.usedBytes -= BLOCK_SIZE;
+  context.usedBytes += (Number(isUsed(wanted)) - Number(isUsed(before))) * BLOCK_SIZE;
 }

@@ -271,7 +271,9 @@ export class Store implements ObjectStore {
   }
 
   readonly stats = (): StoreStats => {
-    const { disk, usedBytes, checksumErrors, journal } = this.context;
+    const { disk, checksumErrors, journal } = this.context;
+    // Counted by what changes: of an object that lost its checksums it is not known.
+    const usedBytes = Math.max(0, this.context.usedBytes);
     const { totalBytes, freeBytes } = disk.space();
     const { syncs: journalSyncs, batches: journalBatches } = journal;
     return { totalBytes, freeBytes, usedBytes, journalSyncs, journalBatches, checksumErrors };
