@@ -203,11 +203,18 @@ export class Garbage {
    * may its inode go. A crash in between leaves a pending record without a maker, which the sweep finds.
    */
   forgetPending(record: VdiRecord): Promise<void> {
-    const running = this.forgetting.get(record.vid);
-    if (running !== undefined) return running;
-    this.abandoned.set(record.vid, JSON.stringify(record));
-    const work = this.runForget(record).finally(() => this.forgetting.delete(record.vid));
-    this.forgetting.set(record.vid, work);
+    const { vid } = record;
+    const running = this.forgetting.get(vid);
+    if (running !== undefined && this.isAbandoned(record)) return running;
+    this.abandoned.set(vid, JSON.stringify(record));
+    // An earlier one of this vid may wait for the last answer only, and the vid has been reserved again.
+    const before = running?.catch(() => {}) ?? Promise.resolve();
+    const work = before
+      .then(() => this.runForget(record))
+      .finally(() => {
+        if (this.forgetting.get(vid) === work) this.forgetting.delete(vid);
+      });
+    this.forgetting.set(vid, work);
     return work;
   }
 
@@ -230,7 +237,7 @@ export class Garbage {
     await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
     await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
     this.begun.delete(record.vid);
-    this.abandoned.delete(record.vid);
+    if (this.isAbandoned(pending)) this.abandoned.delete(record.vid);
   }
 
   private async run(

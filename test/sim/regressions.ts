@@ -276,6 +276,17 @@ export const regressions: readonly Regression[] = [
       },
     },
   },
+  {
+    what: 'snapshots refused for want of room while an answer was lost: a vid reserved again stayed reserved for ever',
+    seed: 230890,
+    seeds: 2,
+    config: {
+      nodes: 3,
+      copies: 2,
+      downOutMs: 4000,
+      faults: { kill: 3225, answerLost: 4206, fullDisk: 7962 },
+    },
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {
