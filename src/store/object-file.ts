@@ -227,12 +227,19 @@ function isBlank(slot: Buffer): boolean {
   return isZero(slot.subarray(0, SLOT_HEADER_BYTES));
 }
 
+/** What the journal has of one life of an object. */
+export interface Replayed {
+  readonly instance: number;
+  /** Together with this tail it is all (tail-mark.ts). */
+  readonly tailMark: number;
+}
+
 /**
  * Opens an object; undefined when there is none. With both tables lost the object opens with every block BAD, so
- * that reads say 'checksum' and never 'no-object', which would pass for a hole. `mark`: the tail with which, and with
- * the journal, the object is whole; without it that is the newest, whatever state it is in.
+ * that reads say 'checksum' and never 'no-object', which would pass for a hole. `replayed`: what
+ * the journal tells of the object; of another life of it, or without it, the newest tail counts, damaged or not.
  */
-export function loadObject(disk: Disk, oid: bigint, mark?: number): StoredObject | undefined {
+export function loadObject(disk: Disk, oid: bigint, replayed?: Replayed): StoredObject | undefined {
   let file: DiskFile;
   try {
     file = disk.open(objectPath(oid));
@@ -241,14 +248,14 @@ export function loadObject(disk: Disk, oid: bigint, mark?: number): StoredObject
     throw error;
   }
   try {
-    return decodeObject(file, oid, mark);
+    return decodeObject(file, oid, replayed);
   } catch (error) {
     file.close();
     throw error;
   }
 }
 
-function decodeObject(file: DiskFile, oid: bigint, mark: number | undefined): StoredObject {
+function decodeObject(file: DiskFile, oid: bigint, replayed: Replayed | undefined): StoredObject {
   const size = file.size();
   const blocks = blocksOfFile(size);
   if (blocks === undefined) return new StoredObject(oid, 0, 0, file, new Uint32Array(0));
@@ -268,9 +275,9 @@ function decodeObject(file: DiskFile, oid: bigint, mark: number | undefined): St
   tableBytes(table).set(slots[best]!.subarray(SLOT_HEADER_BYTES, SLOT_HEADER_BYTES + 4 * blocks));
   const other = best === 0 ? 1 : 0;
   const isOlder =
-    mark === undefined
-      ? mayBeOlder(header, headers[other], slots[other])
-      : isBeforeMark(header.tailSequence, mark);
+    replayed?.instance === header.instance
+      ? isBeforeMark(header.tailSequence, replayed.tailMark)
+      : mayBeOlder(header, headers[other], slots[other]);
   const object = new StoredObject(oid, header.objectBytes, header.instance, file, table);
   object.epoch = header.epoch;
   object.tailSequence = header.tailSequence;

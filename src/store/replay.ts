@@ -166,7 +166,7 @@ function replayObject(
   plan: ObjectPlan,
   afterPowerCut: boolean,
 ): StoredObject | 'problem' | undefined {
-  let object = loadObject(disk, oid, plan.tailMark ?? NO_MARK);
+  let object = loadObject(disk, oid, { instance: plan.instance, tailMark: plan.tailMark ?? NO_MARK });
   if (plan.reset === 'remove') {
     if (!object) return undefined;
     object.close();

@@ -163,6 +163,20 @@ test('nor after a crash: the journal knows only what came after that table', asy
   }
 });
 
+test('what the journal tells of one life of an object says nothing of the next', async () => {
+  const disk = await twoTables();
+  const crashed = await openFake(disk);
+  await put(crashed, parent, 5 * BLOCK, filled(BLOCK, 5), { mode: 'create', sync: true });
+  await put(crashed, oid, 3 * BLOCK, filled(BLOCK, 3), { sync: true });
+  await put(crashed, oid, 0, filled(BLOCK, 4), { mode: 'cow', parent });
+  disk.crash({ powerCut: false });
+  const store = await openFake(disk);
+  assert.equal(await store.verify(oid), []);
+  assert.equal(await reads(store, oid, 3 * BLOCK, BLOCK), filled(BLOCK, 0));
+  assert.equal(await reads(store, oid, 5 * BLOCK, BLOCK), filled(BLOCK, 5));
+  await store.close();
+});
+
 test('damage of the older table takes nothing away', async () => {
   const disk = await twoTables();
   disk.flipBit(objectPath(oid), slotAt(1 - newerSlot(disk)) + 64);
