@@ -6,11 +6,12 @@ import type { Membership } from '../cluster/epochs/membership.js';
 import { CheckMode } from '../cluster/objects/checker.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { addressIn, type Directory } from '../volume/directory.js';
+import { readFrozenIndex } from '../volume/frozen-volume.js';
 import type { Locks } from '../volume/locks.js';
 import type { OwnedVolume } from '../volume/owned-volume.js';
 import { keys, type Usage, type VdiRecord } from '../volume/records.js';
 import type { Staging } from '../volume/staging.js';
-import { objectCount, readIndex, usageOf } from '../volume/volume-index.js';
+import { objectCount, usageOf } from '../volume/volume-index.js';
 import type { VolumeManager } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
@@ -23,7 +24,7 @@ import { OwnerCalls } from './owner-calls.js';
 import * as check from './params.js';
 import { StagedCalls } from './staged-calls.js';
 import { VersionCalls } from './version-calls.js';
-import { describeVdi } from './volume-info.js';
+import { deletedMeanwhile, describeVdi } from './volume-info.js';
 
 export interface VolumeCallsOptions {
   readonly cluster: ClusterNode;
@@ -156,7 +157,8 @@ export class VolumeCalls {
       .vdis()
       .filter((r) => r.state === 'live' && (line === undefined || r.line === line.id));
     records.sort((a, b) => a.vid - b.vid);
-    return Promise.all(records.map((record) => this.describe(record)));
+    const rows = await Promise.all(records.map((record) => this.describe(record).catch(deletedMeanwhile)));
+    return rows.filter((row) => row !== undefined);
   }
 
   private async describe(record: VdiRecord): Promise<VdiInfo> {
@@ -181,7 +183,11 @@ export class VolumeCalls {
         if (!AppError.isCode(error, 'network', 'again')) throw error;
       }
     }
-    return usageOf(await readIndex(cluster.client, cluster.client.session(), record), record.vid);
+    return usageOf(await this.indexOf(record), record.vid);
+  }
+
+  private indexOf(record: VdiRecord): Promise<Uint32Array> {
+    return readFrozenIndex(this.options, this.options.cluster.client.session(), record);
   }
 
   private ownUsage(line: string): Usage | undefined {
@@ -331,7 +337,7 @@ export class VolumeCalls {
     const { cluster, directory, nodes } = this.options;
     const record = await directory.findNow(check.checkVdiRef(fields));
     const index = check.checkInteger(fields.index, 'index', -1, objectCount(record) - 1);
-    const entries = await readIndex(cluster.client, cluster.client.session(), record);
+    const entries = await this.indexOf(record);
     const vid = index < 0 ? record.vid : entries[index]!;
     const oid = index < 0 ? inodeOid(record.vid) : dataOid(vid === 0 ? record.vid : vid, index);
     const view = cluster.objects.context?.view;
@@ -353,14 +359,9 @@ export class VolumeCalls {
   }
 
   private async map(fields: check.Fields) {
-    const { cluster, directory } = this.options;
-    const record = await directory.findNow(check.checkVdiRef(fields));
-    const index = await readIndex(cluster.client, cluster.client.session(), record);
-    const entries: [number, number][] = [];
-    index.forEach((vid, i) => {
-      if (vid !== 0) entries.push([i, vid]);
-    });
-    return { entries };
+    const record = await this.options.directory.findNow(check.checkVdiRef(fields));
+    const index = await this.indexOf(record);
+    return { entries: [...index.entries()].filter(([, vid]) => vid !== 0) };
   }
 
   /** Runs a change where the volume is owned, which may be here. */

@@ -1,3 +1,4 @@
+import { AppError } from '../base/errors.js';
 import type { Directory } from '../volume/directory.js';
 import type { Usage, VdiRecord } from '../volume/records.js';
 import type { VdiInfo } from './api.js';
@@ -29,4 +30,9 @@ export function describeVdi(directory: Directory, record: VdiRecord, usage: Usag
       }),
     ...(record.image !== undefined && { image: record.image }),
   };
+}
+
+/** A version that was deleted while it was described is in no list. */
+export function deletedMeanwhile(error: unknown): undefined {
+  if (!AppError.isCode(error, 'no-vdi', 'no-tag')) throw error;
 }

@@ -23,9 +23,9 @@ export function openFrozen(
   return SnapshotHandle.open(open, (ms) => options.cluster.objects.pause(ms));
 }
 
-/** The index of a snapshot or image, which may be deleted while it is read. */
+/** The index of a version that may be deleted while it is read. 'no-vdi' or 'no-tag': it has been. */
 export async function readFrozenIndex(
-  { cluster, directory }: FrozenOptions,
+  { cluster, directory }: Pick<FrozenOptions, 'cluster' | 'directory'>,
   session: Session,
   record: VdiRecord,
 ): Promise<Uint32Array> {

@@ -18,6 +18,8 @@ const PARALLEL = 16;
 const RETRY_MS = 50;
 /** What is not freed then stays until its volume is deleted. */
 const RELEASE_TRIES = 100;
+/** While an index that should be there is not found. */
+const FREE_TRIES = 20;
 /** Records in one transaction: coordinators take some hundred operations. */
 const FORGOTTEN_AT_ONCE = 60;
 
@@ -56,13 +58,17 @@ export class Garbage {
 
   /** Frees one deleted version, or waits while another node does. Resolves with the number of objects freed here. */
   async free(vid: number, onProgress: (done: number, total: number) => void = () => {}): Promise<number> {
-    for (;;) {
+    for (let tries = FREE_TRIES; ; ) {
       try {
         const freed = await this.freeOnce(vid, onProgress);
         if (freed !== undefined) return freed;
       } catch (error) {
-        // It is deleted already: who asked for that must not hear that it failed.
-        if (!AppError.isCode(error, 'again')) throw error;
+        // It is deleted already: who asked for that must not hear that it failed. A relative may be half gone now.
+        if (!AppError.isCode(error, 'again', 'no-object')) throw error;
+        if (!AppError.isCode(error, 'again') && --tries === 0) {
+          this.options.log.warn({ vid, err: AppError.from(error).message }, 'freeing is left to the sweep');
+          return 0;
+        }
       }
       await sleep(this.options.clock, RETRY_MS);
     }
