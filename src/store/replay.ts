@@ -188,7 +188,7 @@ function replayObject(
     for (const [block, versions] of plan.blocks) {
       if (block < object.blocks && !theirs) replayBlock(log, object, block, versions, afterPowerCut);
     }
-    punchHoles(object, plan);
+    punchHoles(object, afterPowerCut ? everyBlock(object) : plan.blocks.keys());
   }
   if (plan.epoch > object.epoch) object.epoch = plan.epoch;
   return object;
@@ -263,11 +263,9 @@ function replayBlock(
     }
     if (version && version.kind !== 'direct') restorable ??= version;
   }
-  // Torn by the power cut, or rotted since. An older image is no answer: the direct write after it may have been
-  // durable. It reads as bad; by the checksum of the newest write the replica that has that is known. When none has it,
-  // the bytes are taken as they are (`adopt`). Below a hole these may be what an earlier power cut left of a write that
-  // was lost: away with them.
-  if (afterPowerCut && before === HOLE && !restorable) object.file.punch(block * BLOCK_SIZE, BLOCK_SIZE);
+  // Torn by the power cut, or rotted since, or newer than what is left of the journal. An older image is no answer: the
+  // direct write after it may have been durable. It reads as bad; by the checksum of the newest write the replica that
+  // has that is known. When none has it, the bytes are taken as they are (`adopt`).
   object.table[block] = sumOf(object, block, newest);
 }
 
@@ -310,11 +308,26 @@ function restore(
   return true;
 }
 
-/** Room of blocks that ended as holes is given back. */
-function punchHoles(object: StoredObject, plan: ObjectPlan): void {
-  for (const block of plan.blocks.keys()) {
-    if (block < object.blocks && object.table[block] === HOLE) {
-      object.file.punch(block * BLOCK_SIZE, BLOCK_SIZE);
-    }
+function everyBlock({ blocks }: StoredObject): Iterable<number> {
+  return Array.from({ length: blocks }, (_, block) => block);
+}
+
+/**
+ * Room of blocks that ended as holes is given back. After a power cut that may be what is left of a write whose record
+ * is lost: bytes that the next power cut could not tell from those that it tore.
+ */
+function punchHoles(object: StoredObject, candidates: Iterable<number>): void {
+  let first = 0;
+  let count = 0;
+  const punch = () => {
+    if (count > 0) object.file.punch(first * BLOCK_SIZE, count * BLOCK_SIZE);
+    count = 0;
+  };
+  for (const block of candidates) {
+    if (block >= object.blocks || object.table[block] !== HOLE) continue;
+    if (block !== first + count) punch();
+    if (count === 0) first = block;
+    count++;
   }
+  punch();
 }
