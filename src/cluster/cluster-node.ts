@@ -3,7 +3,7 @@ import { RequestCounters, type RequestKind } from '../base/request-counters.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import type { Transport } from '../net/transport.js';
 import { isInode } from '../wire/oid.js';
-import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
+import { emptyMessage, PeerFlag, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import type { ObjectAddress } from './epochs/address.js';
 import type { ClusterView } from './epochs/view.js';
 import { Checker } from './objects/checker.js';
@@ -173,10 +173,10 @@ export class ClusterNode {
   }
 
   /** The node that asks has a pace of its own; this one's is for all who ask together. */
-  private async reconcile(address: ObjectAddress, asker: string): Promise<number> {
+  private async reconcile(address: ObjectAddress, asker: string, forMove: boolean): Promise<number> {
     const first = isInode(address.oid);
     try {
-      return await this.pace.give((turn) => this.primary.reconcile(address, asker, turn), first);
+      return await this.pace.give((turn) => this.primary.reconcile(address, { asker, forMove, turn }), first);
     } catch (error) {
       if (error instanceof EpochEnded) throw new AppError('old-epoch', 'the epoch of this request is over');
       throw error;
@@ -193,9 +193,11 @@ export class ClusterNode {
       }
       case PeerType.status:
         return encodeRuns(await this.primary.status(addressOf(message), origin));
-      case PeerType.reconcile:
-        answer.length = await this.reconcile(addressOf(message), origin.nodeId);
+      case PeerType.reconcile: {
+        const forMove = (message.flags & PeerFlag.move) !== 0;
+        answer.length = await this.reconcile(addressOf(message), origin.nodeId, forMove);
         return answer;
+      }
       case PeerType.check: {
         const check = await this.checker.check(addressOf(message), message.length);
         answer.payload = Buffer.from(JSON.stringify(check));

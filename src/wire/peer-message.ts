@@ -60,6 +60,8 @@ export const PeerFlag = {
   sync: 0x01,
   /** Zero requests: keep the range allocated. */
   allocate: 0x02,
+  /** Reconcile requests: the sender is to hold the object by the target of a move. */
+  move: 0x04,
   /** WriteMode in two bits. */
   modeMask: 0x30,
   modeShift: 4,

@@ -41,7 +41,7 @@ export class EpochContext {
   readonly settledPrimaries = new Set<string>();
   readonly streams = new Map<string, CommitStream>();
   /** Settling in progress, by object. */
-  readonly settling = new Map<bigint, Promise<boolean>>();
+  readonly settling = new Map<bigint, Promise<readonly number[] | undefined>>();
   /** Where a settling takes the content from, when not from the primary (after a replica refused a write). */
   readonly sources = new Map<bigint, string>();
   /** What to do once an object is settled: writes whose replicas differed count as committed only then. */

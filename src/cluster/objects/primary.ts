@@ -16,6 +16,15 @@ const CARRY_RETRY_MS = 10;
 /** Of one bad block within one request. */
 const REPAIR_TRIES = 3;
 
+/** Who wants a replica made right, and why. */
+export interface Reconciling {
+  readonly asker: string;
+  /** It is to hold the object by the target of a move. */
+  readonly forMove?: boolean;
+  /** The pace. */
+  readonly turn?: Turn;
+}
+
 /**
  * A node's part as the primary of an object: it puts all changes of the object in one order, carries each to every
  * replica that is up, and answers when all have it (I-1). Reads wait for changes in flight, so nothing is shown that
@@ -57,10 +66,10 @@ export class Primary {
   }
 
   /**
-   * Gives a node that catches up, or takes objects over, what this one has, at the pace of `turn`. Resolves with the
-   * bytes moved.
+   * Gives a node that catches up, or takes objects over, what this one has. Resolves with the bytes moved. For a move,
+   * 'io' when a block is bad that somebody who is down may have: the move must not end before.
    */
-  async reconcile(address: ObjectAddress, asker: string, turn?: Turn): Promise<number> {
+  async reconcile(address: ObjectAddress, { asker, forMove, turn }: Reconciling): Promise<number> {
     const { node, settler } = this;
     for (;;) {
       const context = this.contextFor(address);
@@ -73,15 +82,17 @@ export class Primary {
       // then one copy more.
       const mustWait = settler.mustWait(placement);
       if (asker === node.selfId && !mustWait) node.unsettled.add(address.oid);
-      if (mustWait) {
-        if (await settler.share(context, address)) return 0;
-      } else if (node.unsettled.hasObject(address.oid)) {
+      let bytes = 0;
+      let lost: readonly number[] | undefined;
+      if (mustWait) lost = await settler.share(context, address);
+      else if (node.unsettled.hasObject(address.oid)) {
+        const left = await settler.settle(context, address);
         // Settling passes over a target without room: whether this one has everything, it is asked itself.
-        if ((await settler.settle(context, address)) && !placement.targets.includes(asker)) return 0;
-      } else {
-        const moved = await settler.give(context, address, asker, turn);
-        if (moved !== undefined) return moved;
-      }
+        if (!placement.targets.includes(asker)) lost = left;
+      } else ({ bytes, lost } = (await settler.give(context, address, asker, turn)) ?? { bytes, lost });
+      if (lost === undefined) continue;
+      if (forMove) settler.mender.checkNobodyHas(context, address, lost);
+      return bytes;
     }
   }
 
@@ -277,7 +288,7 @@ export class Primary {
         }
         const text = `bad blocks found by a ${by}: repairing from another replica`;
         this.node.options.log.warn({ err: error.message }, text);
-        await this.settler.repair(context, { ...address, oid: cause.oid }, cause.blocks);
+        await this.settler.mender.repair(context, { ...address, oid: cause.oid }, cause.blocks);
       }
     }
   }

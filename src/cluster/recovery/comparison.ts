@@ -1,5 +1,5 @@
 import { AppError } from '../../base/errors.js';
-import { PeerType } from '../../wire/peer-message.js';
+import { PeerFlag, PeerType } from '../../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from '../epochs/address.js';
 import { addressed } from '../objects/mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from '../objects/object-node.js';
@@ -19,15 +19,18 @@ export class Comparison {
     private readonly primary: Primary,
   ) {}
 
-  /** Resolves with the bytes that had to be moved. Throws EpochEnded, or 'again' while nobody can say what is right. */
-  async run(context: EpochContext, oid: bigint): Promise<number> {
-    const bytes = await this.compare(context, oid);
+  /**
+   * Resolves with the bytes that had to be moved. Throws EpochEnded; 'again' while nobody can say what is right; for a
+   * move, 'io' while a block of it may only be with somebody who is down.
+   */
+  async run(context: EpochContext, oid: bigint, forMove = false): Promise<number> {
+    const bytes = await this.compare(context, oid, forMove);
     this.totals.objects++;
     this.totals.bytes += bytes;
     return bytes;
   }
 
-  private async compare(context: EpochContext, oid: bigint): Promise<number> {
+  private async compare(context: EpochContext, oid: bigint, forMove: boolean): Promise<number> {
     const { node } = this;
     if (context !== node.context || node.stopped) throw new EpochEnded();
     const address = await node.resolveOrDrop(context, oid);
@@ -36,12 +39,14 @@ export class Comparison {
     if (!holders.includes(node.selfId)) return 0;
     const primary = serving[0];
     if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
-    if (primary === node.selfId) return this.primary.reconcile(address, node.selfId);
+    if (primary === node.selfId) return this.primary.reconcile(address, { asker: node.selfId, forMove });
     await this.makeSureItFits(context, primary, address);
     // What is refused from here on is in the set again.
     const wasRefused = node.refused.delete(oid);
     try {
-      const { length } = await node.ask(context, primary, addressed(PeerType.reconcile, address));
+      const message = addressed(PeerType.reconcile, address);
+      if (forMove) message.flags = PeerFlag.move;
+      const { length } = await node.ask(context, primary, message);
       // Who settles an object for all does not wait for one without room.
       if (node.refused.has(oid)) throw new AppError('no-space', 'an object has no room here');
       return length;

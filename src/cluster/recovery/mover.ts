@@ -37,7 +37,8 @@ export interface MoveProgress {
  * stays right; when all has been, it says so. A new epoch interrupts the walk, and it goes on where it was.
  *
  * Nothing is copied before it is known to fit (I-8). A block that no replica can read is marked as unreadable here too:
- * the move must not wait for it for ever, and a hole in its place would be read as zeros (I-7). What cannot be compared
+ * the move must not wait for it for ever, and a hole in its place would be read as zeros (I-7); unless a sheep that is
+ * down may have it: then the move waits, for afterwards nobody would ask that one any more. What cannot be compared
  * for another reason is passed by, tried again at the end, and holds up only that this node says it has everything.
  */
 export class Mover {
@@ -194,7 +195,7 @@ export class Mover {
   private async take(context: EpochContext, page: Iterable<bigint>): Promise<void> {
     await forEachLimit(page, PARALLEL, async (oid) => {
       try {
-        const bytes = await this.pace.run(() => this.comparison.run(context, oid), isInode(oid));
+        const bytes = await this.pace.run(() => this.comparison.run(context, oid, true), isInode(oid));
         this.movedBytes += bytes;
         this.later.delete(oid);
         this.done++;
