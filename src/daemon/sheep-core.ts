@@ -12,6 +12,7 @@ import { Membership } from '../cluster/epochs/membership.js';
 import { Mirror } from '../cluster/epochs/mirror.js';
 import type { Mutants } from '../cluster/epochs/mutants.js';
 import { type ClusterSettings, parseSettings, SETTINGS_KEY } from '../cluster/epochs/settings.js';
+import type { Origin } from '../cluster/reach/links.js';
 import { RecoveryMeter } from '../cluster/recovery-meter.js';
 import type { ScrubLimits } from '../cluster/scrub/scrub-pace.js';
 import type {
@@ -348,7 +349,7 @@ export class SheepCore implements ControlHandler, DeviceProvider {
       defaultCopies: () => this.defaultCopies,
       settings: () => this.clusterSettings,
       nodes: () => this.calls.nodes(),
-      onOther: (message, origin) => this.serveOther(message, origin.nodeId),
+      onOther: (message, origin) => this.serveOther(message, origin),
     });
     membership.onView((view) => inner.manager.enter(view));
     membership.onView((view) => inner.calls.copies.enter(view));
@@ -357,14 +358,10 @@ export class SheepCore implements ControlHandler, DeviceProvider {
     this.scrubbing.open(inner);
   }
 
-  private async serveOther(message: PeerMessage, fromNodeId: string): Promise<PeerMessage> {
+  private async serveOther(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
     if (this.inner === undefined) throw new AppError('again', 'this sheep has not opened its store yet');
     const { manager, calls } = this.inner;
-    if (message.type === PeerType.device) {
-      const view = this.membership.view;
-      if (!view?.nodes.get(fromNodeId)?.up) throw new AppError('again', 'not a member');
-      return manager.serve(message, { nodeId: fromNodeId, incarnation: '', closed: false });
-    }
+    if (message.type === PeerType.device) return manager.serve(message, origin);
     const answer = emptyMessage(PeerType.control + 1);
     answer.payload = await serveCarried(
       message.payload,

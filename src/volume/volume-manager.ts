@@ -134,7 +134,12 @@ export class VolumeManager implements DeviceProvider {
   /** A request of another gateway for a volume that this node owns. */
   async serve(message: PeerMessage, origin: Origin): Promise<PeerMessage> {
     const owned = this.owned.get(lineOfMessage(message));
-    const gateway = `${origin.nodeId}/${processOf(origin.incarnation)}`;
+    const process = processOf(origin.incarnation);
+    const gateway = `${origin.nodeId}/${process}`;
+    // Of another process than the one that is a member by what is known here, nothing could be kept.
+    const { view } = this.options.membership;
+    if (view === undefined || !isPresent(view, origin.nodeId, process))
+      throw new AppError('again', 'not a member');
     if (message.sequence === DeviceOp.confirm) {
       // The owner may be another one by now: what this one kept went with its ownership.
       owned?.forwarded.confirm(gateway, decodeOids(message.payload));
@@ -159,13 +164,12 @@ export class VolumeManager implements DeviceProvider {
 
   /** A new epoch: gateways that are not in it ask for nothing again, nor those that have been started anew. */
   enter(view: ClusterView): void {
-    const isPresent = (gateway: string) => {
-      const [nodeId, processId] = gateway.split('/');
-      const node = view.nodes.get(nodeId!);
-      return node?.up === true && processOf(node.incarnation) === processId;
+    const isHere = (gateway: string) => {
+      const [nodeId, process] = gateway.split('/');
+      return isPresent(view, nodeId!, process!);
     };
     for (const owned of [...this.owned.values()]) {
-      if (this.alive(owned)) owned.forwarded.keepOnly(isPresent);
+      if (this.alive(owned)) owned.forwarded.keepOnly(isHere);
       else this.forget(owned);
     }
   }
@@ -373,4 +377,10 @@ export class VolumeManager implements DeviceProvider {
       this.forget(owned);
     }
   }
+}
+
+/** That very process of the node is up. */
+function isPresent(view: ClusterView, nodeId: string, process: string): boolean {
+  const node = view.nodes.get(nodeId);
+  return node?.up === true && processOf(node.incarnation) === process;
 }

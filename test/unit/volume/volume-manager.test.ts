@@ -25,11 +25,18 @@ async function gateway() {
     new Promise<TxnResult>((resolve, reject) => {
       asked.push((outcome) => (outcome instanceof AppError ? reject(outcome) : resolve(outcome)));
     });
+  let view = viewWith('processA1111');
   const membership = {
     incarnation: '1',
     leaseId: 'lease',
     leaseValid: () => true,
-    view: { epoch: 1, nodes: new Map() },
+    registrationText: () => '{}',
+    get registrations() {
+      return view.nodes;
+    },
+    get view() {
+      return view;
+    },
   };
   const parts = {
     cluster: { client: fake, objects: { selfId: 'self', options: {} } },
@@ -45,7 +52,17 @@ async function gateway() {
     released: async () => {},
     onReleased: () => {},
   };
-  return { manager: new VolumeManager(parts as unknown as VolumeManagerOptions), asked };
+  const manager = new VolumeManager(parts as unknown as VolumeManagerOptions);
+  const enter = (incarnation: string) => {
+    view = viewWith(incarnation);
+    manager.enter(view);
+  };
+  return { manager, asked, enter };
+}
+
+/** Of an epoch in which the other gateway is a member as this registration of it. */
+function viewWith(incarnation: string): ClusterView {
+  return { epoch: 1, nodes: new Map([['other', { id: 'other', up: true, incarnation }]]) } as unknown as ClusterView;
 }
 
 const silence = () => new AppError('network', 'no answer from the coordinator');
@@ -53,7 +70,7 @@ const done: TxnResult = { ok: true, revision: 1 };
 
 /** What another gateway asks that believes this one to be the owner. */
 async function askedByOther(manager: VolumeManager): Promise<string> {
-  const origin = { nodeId: 'other', incarnation: '1', closed: false };
+  const origin = { nodeId: 'other', incarnation: 'processA1111', closed: false };
   return manager.serve(deviceRequest(LINE, DeviceOp.info), origin).then(
     () => 'served',
     (error) => AppError.from(error).code,
@@ -94,7 +111,7 @@ test('the claim of a deleted volume that could not be taken back is claimed anew
 });
 
 test('the ranges of a gateway that was started anew are unlocked, however soon it is back', async () => {
-  const { manager, asked } = await gateway();
+  const { manager, asked, enter } = await gateway();
   const located = manager.locate(LINE);
   asked[0]!(done);
   const target = await located;
@@ -105,8 +122,6 @@ test('the ranges of a gateway that was started anew are unlocked, however soon i
     return manager.serve(deviceRequest(LINE, DeviceOp.write, { ...range, parent: id }), origin);
   };
   const range = { offset: 0, length: 512, payload: new Uint8Array(512).fill(1) };
-  const enter = (incarnation: string) =>
-    manager.enter({ nodes: new Map([['other', { up: true, incarnation }]]) } as unknown as ClusterView);
   await write('processA1111', 1n);
   assert.is(owned?.forwarded.size, 1);
   enter('processA2222');
@@ -114,6 +129,29 @@ test('the ranges of a gateway that was started anew are unlocked, however soon i
   enter('processB1111');
   assert.is(owned?.forwarded.size, 0);
   await write('processB1111', 1n);
+  manager.stopped = true;
+});
+
+test('a gateway that this one does not know yet as it was started anew is not taken for the former one', async () => {
+  const { manager, asked, enter } = await gateway();
+  const located = manager.locate(LINE);
+  asked[0]!(done);
+  await located;
+  const payload = new Uint8Array(512).fill(1);
+  const write = (incarnation: string) => {
+    const origin = { nodeId: 'other', incarnation, closed: false };
+    const fields = { offset: 0, length: 512, payload, parent: 1n };
+    return manager.serve(deviceRequest(LINE, DeviceOp.write, fields), origin).then(
+      () => 'done',
+      (error) => AppError.from(error).code,
+    );
+  };
+  assert.is(await write('processA1111'), 'done');
+  // Its first request has the number of the other's: the answer to that one would acknowledge a write never made.
+  assert.is(await write('processB1111'), 'again');
+  enter('processB1111');
+  assert.is(await write('processA1111'), 'again');
+  assert.is(await write('processB1111'), 'done');
   manager.stopped = true;
 });
 
