@@ -93,14 +93,29 @@ export class StoredObject {
 
   constructor(
     readonly oid: bigint,
-    readonly objectBytes: number,
-    /** Zero: unknown, both slots are unreadable. */
+    private knownBytes: number,
+    /** Zero: unknown, both slots were unreadable. */
     readonly instance: number,
     readonly file: DiskFile,
     readonly table: Uint32Array,
   ) {
     this.seed = objectSeed(oid);
     this.blocks = table.length;
+  }
+
+  get objectBytes(): number {
+    return this.knownBytes;
+  }
+
+  /**
+   * Whether it can be changed by somebody to whom it has so many bytes. One that has lost both headers knows its number
+   * of blocks only, and learns of the last one's length in this way.
+   */
+  hasBytes(objectBytes: number): boolean {
+    if (this.instance === 0 && this.blocks > 0 && blockCount(objectBytes) === this.blocks) {
+      this.knownBytes = objectBytes;
+    }
+    return this.knownBytes === objectBytes;
   }
 
   /** Syncs data and tail; afterwards the slot written last is the durable one. */

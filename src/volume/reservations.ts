@@ -1,6 +1,7 @@
 import { AppError } from '../base/errors.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/epochs/membership.js';
+import type { Session } from '../cluster/objects/object-client.js';
 import type { Compare } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory } from './directory.js';
@@ -42,6 +43,17 @@ export class Reservations {
       }
     }
     throw new AppError('again', 'no vid could be reserved');
+  }
+
+  /**
+   * For what is written for the reservation: it ends with the registration under which that was made, for then others
+   * may undo it. 'again' when it has ended.
+   */
+  sessionOf({ maker }: VdiRecord): Session {
+    const session = this.options.cluster.client.session();
+    if (session.origin.incarnation !== maker?.incarnation)
+      throw new AppError('again', 'this sheep has registered anew since the vid was reserved');
+    return session;
   }
 
   /** Names begin where they began before: a family of that root may have had its copies altered, and is gone. */

@@ -122,7 +122,7 @@ export class Staging {
     const { usage } = await this.finish(staged, sizeBytes);
     const done: VdiRecord = { ...live(record), sizeBytes, createdMs: clock.wallMs(), usage, image };
     const line: LineRecord = { id: done.line, name, vid: done.vid };
-    await writeHeader(this.options.cluster.client, this.session(), done, name);
+    await writeHeader(this.options.cluster.client, this.reservations.sessionOf(record), done, name);
     const ok = await this.options.commits.try(
       [same(record), { key: keys.name(name), exists: false }],
       [
@@ -169,7 +169,7 @@ export class Staging {
         [put(snapshot), put(working)],
       );
       owned.device.continueAs(working);
-      await repeatInHeader(this.options.cluster.client, this.session(), working, line.name, this.options.log);
+      await repeatInHeader(this.options.cluster.client, owned.session, working, line.name, this.options.log);
       return snapshot;
     });
   }
@@ -193,7 +193,7 @@ export class Staging {
   private async open(name: string, record: VdiRecord, base: VdiRecord | undefined, index: Uint32Array) {
     const { cluster, random } = this.options;
     const { client } = cluster;
-    const session = this.session();
+    const session = this.reservations.sessionOf(record);
     try {
       // With its index from the start: whoever has to clean up finds the objects.
       await writeInode(client, session, record, name, index);
@@ -233,10 +233,6 @@ export class Staging {
   private reserve(name: string, build: (vid: number) => VdiRecord, base?: VdiRecord): Promise<VdiRecord> {
     if (this.staged.size >= STAGED_MAX) throw new AppError('system', 'too many uploads at a time');
     return this.reservations.take(name, build, base);
-  }
-
-  private session() {
-    return this.options.cluster.client.session();
   }
 }
 

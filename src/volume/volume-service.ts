@@ -4,7 +4,6 @@ import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/epochs/membership.js';
-import type { Session } from '../cluster/objects/object-client.js';
 import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
@@ -115,7 +114,7 @@ export class VolumeService {
     return this.reservations.orForget(record, async () => {
       try {
         const index = new Uint32Array(objectCount(record));
-        index.set(await readIndex(cluster.client, this.session(), base));
+        index.set(await readIndex(cluster.client, cluster.client.session(), base));
         const made = full || !share;
         if (made) await this.makeObjects(record, name, index, { onProgress, holes: full });
         return await this.publish(record, name, index, { base, former, alone: !share, made });
@@ -134,10 +133,11 @@ export class VolumeService {
     options: PreallocateOptions,
   ): Promise<void> {
     const { client } = this.options.cluster;
+    const session = this.reservations.sessionOf(record);
     const { holes = true } = options;
     const planned = index.map((owner) => (owner === 0 && !holes ? 0 : record.vid));
-    await writeInode(client, this.session(), record, name, planned);
-    await preallocate(client, this.session(), record, index, options);
+    await writeInode(client, session, record, name, planned);
+    await preallocate(client, session, record, index, options);
   }
 
   /**
@@ -318,8 +318,9 @@ export class VolumeService {
     // What shares nothing has no parent; until here it had one, so that nobody freed what was being copied.
     const done = alone ? { ...live(record), parent: 0 } : live(record);
     // An inode that has its index already must not be without it for a moment: objects depend on it.
-    if (made) await writeHeader(cluster.client, this.session(), done, name);
-    else await writeInode(cluster.client, this.session(), done, name, index);
+    const session = this.reservations.sessionOf(record);
+    if (made) await writeHeader(cluster.client, session, done, name);
+    else await writeInode(cluster.client, session, done, name, index);
     // A number, as the vid alone may be the one that the line had before, given out again.
     const generation = (former?.generation ?? 0) + 1;
     const line: LineRecord = { id: record.line, name, vid: record.vid, generation };
@@ -369,10 +370,6 @@ export class VolumeService {
 
   private workingOf(line: string, vid: number): Op {
     return { type: 'put', key: keys.line(line), value: JSON.stringify({ ...this.lineRecord(line), vid }) };
-  }
-
-  private session(): Session {
-    return this.options.cluster.client.session();
   }
 
   /** Where a new volume of this name goes. A line of which only snapshots are left goes on with it. */

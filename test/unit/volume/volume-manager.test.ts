@@ -62,7 +62,10 @@ async function gateway() {
 
 /** Of an epoch in which the other gateway is a member as this registration of it. */
 function viewWith(incarnation: string): ClusterView {
-  return { epoch: 1, nodes: new Map([['other', { id: 'other', up: true, incarnation }]]) } as unknown as ClusterView;
+  return {
+    epoch: 1,
+    nodes: new Map([['other', { id: 'other', up: true, incarnation }]]),
+  } as unknown as ClusterView;
 }
 
 const silence = () => new AppError('network', 'no answer from the coordinator');
