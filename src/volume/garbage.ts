@@ -149,16 +149,16 @@ export class Garbage {
     const { directory, cluster } = this.options;
     const view = cluster.objects.context?.view;
     if (view === undefined) return;
-    for (const record of directory.vdis()) {
+    for (const { vid } of [...directory.vdis()]) {
+      // As it is now: what came before it may have taken long, and its vid may be another volume's.
+      const record = directory.vdi(vid);
+      if (record === undefined) continue;
       if (whose === 'own' && !this.isOwn(record.cleaner) && !this.isAbandoned(record)) continue;
       try {
         await this.tidy(record, view);
       } catch (error) {
         // One version whose objects must wait does not keep the others from being freed.
-        this.options.log.warn(
-          { vid: record.vid, err: AppError.from(error).message },
-          'tidying up a version failed',
-        );
+        this.options.log.warn({ vid, err: AppError.from(error).message }, 'tidying up a version failed');
       }
     }
   }
@@ -176,7 +176,8 @@ export class Garbage {
     const session = cluster.client.session();
     const { vid, cleaner: present } = record;
     const isMine = this.isOwn(present);
-    if (isMine && !this.begun.has(vid)) {
+    const isNow = JSON.stringify(directory.vdi(vid)) === JSON.stringify(record);
+    if (isMine && isNow && !this.begun.has(vid)) {
       this.begun.add(vid);
       return { record, session };
     }
@@ -229,7 +230,7 @@ export class Garbage {
   }
 
   private async runForget(pending: VdiRecord): Promise<void> {
-    const { coordinator, cluster } = this.options;
+    const { coordinator, cluster, directory } = this.options;
     const claim = await this.claim(pending, { maker: { nodeId: '', incarnation: '' } });
     if (claim === undefined) return;
     const { record, session } = claim;
@@ -241,7 +242,10 @@ export class Garbage {
       cluster.client.change(session, addressIn(record, dataOid(record.vid, i)), removeOf(false)),
     );
     await cluster.client.change(session, addressIn(record, inodeOid(record.vid)), removeOf(true));
-    await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
+    const { ok, revision } = await coordinator.txn([{ key, value: doomed }], [{ type: 'delete', key }]);
+    // The vid may be another volume's from now on, and it is the directory that says so here.
+    if (ok) await directory.seen(revision);
+    else await directory.catchUp();
     this.begun.delete(record.vid);
     if (this.isAbandoned(pending)) this.abandoned.delete(record.vid);
   }
