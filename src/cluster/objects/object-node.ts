@@ -85,6 +85,8 @@ export class ObjectNode {
   readonly refused = new Set<bigint>();
   /** It is about to say so: a change that it has no room for makes it give up its place first. */
   strict = false;
+  /** An object was met here that lies elsewhere, while not all was well: it is to be looked for. */
+  mayHaveStrays = false;
   private readonly lookups = new Set<{ readonly oid: bigint; changed: boolean }>();
   private applying = 0;
   private idle: Signal | undefined;

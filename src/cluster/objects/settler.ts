@@ -1,4 +1,6 @@
+import { BLOCK_SIZE } from '../../base/bytes.js';
 import { AppError } from '../../base/errors.js';
+import { HOLE } from '../../store/checksum.js';
 import { BadBlocksError } from '../../store/object-store.js';
 import { formatOid } from '../../wire/oid.js';
 import { emptyMessage, PeerType } from '../../wire/peer-message.js';
@@ -271,10 +273,18 @@ export class Settler {
     const mended = new Set<number>();
     for (;;) {
       try {
-        const pieces = without(run, left);
+        const sums = store.checksums(oid);
+        const holes = [...mended].filter((block) => sums?.[block] === HOLE);
+        const pieces = without(run, [...left, ...holes]);
         const data = await Promise.all(pieces.map((piece) => store.read(oid, piece.offset, piece.length)));
         const options = { mode: 'ensure', sync: false } as const;
         const mutations = pieces.map((piece, i) => writeOf(piece.offset, data[i]!, options));
+        // A block that was mended may have turned out to be a hole, and is to be one there too.
+        for (const block of holes) {
+          const at = block * BLOCK_SIZE;
+          const size = Math.min(BLOCK_SIZE, offset + length - at);
+          mutations.push(zeroOf(at, size, { ...options, allocate: false }));
+        }
         return { mutations, lost: [...left] };
       } catch (error) {
         const cause = error instanceof AppError ? error.cause : undefined;

@@ -36,7 +36,11 @@ export class Comparison {
     const address = await node.resolveOrDrop(context, oid);
     if (address === undefined) return 0;
     const { holders, serving } = context.view.locate(address);
-    if (!holders.includes(node.selfId)) return 0;
+    if (!holders.includes(node.selfId)) {
+      // What was removed while this node was away, if its vid is another volume's by now. It goes when all is well.
+      if (node.store.has(oid)) node.mayHaveStrays = true;
+      return 0;
+    }
     const primary = serving[0];
     if (primary === undefined) throw new AppError('again', 'the holders with the newest content are awaited');
     if (primary === node.selfId) return this.primary.reconcile(address, { asker: node.selfId, forMove });

@@ -24,14 +24,16 @@ export class Strays {
     // Also for a placement that was there before: in between there were others.
     if (this.cleanedFor !== key) this.cleanedFor = '';
     if (record.base !== record.epoch && !strayTargets) return;
-    if (this.cleanedFor === key) return;
+    if (this.cleanedFor === key && !this.node.mayHaveStrays) return;
     await Promise.race([context.peered.promise, context.view.ended.promise]);
     while (context === this.node.context && !this.node.stopped) {
       try {
+        this.node.mayHaveStrays = false;
         await this.clean(context);
         this.cleanedFor = key;
         return;
       } catch (error) {
+        this.cleanedFor = '';
         if (error instanceof EpochEnded) return;
         this.node.options.log.warn(
           { err: AppError.from(error).message },
