@@ -62,7 +62,12 @@ export class Mender {
     const [nodeId] = view.locate(address).placed.filter((id) => isAway(view, id));
     if (lost.length === 0 || nodeId === undefined) return;
     const { host, port } = view.nodes.get(nodeId)!;
-    throw new AppError('io', `block ${lost[0]} is bad here, and ${host}:${port}, which is down, may have it`);
+    const name = `${host}:${port}`;
+    throw new AppError(
+      'io',
+      `block ${lost[0]} is bad here, and ${name}, which is down, may have it: start that sheep; ` +
+        `if its data is gone: 'dog node lost ${name}'`,
+    );
   }
 
   /**
@@ -116,7 +121,7 @@ export class Mender {
   }
 }
 
-/** It is away, and will be back soon as far as anybody knows: also one that lost its newest writes may have older ones. */
+/** It is away, and will be back as far as anybody knows: one that lost its newest writes may have older ones too. */
 function isAwaited({ view }: EpochContext, nodeId: string): boolean {
   return isAway(view, nodeId) && view.nodes.get(nodeId)!.in;
 }

@@ -210,6 +210,33 @@ test('a scrub notices damaged tables of an open object and writes them anew', as
   }
 });
 
+test('with both headers damaged an object learns its size from who repairs it', async () => {
+  const objectBytes = 5 * BLOCK + 512;
+  const disk = fakeDisk();
+  let store = await openFake(disk);
+  await put(store, oid, 0, filled(objectBytes, 1), { mode: 'create', objectBytes });
+  await store.close();
+  for (const slot of [0, 1]) disk.flipBit(objectPath(oid), 6 * BLOCK + slot * slotBytes(6) + 16);
+  store = await openFake(disk);
+  assert.equal(await store.verify(oid), [0, 1, 2, 3, 4, 5]);
+  const other = { mode: 'ensure', objectBytes: 7 * BLOCK } as const;
+  await put(store, oid, 0, filled(BLOCK, 2), other).then(
+    () => assert.unreachable('of another number of blocks'),
+    (error) => assert.is(AppError.from(error).code, 'invalid'),
+  );
+  const cow = { mode: 'cow', parent: oid, objectBytes } as const;
+  assert.equal((await badBlocksOf(put(store, parent, 0, filled(512, 1), cow))).oid, oid);
+  await put(store, oid, 0, filled(objectBytes, 2), { mode: 'ensure', objectBytes });
+  for (let opened = 0; opened < 2; opened++) {
+    assert.is(store.objectBytes(oid), objectBytes);
+    assert.equal(await reads(store, oid, 0, objectBytes), filled(objectBytes, 2));
+    // The header is written with what was learned.
+    await store.close();
+    store = await openFake(disk);
+  }
+  await store.close();
+});
+
 async function expectSpoiled(store: Store): Promise<void> {
   assert.equal((await badBlocksOf(() => store.read(oid, 0, 4 * BLOCK))).blocks, [1, 2]);
   assert.equal([...store.checksums(oid)!.subarray(1, 3)], [77, 1]);

@@ -6,7 +6,7 @@ import { SeededRandom } from '../../../src/base/random.js';
 import { writeOf } from '../../../src/cluster/objects/mutation.js';
 import { Garbage, type GarbageOptions } from '../../../src/volume/garbage.js';
 import type { VdiRecord } from '../../../src/volume/records.js';
-import { dataOid } from '../../../src/wire/oid.js';
+import { dataOid, inodeOid } from '../../../src/wire/oid.js';
 import { createVersion, FakeClient, versionRecord } from './fake-client.js';
 
 /** A node that sees the version as `state.record` says, in a cluster in which another node is up. */
@@ -83,6 +83,37 @@ test('a released object is removed once the version that was being made is there
     await releasing;
     assert.not(fake.objects.has(address.oid));
   }
+});
+
+test('a sweep leaves alone what has become another volume while it was busy with something else', async () => {
+  const fake = new FakeClient(new SeededRandom(1));
+  const cleaner = { nodeId: 'self', incarnation: '1' };
+  const maker = { nodeId: '', incarnation: '' };
+  const first = versionRecord(1, 1024, { state: 'pending', maker, cleaner });
+  const second = versionRecord(2, 1024, { state: 'pending', maker, cleaner });
+  await createVersion(fake, first);
+  await createVersion(fake, second);
+  const records = new Map([first, second].map((r) => [r.vid, r]));
+  const directory = {
+    vdis: () => [...records.values()],
+    vdi: (vid: number) => records.get(vid),
+    seen: async () => {},
+  };
+  const view = { nodes: new Map() };
+  const coordinator = { txn: async () => ({ ok: true, revision: 1 }) };
+  const options = {
+    cluster: { client: fake, objects: { context: { view } } },
+    ...{ directory, coordinator, clock: systemClock, log: silentLogger },
+  };
+  const another = versionRecord(2, 1024);
+  fake.gate = ({ oid }) => {
+    // While the first one's inode goes: somebody has ended the second one's reservation, and its vid is given out.
+    if (oid === inodeOid(1)) records.set(2, another);
+    return undefined;
+  };
+  await new Garbage(options as unknown as GarbageOptions).sweep('all');
+  assert.not(fake.objects.has(inodeOid(1)));
+  assert.ok(fake.objects.has(inodeOid(2)), 'it is the inode of a volume');
 });
 
 test.run();
