@@ -9,7 +9,7 @@ const LEFTOVER_AGE_MS = 60 * 60 * 1000;
 
 /** Removes what daemons that died half-way left in a pool: volumes not finished, snapshots made for a clone. */
 export async function removeLeftovers(pool: Pool, clock: Clock, log: Logger): Promise<void> {
-  const rows = await pool.look('vdi.list', {});
+  const rows = await pool.ask('vdi.list', {});
   const isOld = (ms: number) => clock.wallMs() - ms > LEFTOVER_AGE_MS;
   for (const row of rows) {
     const isOldClone = row.snapshot && isCloneTag(row.tag) && isOld(row.snapshotMs);

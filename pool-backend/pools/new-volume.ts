@@ -158,7 +158,7 @@ async function underOtherName(pool: Pool, vdi: string, work: (name: string) => P
 /** Early, before the work; the rename is what decides. */
 async function refuseTaken(pool: Pool, vdi: string): Promise<void> {
   try {
-    await pool.look('vdi.info', { name: vdi });
+    await pool.ask('vdi.info', { name: vdi });
   } catch (error) {
     if (AppError.isCode(error, 'no-vdi')) return;
     throw error;

@@ -1,4 +1,4 @@
-import { type Clock, sleep } from '../../src/base/clock.js';
+import type { Clock } from '../../src/base/clock.js';
 import { AppError } from '../../src/base/errors.js';
 import type { ClusterInfo, ControlMethod, ControlParams, ControlResult } from '../../src/control/api.js';
 import type { CallOptions, ControlAnswer } from '../../src/control/client.js';
@@ -11,9 +11,6 @@ export interface PoolOptions {
   /** The cluster of a started pool was lost, or is back. */
   readonly onReach: (pool: Pool, up: boolean) => void;
 }
-
-const LOOKS_MAX = 20;
-const LOOK_AGAIN_MS = 50;
 
 /** One pool: what was defined, whether it was started, and the way to its cluster while it is. */
 export class Pool {
@@ -129,24 +126,6 @@ export class Pool {
 
   async ask<M extends ControlMethod>(method: M, params: ControlParams<M>): Promise<ControlResult<M>> {
     return (await this.call(method, params)).result;
-  }
-
-  /**
-   * Like ask, for what only looks at volumes. A cluster that is about to describe a version which somebody deletes at
-   * that moment finds its inode gone: asked again, it does not know the version any more.
-   */
-  async look<M extends 'vdi.list' | 'vdi.info'>(
-    method: M,
-    params: ControlParams<M>,
-  ): Promise<ControlResult<M>> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.ask(method, params);
-      } catch (error) {
-        if (!AppError.isCode(error, 'no-object') || attempt === LOOKS_MAX) throw error;
-      }
-      await sleep(this.options.clock, LOOK_AGAIN_MS);
-    }
   }
 
   /** Room as a guest would fill it: bytes on disks, divided by the copies of a new volume. Zeroes while inactive. */

@@ -33,7 +33,7 @@ export interface Volume {
  * backend. A snapshot is found by `volume@tag` (or `volume@id`), and can be read and cloned.
  */
 export async function listVolumes(pool: Pool): Promise<Volume[]> {
-  const rows = await pool.look('vdi.list', {});
+  const rows = await pool.ask('vdi.list', {});
   return rows.flatMap((info) => {
     const name = info.snapshot ? undefined : volumeNameOf(pool.namespace, info.name);
     return name === undefined ? [] : [volumeOf(pool, name, info)];
@@ -58,7 +58,7 @@ export async function lookUp(pool: Pool, name: string): Promise<Volume | undefin
     return undefined;
   }
   try {
-    return volumeOf(pool, name, await pool.look('vdi.info', refOf(vdi, snapshot)));
+    return volumeOf(pool, name, await pool.ask('vdi.info', refOf(vdi, snapshot)));
   } catch (error) {
     // A name that the cluster would never give is the name of nothing.
     if (AppError.isCode(error, 'no-vdi', 'no-tag', 'invalid')) return undefined;
@@ -68,7 +68,7 @@ export async function lookUp(pool: Pool, name: string): Promise<Volume | undefin
 
 /** The snapshots of a volume, oldest first; those that only serve a clone are left out. */
 export async function snapshotsOf(volume: Volume): Promise<VdiInfo[]> {
-  const rows = await volume.pool.look('vdi.list', { name: volume.vdi });
+  const rows = await volume.pool.ask('vdi.list', { name: volume.vdi });
   return rows.filter((row) => row.snapshot && !isCloneTag(row.tag)).sort((a, b) => a.snapId - b.snapId);
 }
 
@@ -86,7 +86,7 @@ export async function deleteVersion(pool: Pool, ref: VdiRef): Promise<void> {
 
 async function exists(pool: Pool, ref: VdiRef): Promise<boolean> {
   try {
-    await pool.look('vdi.info', ref);
+    await pool.ask('vdi.info', ref);
     return true;
   } catch (error) {
     if (AppError.isCode(error, 'no-vdi', 'no-tag')) return false;
