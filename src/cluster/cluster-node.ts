@@ -18,6 +18,7 @@ import { Connectivity } from './reach/connectivity.js';
 import { Links, type Origin } from './reach/links.js';
 import { CatchUp } from './recovery/catch-up.js';
 import { Comparison } from './recovery/comparison.js';
+import { Leftovers } from './recovery/leftovers.js';
 import { Mover } from './recovery/mover.js';
 import { RecoveryPace } from './recovery/pace.js';
 import { Strays } from './recovery/strays.js';
@@ -61,6 +62,7 @@ export class ClusterNode {
   activeRequests = 0;
   readonly mover: Mover;
   readonly strays: Strays;
+  readonly leftovers: Leftovers;
   readonly comparison: Comparison;
   readonly pace: RecoveryPace;
   private readonly replica: Replica;
@@ -78,6 +80,7 @@ export class ClusterNode {
     this.client = new ObjectClient(this.objects, this.primary, this.checker);
     this.ownSettling = new OwnSettling(this.objects, this.primary.settler);
     this.strays = new Strays(this.objects);
+    this.leftovers = new Leftovers(this.objects);
     this.comparison = new Comparison(this.objects, this.primary);
     const { comparison } = this;
     const { foreground } = this.objects;
@@ -128,6 +131,7 @@ export class ClusterNode {
     this.catchUp.enter(context);
     void this.mover.enter(context);
     void this.strays.enter(context);
+    void this.leftovers.enter(context);
   }
 
   private async count(message: PeerMessage, origin: Origin): Promise<PeerMessage | undefined> {

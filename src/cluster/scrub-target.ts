@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ObjectAddress } from './epochs/address.js';
 import { CheckMode, type ObjectCheck } from './objects/checker.js';
+import { EpochEnded } from './objects/object-node.js';
 import type { ScrubRole, ScrubTarget } from './scrub/scrubber.js';
 
 export interface ScrubTargetOptions {
@@ -9,6 +10,10 @@ export interface ScrubTargetOptions {
   readonly mayScrub: () => boolean;
   /** Some volume refers to this object, as far as can be known. */
   readonly isReferenced: (oid: bigint) => Promise<boolean>;
+}
+
+function againIfEnded(error: unknown): never {
+  throw error instanceof EpochEnded ? new AppError('again', 'the epoch has ended') : error;
 }
 
 /** The cluster as the scrubber of one node sees it. */
@@ -34,11 +39,11 @@ export class ClusterScrubTarget implements ScrubTarget {
 
   async roleOf(oid: bigint): Promise<{ role: ScrubRole; address: ObjectAddress | undefined }> {
     const { objects } = this.options.cluster;
-    const address = await objects.options.resolve(oid);
+    const { context } = objects;
+    if (context === undefined) throw new AppError('again', 'not in the cluster yet');
+    const address = await objects.resolveOrDrop(context, oid).catch(againIfEnded);
     if (address === undefined) return { role: 'stray', address };
-    const view = objects.context?.view;
-    if (view === undefined) throw new AppError('again', 'not in the cluster yet');
-    const { serving } = view.locate(address);
+    const { serving } = context.view.locate(address);
     const place = serving.indexOf(objects.selfId);
     return { role: place === 0 ? 'primary' : place > 0 ? 'replica' : 'none', address };
   }

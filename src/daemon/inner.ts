@@ -76,6 +76,7 @@ export async function assembleInner(options: InnerOptions): Promise<Inner> {
     onOther: options.onOther,
     ...(mutants && { mutants }),
   });
+  directory.onGone = (vid) => cluster.leftovers.note(vid);
   await cluster.connectivity.start();
   const manager = new VolumeManager({
     cluster,

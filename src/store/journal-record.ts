@@ -188,6 +188,16 @@ function encodeRecord(out: DataView, at: number, record: JournalRecord): number 
   return end;
 }
 
+/** What tells a batch's header from others, of one that need not be whole. */
+export function headerFields(bytes: Buffer) {
+  return {
+    isBatch: bytes.readUInt32LE(0) === BATCH_MAGIC,
+    generation: readU64(bytes, 16),
+    position: readU64(bytes, 24),
+    sequence: readU64(bytes, 32),
+  };
+}
+
 /** The fields of an intact header; undefined when magic, version or CRC are wrong, or lengths make no sense. */
 export function decodeBatchHeader(bytes: Buffer): BatchHeader | undefined {
   if (bytes.length < BATCH_HEADER_BYTES || bytes.readUInt32LE(0) !== BATCH_MAGIC) return undefined;

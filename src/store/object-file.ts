@@ -30,6 +30,17 @@ export function objectFolder(oid: bigint): string {
   return `obj/${((oid >> 32n) & 0xffffffn).toString(16).padStart(6, '0')}`;
 }
 
+/** Whether it is an object of this version; undefined: of any. */
+export function isOf(vid: number | undefined, oid: bigint): boolean {
+  return vid === undefined || objectFolder(oid) === objectFolder(BigInt(vid) << 32n);
+}
+
+/** The folders of objects: all, or the one of a version, which need not be there. */
+export function objectFolders(disk: Disk, vid?: number): string[] {
+  if (vid !== undefined) return [objectFolder(BigInt(vid) << 32n)];
+  return disk.list('obj').map((name) => `obj/${name}`);
+}
+
 export function objectPath(oid: bigint): string {
   return `${objectFolder(oid)}/${oid.toString(16).padStart(16, '0')}`;
 }

@@ -105,8 +105,8 @@ export interface ObjectStore {
    * each) tells their content apart should a replica turn up that has it. 'no-object'.
    */
   spoil(oid: bigint, blocks: readonly number[], sums: readonly number[], epoch: number): Promise<void>;
-  /** All object ids, in no order; streams from the directory, memory stays flat. */
-  objects(): AsyncIterable<bigint>;
+  /** All object ids, or those of one version, in no order; streams from the directory, memory stays flat. */
+  objects(vid?: number): AsyncIterable<bigint>;
 
   /**
    * Objects (removed ones too) touched in any epoch >= `epoch`, each once. What a node that was away since that

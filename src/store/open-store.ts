@@ -93,7 +93,7 @@ async function open(options: StoreOptions): Promise<Store> {
 
   const openCount = (found?.openCount ?? 0) + 1;
   // It stays lossy over restarts, until the cluster has made up for what is gone.
-  const lossy = powerCut || recovered.everything || found?.lossy === true;
+  const lossy = recovered.lossy || found?.lossy === true;
   const superblock: Superblock = {
     ...identity,
     bootId,
@@ -142,6 +142,8 @@ interface Recovered {
   readonly torn: boolean;
   /** So much was lost that no object can be trusted. */
   readonly everything: boolean;
+  /** What was not synced may be gone. */
+  readonly lossy: boolean;
   readonly touched: TouchedLog;
 }
 
@@ -169,6 +171,7 @@ async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Reco
       suspects: torn ? replayed.objects : replayed.uncommitted,
       torn,
       everything,
+      lossy: torn || scan.cut,
       touched,
     };
   } finally {

@@ -4,6 +4,9 @@
  *
  * What may legitimately be missing is the end: a kill can tear the last batch, a power cut can lose batches that
  * were never synced, in any order. A batch that later ones call synced must be there: if not, the disk lost it.
+ *
+ * A last batch that has begun and is not whole was torn by the kill, and acknowledged to nobody; or it was whole, and
+ * has rotted since. That cannot be told apart, so what was not synced counts as lost then (`cut`).
  */
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { blockChecksum, objectSeed } from './checksum.js';
@@ -14,6 +17,7 @@ import {
   type BatchHeader,
   decodeBatchHeader,
   decodeRecords,
+  headerFields,
   type JournalRecord,
   recordTypes,
 } from './journal-record.js';
@@ -160,6 +164,8 @@ export interface JournalScan {
   /** Places where durable batches were lost. */
   readonly damaged: number;
   readonly dropped: boolean;
+  /** The last batch has begun, and is not whole. */
+  readonly cut: boolean;
 }
 
 interface SegmentView {
@@ -179,15 +185,17 @@ export function scanJournal(files: readonly DiskFile[], crash: CrashKind): Journ
   const batches: FoundBatch[] = [];
   let damaged = 0;
   let expected = -1;
+  let cut = false;
   for (let index = 0; index < views.length; index++) {
     const view = views[index]!;
     const newer = views.slice(index + 1).flatMap((each) => each.headers);
     const result = scanSegment(view, newer, expected, crash, batches);
     damaged += result.damaged;
-    if (result.dropped) return { batches, damaged, dropped: true };
+    if (result.dropped) return { batches, damaged, dropped: true, cut: true };
     expected = result.expected;
+    cut ||= result.cut;
   }
-  return { batches, damaged, dropped: false };
+  return { batches, damaged, dropped: false, cut };
 }
 
 function viewSegment(file: DiskFile): SegmentView | undefined {
@@ -222,6 +230,7 @@ function findHeaders(file: DiskFile, size: number, generation: number): BatchHea
 interface SegmentResult {
   readonly damaged: number;
   readonly dropped: boolean;
+  readonly cut: boolean;
   /** Sequence that the next segment has to begin with; -1 when nothing was found yet. */
   readonly expected: number;
 }
@@ -252,13 +261,16 @@ function scanSegment(
       crash,
     };
     const action = decide(finding);
-    if (action === 'end') return { damaged, dropped: false, expected };
-    if (action === 'end-and-drop') return { damaged, dropped: true, expected };
+    if (action === 'end') {
+      const cut = state === 'valid' || (state === 'bad-crc' && hasBegun(view, position, expected));
+      return { damaged, dropped: false, cut, expected };
+    }
+    if (action === 'end-and-drop') return { damaged, dropped: true, cut: true, expected };
     if (action !== 'replay') damaged++;
     if (action === 'skip-damaged') {
       if (!next || next === newer[0]) {
         // The rest of this segment is gone; the newer one goes on.
-        return { damaged, dropped: false, expected: -1 };
+        return { damaged, dropped: false, cut: false, expected: -1 };
       }
       position = next.position;
       expected = next.sequence;
@@ -268,7 +280,16 @@ function scanSegment(
     position += content!.header.totalBytes;
     expected = content!.header.sequence + 1;
   }
-  return { damaged, dropped: false, expected };
+  return { damaged, dropped: false, cut: false, expected };
+}
+
+/** What is left of a header there is one of the batch that would come next, and of nothing older. */
+function hasBegun({ file, generation }: SegmentView, position: number, expected: number): boolean {
+  const bytes = Buffer.alloc(BATCH_HEADER_BYTES);
+  file.read(bytes, position);
+  const fields = headerFields(bytes);
+  const same = [fields.isBatch, fields.generation === generation, fields.position === position];
+  return [...same, fields.sequence === expected].filter(Boolean).length >= 2;
 }
 
 function after(headers: readonly BatchHeader[], position: number): BatchHeader[] {

@@ -14,6 +14,7 @@ import type { Disk } from './disk.js';
 import type { Journal } from './journal.js';
 import type { StoreLimits } from './limits.js';
 import type { ObjectCache } from './object-cache.js';
+import { objectFolders } from './object-file.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from './object-store.js';
 import { newOperation, type Operation, type OperationRequest } from './operation.js';
 import { blockRuns, checkRange, readObject, verifyObject } from './reader.js';
@@ -145,9 +146,9 @@ export class Store implements ObjectStore {
     if (journal.current.lastSequence < 0) this.startTimer();
   }
 
-  async *objects(): AsyncIterable<bigint> {
-    for (const folder of this.context.disk.list('obj')) {
-      for (const name of this.context.disk.list(`obj/${folder}`)) {
+  async *objects(vid?: number): AsyncIterable<bigint> {
+    for (const folder of objectFolders(this.context.disk, vid)) {
+      for (const name of this.context.disk.list(folder)) {
         if (/^[0-9a-f]{16}$/.test(name)) yield BigInt(`0x${name}`);
       }
     }

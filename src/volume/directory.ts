@@ -11,6 +11,7 @@ import {
   type Usage,
   type VdiRecord,
   VOLUME_PREFIX,
+  vidOfKey,
 } from './records.js';
 
 /** A version of a volume as people name it. */
@@ -26,9 +27,11 @@ export class Directory {
   private readonly ownerMirror: Mirror;
   private readonly parsed = new Map<string, { text: string; value: unknown }>();
   private readonly listeners = new Set<() => void>();
+  /** Told of every version whose record goes. */
+  onGone: (vid: number) => void = () => {};
 
   constructor(private readonly coordinator: Coordinator) {
-    this.volumes = new Mirror(coordinator, VOLUME_PREFIX, () => this.changed());
+    this.volumes = new Mirror(coordinator, VOLUME_PREFIX, (changed) => this.volumesChanged(changed));
     this.ownerMirror = new Mirror(coordinator, OWNER_PREFIX, () => this.changed());
   }
 
@@ -173,6 +176,14 @@ export class Directory {
       if (key.startsWith(prefix)) result.push(this.value<T>(this.volumes, key)!);
     }
     return result;
+  }
+
+  private volumesChanged(changed: readonly string[]): void {
+    for (const key of changed) {
+      const vid = vidOfKey(key);
+      if (vid !== undefined && !this.volumes.entries.has(key)) this.onGone(vid);
+    }
+    this.changed();
   }
 
   private changed(): void {

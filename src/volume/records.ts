@@ -88,6 +88,12 @@ export const keys = {
   commit: (nodeId: string, slot: number) => `commit/${nodeId}/${slot}`,
 };
 
+/** Of the key of a version's record; undefined: another key. */
+export function vidOfKey(key: string): number | undefined {
+  const found = /^v\/vdi\/([0-9a-f]{6})$/.exec(key);
+  return found === null ? undefined : Number.parseInt(found[1]!, 16);
+}
+
 export interface OwnerRecord {
   readonly nodeId: string;
   readonly incarnation: string;

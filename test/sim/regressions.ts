@@ -331,6 +331,18 @@ export const regressions: readonly Regression[] = [
     seeds: 1,
     config: {},
   },
+  {
+    what: 'an object that a full disk kept out of the index stayed when its volume was deleted',
+    seed: 8171,
+    seeds: 1,
+    config: {},
+  },
+  {
+    what: 'the last batch of a journal rotted after a kill, and passed for one that was never acknowledged',
+    seed: 9723,
+    seeds: 1,
+    config: {},
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {

@@ -29,7 +29,7 @@ export type ScrubRole = 'primary' | 'replica' | 'none' | 'stray';
 export interface ScrubTarget {
   stored(): AsyncIterable<bigint>;
   storedBytes(): number;
-  /** Undefined address: no volume has this object. */
+  /** Undefined address, a stray: no volume has this object, and it has been removed here. */
   roleOf(oid: bigint): Promise<{ role: ScrubRole; address: ObjectAddress | undefined }>;
   /** Compares and repairs, as the primary. */
   check(address: ObjectAddress): Promise<ObjectCheck>;

@@ -10,6 +10,7 @@ import type { Clock } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
 import { DiskError } from '../disk.js';
+import { isOf } from '../object-file.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from '../object-store.js';
 import type { Store } from '../store.js';
 import { Locator } from './locator.js';
@@ -105,15 +106,15 @@ export class DiskSet implements ObjectStore {
   }
 
   /** Each at least once, also while objects move: then some twice. Throws 'again' when a disk is lost meanwhile. */
-  async *objects(): AsyncIterable<bigint> {
+  async *objects(vid?: number): AsyncIterable<bigint> {
     const { count } = this.roster.losses;
     const moves = this.mover.watch();
     try {
       do {
         moves.overflow = false;
-        for (const member of this.roster.list) yield* this.objectsOf(member);
+        for (const member of this.roster.list) yield* this.objectsOf(member, vid);
       } while (moves.overflow);
-      for (const oid of moves.take()) if (this.has(oid)) yield oid;
+      for (const oid of moves.take()) if (isOf(vid, oid) && this.has(oid)) yield oid;
     } finally {
       this.mover.unwatch(moves);
     }
@@ -340,9 +341,9 @@ export class DiskSet implements ObjectStore {
     return found;
   }
 
-  private async *objectsOf(member: Member): AsyncIterable<bigint> {
+  private async *objectsOf(member: Member, vid: number | undefined): AsyncIterable<bigint> {
     try {
-      yield* member.store.objects();
+      yield* member.store.objects(vid);
     } catch (error) {
       throw member.live ? error : diskLost();
     }

@@ -46,6 +46,33 @@ test('a torn last batch ends the log and nothing before it is lost', async () =>
   const again = await reopened(disk);
   assert.equal(await reads(again, oid, 0, 4096), filled(4096, 1));
   assert.ok(again.suspects().has(oid));
+  assert.is(again.lossy, true, 'it may have been whole once, and acknowledged');
+  await again.close();
+});
+
+test('a last batch that rotted after a kill is not taken for one that never was', async () => {
+  for (const inBatch of [8, 16, 24, 32, 70, 96, 100, 4096 + 17]) {
+    const { disk, store } = await started();
+    let at = 0;
+    disk.onOp = (op) => {
+      if (isJournal(op)) at = op.offset;
+      return undefined;
+    };
+    await put(store, oid, 4096, filled(4096, 2));
+    disk.onOp = undefined;
+    disk.flipBit(segmentPath(0), at + inBatch);
+    const again = await reopened(disk);
+    assert.is(again.lossy, true, `byte ${inBatch}`);
+    await again.close();
+  }
+});
+
+test('a kill between two batches loses nothing', async () => {
+  const { disk, store } = await started();
+  await put(store, oid, 4096, filled(4096, 2));
+  const again = await reopened(disk);
+  assert.is(again.lossy, false);
+  assert.equal(await reads(again, oid, 4096, 4096), filled(4096, 2));
   await again.close();
 });
 
@@ -55,7 +82,7 @@ test('a short last batch, cut in its header, ends the log', async () => {
   await put(store, oid, 4096, filled(4096, 2));
   const again = await reopened(disk);
   assert.equal(await reads(again, oid, 0, 4096), filled(4096, 1));
-  assert.is(again.lossy, false);
+  assert.is(again.lossy, true);
   await again.close();
 });
 

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
 import { objectPath } from '../../../src/store/object-file.js';
 import type { BadBlocksError } from '../../../src/store/object-store.js';
+import { vidOf } from '../../../src/wire/oid.js';
 import { deadline, fakeDisk, filled, KIB, OBJECT, openFake, put, reads } from './helpers.js';
 
 const oid = 0x0000_00ab_0000_0001n;
@@ -163,6 +164,11 @@ test('a closed store opens clean, with everything in it', async () => {
   const found: bigint[] = [];
   for await (const each of store.objects()) found.push(each);
   assert.equal(found, [oid]);
+  for (const vid of [vidOf(oid), vidOf(oid) + 1]) {
+    const ofVersion: bigint[] = [];
+    for await (const each of store.objects(vid)) ofVersion.push(each);
+    assert.equal(ofVersion, vid === vidOf(oid) ? [oid] : []);
+  }
   await store.close();
 });
 
