@@ -4,6 +4,7 @@ import type { ControlMethod, ControlParams, ControlResult } from '../control/api
 import { type CallOptions, type ControlAnswer, ControlClient } from '../control/client.js';
 import { Exit, exitCodes, exitOf } from './exit.js';
 import { write } from './output.js';
+import { Silence } from './silence.js';
 
 /** The process around a command, as parameters, so that tests run commands without a process. */
 export interface Io {
@@ -120,7 +121,19 @@ export class Context {
     options: CallOptions & { nodeList?: boolean } = {},
   ): Promise<ControlAnswer<M>> {
     const client = await this.client(options.nodeList === undefined ? {} : { nodeList: options.nodeList });
-    return client.call(method, params, options);
+    const silence = new Silence((afterMs) => {
+      const name = `${this.host}:${this.port}`;
+      this.remark([`${name} has not answered for ${afterMs / 1000} s; still waiting (Ctrl-C gives up)`]);
+    });
+    const onProgress: CallOptions['onProgress'] = (progress) => {
+      silence.heard();
+      options.onProgress?.(progress);
+    };
+    try {
+      return await client.call(method, params, { ...options, onProgress });
+    } finally {
+      silence.end();
+    }
   }
 
   close(): void {
