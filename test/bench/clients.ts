@@ -1,5 +1,6 @@
 /** The foreign clients that make the load: what is run, and what is read out of their answers. */
 import { execFile } from 'node:child_process';
+import { ownedProcess } from '../helpers/real-cluster.js';
 import { randomBlock, scatteredStep } from './scatter.js';
 import type { Endpoint } from './targets.js';
 import type { Workload } from './workloads.js';
@@ -25,10 +26,12 @@ export function runClient(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const limits = { timeout: DEADLINE_MS, maxBuffer: OUTPUT_BYTES_MAX, env: { ...process.env, ...env } };
-    execFile(command, words, limits, (error, stdout, stderr) => {
+    const child = execFile(command, words, limits, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else reject(new Error(`${command} ${words.join(' ')}: ${error.message}\n${stdout}${stderr}`));
     });
+    // A client of Ceph waits for its dead daemons for ever.
+    ownedProcess(child);
   });
 }
 
