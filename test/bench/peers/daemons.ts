@@ -7,14 +7,14 @@ import { ownedProcess, within } from '../../helpers/real-cluster.js';
 import { hasTool } from '../../helpers/requires.js';
 
 const STOP_DEADLINE_MS = 10_000;
-const LOG_TAIL_BYTES = 2000;
+const LOG_TAIL_BYTES = 1000;
 
 export class PeerDaemons {
   /** Beside the stores of the sheep: on the same disk. */
   readonly folder = mkdtempSync(join(tmpdir(), 'sheepfold-peer-'));
-  private readonly children = new Map<string, ChildProcess>();
+  private readonly children = new Map<string, { child: ChildProcess; log: string }>();
   private readonly remove = () => {
-    for (const child of this.children.values()) child.kill('SIGKILL');
+    for (const { child } of this.children.values()) child.kill('SIGKILL');
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   };
 
@@ -26,15 +26,18 @@ export class PeerDaemons {
     return join(this.folder, ...names);
   }
 
-  /** Starts a program that stays in the foreground; what it prints goes to NAME.out. Returns its process id. */
-  start(name: string, command: string, words: readonly string[]): number {
+  /**
+   * Starts a program that stays in the foreground; what it prints goes to NAME.out. Returns its process id. `log` is the
+   * file of the folder that says why it ended.
+   */
+  start(name: string, command: string, words: readonly string[], log = `${name}.out`): number {
     const output = openSync(this.path(`${name}.out`), 'a');
     // The kernel ends it with us even when we get no chance to.
     const dying = hasTool('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
     const [program, ...rest] = [...dying, command, ...words] as [string, ...string[]];
     const child = ownedProcess(spawn(program, rest, { stdio: ['ignore', output, output] }));
     closeSync(output);
-    this.children.set(name, child);
+    this.children.set(name, { child, log });
     if (child.pid === undefined) throw new Error(`${command} does not start`);
     return child.pid;
   }
@@ -46,7 +49,7 @@ export class PeerDaemons {
       ended = this.ended();
       return ended !== undefined || (await attempt());
     });
-    if (ended !== undefined) throw new Error(`${ended} ended: ${this.tail(`${ended}.out`)}`);
+    if (ended !== undefined) throw new Error(ended);
   }
 
   /** Processes whose command line names the folder; daemons that daemons have started are among them. */
@@ -59,7 +62,7 @@ export class PeerDaemons {
 
   /** Ends all at once: what they keep is thrown away. */
   async stop(): Promise<void> {
-    const all = [...this.children.values()];
+    const all = [...this.children.values()].map(({ child }) => child);
     for (const child of all) child.kill('SIGKILL');
     await within(STOP_DEADLINE_MS, 'the daemons end', () =>
       all.every((child) => child.exitCode !== null || child.signalCode !== null || child.pid === undefined),
@@ -69,14 +72,11 @@ export class PeerDaemons {
   }
 
   private ended(): string | undefined {
-    for (const [name, child] of this.children) {
-      if (child.exitCode !== null || child.signalCode !== null) return name;
+    for (const [name, { child, log }] of this.children) {
+      if (child.exitCode === null && child.signalCode === null) continue;
+      return `${name} ended: ${readFileSync(this.path(log), 'utf8').slice(-LOG_TAIL_BYTES).trim()}`;
     }
     return undefined;
-  }
-
-  private tail(name: string): string {
-    return readFileSync(this.path(name), 'utf8').slice(-LOG_TAIL_BYTES).trim();
   }
 }
 

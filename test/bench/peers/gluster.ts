@@ -41,7 +41,7 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number): Promise<Target>
   for (const name of ['work', 'run', ...fixed]) mkdirSync(daemons.path(name));
   for (const path of bricks) mkdirSync(path);
   writeFileSync(daemons.path('glusterd.vol'), glusterdConfig(daemons.folder));
-  daemons.start('glusterd', 'unshare', glusterdWords(daemons.folder));
+  daemons.start('glusterd', 'unshare', glusterdWords(daemons.folder), 'log');
   await daemons.ready(START_DEADLINE_MS, 'glusterd answers', async () =>
     (await gluster('pool', 'list')).includes('Connected'),
   );
