@@ -2,6 +2,8 @@
 import { qemuImgBench } from '../clients.js';
 import { describeDisk } from '../disk.js';
 import {
+  childrenCpuMs,
+  cpuMs,
   describeMachine,
   type Machine,
   type Memory,
@@ -20,9 +22,14 @@ import { versionsOf } from './versions.js';
 
 export type PerTarget<T> = Partial<Record<TargetName, T>>;
 
+export interface ComparedSample extends Sample {
+  /** Of a client that comes, does one request and goes, and of the daemons meanwhile. */
+  readonly startCpuMs: number;
+}
+
 export interface ComparedRow {
   readonly workload: Workload;
-  readonly rounds: PerTarget<Sample>[];
+  readonly rounds: PerTarget<ComparedSample>[];
 }
 
 export interface SnapshotSample {
@@ -58,7 +65,7 @@ export async function compare(
   const startedAt = new Date().toISOString();
   await startAll(peers, sizeBytes, targets);
   const machine = describeMachine(await versionsOf(targets, peers));
-  const rows = settings.rows.map((workload) => ({ workload, rounds: [] as PerTarget<Sample>[] }));
+  const rows = settings.rows.map((workload) => ({ workload, rounds: [] as PerTarget<ComparedSample>[] }));
   const field = new Field(targets);
   await measureRows(settings, field, rows);
   const memory: PerTarget<DaemonMemory[]> = {};
@@ -99,6 +106,7 @@ async function measureRows(settings: Settings, field: Field, rows: readonly Comp
   const skipped = new Set<string>();
   for (let run = 0; run < settings.runs; run++) {
     say(`round ${run + 1} of ${settings.runs}`);
+    const starts = rows.length === 0 ? {} : await field.round(run, startCpuMs);
     for (const { workload, rounds } of rows) {
       const round = await field.round(run, async (target) => {
         const cell = `${workload.name} at ${target.name}`;
@@ -109,11 +117,21 @@ async function measureRows(settings: Settings, field: Field, rows: readonly Comp
         }
         const { seconds } = settings;
         if (!operations.has(cell)) operations.set(cell, await calibrate(target, workload, seconds));
-        return sample(target, workload, operations.get(cell)!, seconds);
+        const result = await sample(target, workload, operations.get(cell)!, seconds);
+        return { ...result, startCpuMs: workload.client === 'qemu-img' ? starts[target.name]! : 0 };
       });
       rounds.push(round);
     }
   }
+}
+
+/** Some drivers start dozens of threads to connect: a slow system would pay for that with fewer requests. */
+async function startCpuMs(target: Target): Promise<number> {
+  const now = () => cpuMs(target.pids) + childrenCpuMs();
+  const before = now();
+  const one = { name: 'start', client: 'qemu-img', direction: 'read', blockBytes: 4096, depth: 1 } as const;
+  await qemuImgBench(target, { ...one, durable: 'no', quick: true }, 1);
+  return now() - before;
 }
 
 /** Each round takes one more snapshot: after it, every object is shared and its first write has to part it again. */

@@ -27,8 +27,8 @@ export class PeerDaemons {
   }
 
   /**
-   * Starts a program that stays in the foreground; what it prints goes to NAME.out. Returns its process id. `log` is the
-   * file of the folder that says why it ended.
+   * Starts a program that stays in the foreground; what it prints goes to NAME.out. Returns its process id. `log` is
+   * the file of the folder that says why it ended.
    */
   start(name: string, command: string, words: readonly string[], log = `${name}.out`): number {
     const output = openSync(this.path(`${name}.out`), 'a');

@@ -63,7 +63,7 @@ function head({ machine, disk, options, startedAt }: Comparison): string {
       `${options.runs}, ${options.secondsPerRun} s per cell, targets in turn.`,
     `Load average at the start ${loadAverage.join(' ')}.`,
     'Durable writes carry FUA, or a flush follows each; where a driver knows no FUA, QEMU flushes. Scattered: far ' +
-      'apart, all over the volume. CPU has the start and the end of the client in it.',
+      'apart, all over the volume. CPU is without what the start and the end of the client cost.',
   ].join('\n');
 }
 

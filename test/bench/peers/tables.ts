@@ -1,8 +1,7 @@
 /** The figures of a comparison, row by row, out of all its samples. */
-import type { Sample } from '../samples.js';
 import { median } from '../statistics.js';
 import { type TargetName, targetNames } from '../targets.js';
-import type { Comparison, DaemonMemory, PerTarget, SnapshotSample } from './compare.js';
+import type { ComparedSample, Comparison, DaemonMemory, PerTarget, SnapshotSample } from './compare.js';
 import type { Cell, Figure, Round } from './figures.js';
 import { SNAPSHOT_ROW, WRITES_AFTER_ROW } from './rows.js';
 
@@ -17,7 +16,7 @@ export function mainFigures(comparison: Comparison): Figure[] {
   return [
     ...rows.map(({ workload, rounds }): Figure => {
       const isLarge = workload.blockBytes >= MIB;
-      const rate = (s: Sample) =>
+      const rate = (s: ComparedSample) =>
         isLarge ? (s.operationsPerSecond * workload.blockBytes) / 1e6 : s.operationsPerSecond;
       const unit = isLarge ? 'MB/s' : '1/s';
       return { name: workload.name, unit, better: 'more', rounds: rounds.map((round) => cells(round, rate)) };
@@ -28,9 +27,12 @@ export function mainFigures(comparison: Comparison): Figure[] {
   ];
 }
 
-/** Of the daemons and the client together. */
+/** Of the daemons and the client together, without what the client's coming and going costs. */
 export function cpuFigures({ rows }: Comparison): Figure[] {
-  const each = (s: Sample) => s.daemonCpuMsPerThousand + s.clientCpuMsPerThousand;
+  const each = (s: ComparedSample) => {
+    const startMsPerThousand = (s.startCpuMs / s.operations) * 1000;
+    return Math.max(0, s.daemonCpuMsPerThousand + s.clientCpuMsPerThousand - startMsPerThousand);
+  };
   return rows.map(({ workload, rounds }) => ({
     ...{ name: workload.name, unit: 'us', better: 'less' as const },
     rounds: rounds.map((round) => cells(round, each)),
