@@ -72,7 +72,7 @@ const PROCESS_NAMESPACE = ['--pid', '--fork', '--kill-child=KILL', '--mount-proc
 
 /** With folders of ours in place of those that it cannot be talked out of. Needs root, as the bricks do. */
 function inOwnFolders(folder: string, namespaces: readonly string[], words: readonly string[]): string[] {
-  const mounts = FIXED_FOLDERS.map((path, index) => `mount --bind ${folder}/fixed${index} ${path}`);
+  const mounts = FIXED_FOLDERS.map((path, index) => `mount --bind "${folder}/fixed${index}" ${path}`);
   const shell = ['sh', '-c', `${mounts.join(' && ')} && exec "$@"`, 'sh'];
   return ['--mount', ...namespaces, ...shell, ...words];
 }
