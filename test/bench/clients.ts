@@ -1,5 +1,7 @@
 /** The foreign clients that make the load: what is run, and what is read out of their answers. */
 import { execFile } from 'node:child_process';
+import { ownedProcess } from '../helpers/real-cluster.js';
+import { randomBlock, scatteredStep } from './scatter.js';
 import type { Endpoint } from './targets.js';
 import type { Workload } from './workloads.js';
 
@@ -17,42 +19,51 @@ const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 const PATTERN = '0x5a';
 
 /** Standard output and error of a program; rejects with both when it fails or hangs. */
-export function runClient(command: string, words: readonly string[]): Promise<string> {
+export function runClient(
+  command: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const limits = { timeout: DEADLINE_MS, maxBuffer: OUTPUT_BYTES_MAX };
-    execFile(command, words, limits, (error, stdout, stderr) => {
+    const limits = { timeout: DEADLINE_MS, maxBuffer: OUTPUT_BYTES_MAX, env: { ...process.env, ...env } };
+    const child = execFile(command, words, limits, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else reject(new Error(`${command} ${words.join(' ')}: ${error.message}\n${stdout}${stderr}`));
     });
+    // A client of Ceph waits for its dead daemons for ever.
+    ownedProcess(child);
   });
 }
 
-/** Runs `operations` requests with qemu-img bench, in sequence from the start of the volume, around and around. */
+/** Runs `operations` requests with qemu-img bench: in sequence from the start of the volume, or scattered over it. */
 export async function qemuImgBench(
   at: Endpoint,
   workload: Workload,
   operations: number,
 ): Promise<ClientResult> {
-  const { direction, blockBytes, depth, durable } = workload;
-  const words = [
-    'bench',
-    '-f',
-    'raw',
-    '-c',
-    String(operations),
-    '-d',
-    String(depth),
-    '-s',
-    String(blockBytes),
-  ];
+  const output = await runClient(at.qemuImg ?? 'qemu-img', qemuImgWords(at, workload, operations));
+  return { operations, seconds: qemuImgSeconds(output) };
+}
+
+export function qemuImgWords(at: Endpoint, workload: Workload, operations: number): string[] {
+  const { direction, blockBytes, depth, durable, scatteredOverBytes } = workload;
+  const words = ['bench', '-f', 'raw', '-c', `${operations}`, '-d', `${depth}`, '-s', `${blockBytes}`];
+  if (scatteredOverBytes !== undefined) {
+    words.push('-S', `${scatteredStep(scatteredOverBytes, blockBytes)}`);
+    words.push('-o', `${randomBlock(scatteredOverBytes, blockBytes)}`);
+  }
   if (direction === 'write') words.push('-w', `--pattern=${PATTERN}`);
   if (durable === 'flush') words.push(`--flush-interval=${depth}`);
   words.push('-t', durable === 'fua' ? 'writethrough' : 'writeback', at.uri ?? at.file!);
-  const output = await runClient('qemu-img', words);
+  return words;
+}
+
+/** How long the requests took, without the client's start. */
+export function qemuImgSeconds(output: string): number {
   const seconds = Number(/Run completed in ([\d.]+) seconds/.exec(output)?.[1]);
   if (!(seconds >= 0)) throw new Error(`qemu-img bench said something else:\n${output}`);
   // It prints milliseconds; a division by zero would be a boast.
-  return { operations, seconds: Math.max(seconds, 0.001) };
+  return Math.max(seconds, 0.001);
 }
 
 interface FioSide {
@@ -64,14 +75,23 @@ interface FioSide {
 
 /** Random offsets all over the volume for `seconds`. A file is opened by libaio through the page cache. */
 export async function fioRandom(at: Endpoint, workload: Workload, seconds: number): Promise<ClientResult> {
+  const output = await runClient('fio', fioWords(at, workload, seconds), at.fio?.env);
+  return fioResult(output, workload.direction);
+}
+
+export function fioWords(at: Endpoint, workload: Workload, seconds: number): string[] {
   const { direction, blockBytes, depth, durable } = workload;
   const words = ['--name=bench', `--rw=rand${direction}`, `--bs=${blockBytes}`, `--iodepth=${depth}`];
   words.push('--time_based', `--runtime=${Math.round(seconds * 1000)}ms`, '--randrepeat=0', '--norandommap');
   words.push('--refill_buffers=0', '--output-format=json');
   if (durable !== 'no') words.push('--fsync=1');
-  if (at.uri !== undefined) words.push('--ioengine=nbd', `--uri=${at.uri}`);
+  if (at.fio !== undefined) words.push(...at.fio.words);
+  else if (at.uri !== undefined) words.push('--ioengine=nbd', `--uri=${at.uri}`);
   else words.push('--ioengine=libaio', `--filename=${at.file}`, '--invalidate=0');
-  const output = await runClient('fio', words);
+  return words;
+}
+
+export function fioResult(output: string, direction: Workload['direction']): ClientResult {
   // Its nbd engine writes a line of its own before the JSON.
   const { jobs } = JSON.parse(output.slice(output.indexOf('{\n'))) as { jobs: Record<string, FioSide>[] };
   const side = jobs[0]?.[direction];
@@ -81,6 +101,11 @@ export async function fioRandom(at: Endpoint, workload: Workload, seconds: numbe
   const us = (key: string) => Math.round((percentile?.[key] ?? 0) / 100) / 10;
   const latency = percentile && { latencyP50Us: us('50.000000'), latencyP99Us: us('99.000000') };
   return { operations: side.total_ios, seconds: side.runtime / 1000, ...latency };
+}
+
+/** The names of fio's engines, out of what `fio --enghelp` prints. */
+export function fioEngines(output: string): string[] {
+  return output.split('\n').flatMap((line) => /^\s+(\S+)$/.exec(line)?.[1] ?? []);
 }
 
 /** Fills the whole volume, so that no read finds a hole and no write makes an object. */

@@ -1,14 +1,16 @@
 /**
- * `npm run bench`: one client against Sheepfold with three copies and against yardsticks. Options: --help.
- * No figure is ever a test: machines differ, and neighbours come and go.
+ * `npm run bench`: one client against Sheepfold with three copies and against yardsticks, or, with --peers, against
+ * other systems. Options: --help. No figure is ever a test: machines differ, and neighbours come and go.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { parseArgs } from 'node:util';
-import { parseSize } from '../../src/cli/sizes.js';
+import { dirname, join } from 'node:path';
 import { hasTool } from '../helpers/requires.js';
 import { prefill, runClient } from './clients.js';
 import { describeMachine, machineTicks, memoryOf } from './measure.js';
+import { type PeerSettings, parseOptions, type Settings, USAGE } from './options.js';
+import { type Comparison, compare } from './peers/compare.js';
+import { comparisonChart, formatComparison } from './peers/report.js';
+import { say } from './progress.js';
 import { formatReport, type Report, type Row, toJson } from './report.js';
 import { calibrate, sample } from './samples.js';
 import {
@@ -21,58 +23,9 @@ import {
   type TargetName,
 } from './targets.js';
 import { type VolumeTimes, volumeTimes } from './volume-times.js';
-import { type Workload, workloads } from './workloads.js';
 
-const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE] [--seconds S] [--only TEXT] [--json FILE]
-
-  --quick       fewer rows, shorter: under three minutes instead of about ten
-  --runs N      rounds (5, quick 3); in each, every cell is measured once
-  --size SIZE   of the volume (1G, quick 256M)
-  --seconds S   per cell and round (1.5, quick 0.5)
-  --only TEXT   rows whose name contains it
-  --json FILE   writes all samples there; test/bench/results/ is the place for those worth keeping
-`;
-
-interface Settings {
-  readonly runs: number;
-  readonly sizeBytes: number;
-  readonly seconds: number;
-  readonly rows: readonly Workload[];
-  readonly json?: string;
-}
-
-const MIB = 1024 * 1024;
 const VOLUME_TIMES_PART = 4;
-
-function parse(argv: string[]): Settings {
-  const text = { type: 'string' } as const;
-  const flag = { type: 'boolean', default: false } as const;
-  const { values } = parseArgs({
-    args: argv,
-    options: { quick: flag, help: flag, runs: text, size: text, seconds: text, only: text, json: text },
-  });
-  if (values.help) {
-    process.stdout.write(USAGE);
-    process.exit(0);
-  }
-  const runs = Number(values.runs ?? (values.quick ? 3 : 5));
-  const seconds = Number(values.seconds ?? (values.quick ? 0.5 : 1.5));
-  const sizeBytes = parseSize(values.size ?? (values.quick ? '256M' : '1G')) ?? 0;
-  if (!(runs >= 1 && seconds > 0 && sizeBytes >= 4 * MIB))
-    throw new Error('runs, seconds or size is too small');
-  const wanted = workloads.filter(
-    (row) => (row.quick || !values.quick) && row.name.includes(values.only ?? ''),
-  );
-  const rows = wanted.filter((row) => hasTool(row.client));
-  for (const row of wanted) if (!rows.includes(row)) say(`left out: ${row.name} (needs ${row.client})`);
-  if (rows.length === 0) throw new Error('no row is left');
-  return { runs, seconds, sizeBytes, rows, ...(values.json !== undefined && { json: values.json }) };
-}
-
-/** Progress goes to standard error: standard output is the report. */
-function say(line: string): void {
-  process.stderr.write(`bench: ${line}\n`);
-}
+const RESULTS = join('test', 'bench', 'results');
 
 async function startTargets(sizeBytes: number, started: Target[]): Promise<SheepfoldTarget> {
   const sheepfold = await startSheepfold(sizeBytes);
@@ -85,7 +38,6 @@ async function startTargets(sizeBytes: number, started: Target[]): Promise<Sheep
   for (const target of started) await prefill(target, sizeBytes);
   return sheepfold;
 }
-
 /** Rounds over all cells; in each the targets take turns, and who begins changes. */
 async function measureRows(settings: Settings, targets: readonly Target[]): Promise<Row[]> {
   const { runs, seconds } = settings;
@@ -140,23 +92,50 @@ async function bench(settings: Settings, targets: Target[]): Promise<Report> {
 }
 
 async function main(): Promise<void> {
-  const settings = parse(process.argv.slice(2));
+  const settings = parseOptions(process.argv.slice(2));
+  if (settings === undefined) {
+    process.stdout.write(USAGE);
+    return;
+  }
   if (!hasTool('qemu-img')) throw new Error('qemu-img is needed: scripts/setup.sh test installs it');
   const targets: Target[] = [];
   try {
-    const report = await bench(settings, targets);
-    process.stdout.write(`${formatReport(report)}\n`);
-    if (settings.json === undefined) return;
-    mkdirSync(dirname(settings.json), { recursive: true });
-    writeFileSync(settings.json, toJson(report));
-    say(`wrote ${settings.json}`);
+    if (settings.peers !== undefined) await comparePeers(settings, settings.peers, targets);
+    else await benchAlone(settings, targets);
   } finally {
     for (const target of targets) await target.stop();
   }
 }
 
+async function benchAlone(settings: Settings, targets: Target[]): Promise<void> {
+  const report = await bench(settings, targets);
+  process.stdout.write(`${formatReport(report)}\n`);
+  if (settings.json !== undefined) write(settings.json, toJson(report));
+}
+
+async function comparePeers(settings: Settings, peers: PeerSettings, targets: Target[]): Promise<void> {
+  const comparison = await compare(settings, peers, targets);
+  process.stdout.write(`${formatComparison(comparison)}\n`);
+  if (settings.json !== undefined) write(settings.json, `${JSON.stringify(comparison, undefined, 2)}\n`);
+  if (peers.results !== undefined) writeResults(comparison, peers.results);
+}
+
+function writeResults(comparison: Comparison, what: string): void {
+  const name = `${comparison.startedAt.slice(0, 10)}-${what}`;
+  const svg = comparisonChart(comparison);
+  const image = svg === undefined ? '' : `![How many times better Sheepfold is](${name}.svg)\n\n`;
+  write(join(RESULTS, `${name}.md`), `# ${name}\n\n${image}${formatComparison(comparison)}\n`);
+  if (svg !== undefined) write(join(RESULTS, `${name}.svg`), svg);
+}
+
+function write(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+  say(`wrote ${path}`);
+}
+
 // Exit handlers end the daemons and remove their files.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
 
 main().catch((error: unknown) => {
   say(error instanceof Error ? error.message : String(error));

@@ -55,6 +55,11 @@ export function machineTicks(): MachineTicks {
   return { total: busy + idle! + iowait!, idle: idle! + iowait!, stolen: steal! };
 }
 
+/** The share of the machine's time between two looks that other virtual machines took. */
+export function stolenShare(before: MachineTicks, after: MachineTicks): number {
+  return after.total > before.total ? (after.stolen - before.stolen) / (after.total - before.total) : 0;
+}
+
 export interface Machine {
   readonly processor: string;
   readonly processors: number;

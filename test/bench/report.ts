@@ -1,4 +1,5 @@
 /** The figures as a table for people (Markdown) and as JSON for comparisons. */
+import { table } from './markdown.js';
 import type { Machine, Memory } from './measure.js';
 import type { Sample } from './samples.js';
 import { medianRatio, type Spread, spread } from './statistics.js';
@@ -132,19 +133,6 @@ function volumes({ volumeTimes, volumeBytes }: Report): string {
     return [names[i]!, `${median.toFixed(1)} (${min.toFixed(1)} to ${max.toFixed(1)})`];
   });
   return table(`A full volume of ${volumeBytes / MIB} MiB, milliseconds`, ['median (least to most)'], lines);
-}
-
-function table(title: string, columns: readonly string[], lines: readonly string[][]): string {
-  const rows = [['', ...columns], ...lines];
-  const widths = rows[0]!.map((_, column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
-  const text = rows.map((row) => `| ${row.map((cell, i) => pad(cell, widths[i]!, i)).join(' | ')} |`);
-  const dashes = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
-  const rule = `| ${dashes.join(' | ')} |`;
-  return [`### ${title}`, '', text[0], rule, ...text.slice(1)].join('\n');
-}
-
-function pad(cell: string, width: number, column: number): string {
-  return column === 0 ? cell.padEnd(width) : cell.padStart(width);
 }
 
 function present(report: Report): TargetName[] {

@@ -1,6 +1,7 @@
 /** One measurement of one workload at one target, and how many requests a run needs to last long enough. */
 import { type ClientResult, fioRandom, qemuImgBench } from './clients.js';
-import { childrenCpuMs, cpuMs } from './measure.js';
+import { diskWrittenBytes } from './disk.js';
+import { childrenCpuMs, cpuMs, machineTicks, stolenShare } from './measure.js';
 import type { Target } from './targets.js';
 import type { Workload } from './workloads.js';
 
@@ -10,6 +11,10 @@ export interface Sample extends ClientResult {
   readonly daemonCpuMsPerThousand: number;
   /** With the client's start and end in it. */
   readonly clientCpuMsPerThousand: number;
+  /** To the disk, by everybody, for each byte that the requests moved; none where there is no disk. */
+  readonly writtenPerByte?: number;
+  /** Of the machine's time while the client ran: what other virtual machines took. */
+  readonly stolenShare: number;
 }
 
 const FIRST_OPERATIONS = 64;
@@ -39,6 +44,8 @@ export async function sample(
   operations: number,
   seconds: number,
 ): Promise<Sample> {
+  const ticksBefore = machineTicks();
+  const writtenBefore = diskWrittenBytes();
   const clientBefore = childrenCpuMs();
   const daemonsBefore = cpuMs(target.pids);
   const result =
@@ -46,10 +53,14 @@ export async function sample(
       ? await fioRandom(target, workload, seconds)
       : await qemuImgBench(target, workload, operations);
   const perThousand = (ms: number) => (ms / result.operations) * 1000;
+  const movedBytes = result.operations * workload.blockBytes;
+  const written = writtenBefore === undefined ? undefined : diskWrittenBytes()! - writtenBefore;
   return {
     ...result,
     operationsPerSecond: result.operations / result.seconds,
     daemonCpuMsPerThousand: perThousand(cpuMs(target.pids) - daemonsBefore),
     clientCpuMsPerThousand: perThousand(childrenCpuMs() - clientBefore),
+    ...(written !== undefined && { writtenPerByte: written / movedBytes }),
+    stolenShare: stolenShare(ticksBefore, machineTicks()),
   };
 }

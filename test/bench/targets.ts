@@ -3,19 +3,30 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Launcher, type LaunchOptions } from '../helpers/launcher.js';
+import { dogMain, Launcher, type LaunchOptions } from '../helpers/launcher.js';
 import { ownedProcess, within } from '../helpers/real-cluster.js';
+import { runClient } from './clients.js';
 
 /** Where a client finds the volume: an NBD URI, or a file to open itself. */
 export interface Endpoint {
   readonly uri?: string;
   readonly file?: string;
+  /** Another qemu-img than that of the PATH: one with the driver. */
+  readonly qemuImg?: string;
+  /** fio's options for it, where its engine for NBD or files is not the one. */
+  readonly fio?: { readonly words: readonly string[]; readonly env: Readonly<Record<string, string>> };
+  /** Why fio cannot be its client, if it cannot. */
+  readonly fioMissing?: string;
 }
 
 export interface Target extends Endpoint {
   readonly name: TargetName;
   /** Daemons whose CPU and memory count. */
   readonly pids: readonly number[];
+  /** What each of them is, in the same order. */
+  readonly roles?: readonly string[];
+  /** A snapshot of the volume by the system's own command; those without cannot. */
+  snapshot?(tag: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -23,11 +34,14 @@ export interface SheepfoldTarget extends Target {
   readonly cluster: Launcher;
 }
 
-export const targetNames = ['sheepfold', 'qemu-nbd', 'nbdkit', 'raw'] as const;
+export const targetNames = ['sheepfold', 'ceph', 'gluster', 'sheepdog', 'qemu-nbd', 'nbdkit', 'raw'] as const;
 export type TargetName = (typeof targetNames)[number];
 
 export const targetTitles: Record<TargetName, string> = {
   sheepfold: 'Sheepfold, 3 copies',
+  ceph: 'Ceph RBD, 3 copies',
+  gluster: 'GlusterFS, 3 copies',
+  sheepdog: 'C Sheepdog, 3 copies',
   'qemu-nbd': 'qemu-nbd, raw file',
   nbdkit: 'nbdkit memory',
   raw: 'raw file',
@@ -65,7 +79,20 @@ export async function startSheepfold(
     name: 'sheepfold',
     cluster,
     pids,
+    roles: pids.map(() => 'sheep'),
     uri: sheepfoldUri(cluster, VOLUME),
+    async snapshot(tag) {
+      await runClient(process.execPath, [
+        dogMain,
+        'vdi',
+        'snapshot',
+        VOLUME,
+        '-s',
+        tag,
+        '-p',
+        `${cluster.port}`,
+      ]);
+    },
     async stop() {
       await cluster.stop();
       process.off('exit', kill);

@@ -13,6 +13,8 @@ export interface Workload {
   readonly durable: 'no' | 'flush' | 'fua';
   /** Part of `--quick`. */
   readonly quick: boolean;
+  /** qemu-img only: requests far apart, all over a volume of so many bytes. Otherwise in sequence. */
+  readonly scatteredOverBytes?: number;
 }
 
 const KIB = 1024;

@@ -6,7 +6,7 @@ import { median, medianRatio, spread } from '../../bench/statistics.js';
 import { workloads } from '../../bench/workloads.js';
 
 function sampleOf(operationsPerSecond: number): Sample {
-  const cpu = { daemonCpuMsPerThousand: 12.34, clientCpuMsPerThousand: 5 };
+  const cpu = { daemonCpuMsPerThousand: 12.34, clientCpuMsPerThousand: 5, writtenPerByte: 3, stolenShare: 0 };
   return { operations: 1000, seconds: 1, operationsPerSecond, ...cpu };
 }
 

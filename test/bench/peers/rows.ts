@@ -1,0 +1,31 @@
+/** What the systems are compared by. All writes are durable: what is acknowledged earlier is another promise. */
+import type { Workload } from '../workloads.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const SNAPSHOT_ROW = 'snapshot of the prefilled volume';
+export const WRITES_AFTER_ROW = '200 durable 4 KiB writes right after a snapshot';
+export const WRITES_AFTER = 200;
+
+/** Requests of 4 KiB are scattered over the volume, as far as it can be walked by qemu-img, which all can have. */
+export function peerRows(sizeBytes: number): Workload[] {
+  const common = { client: 'qemu-img', quick: true } as const;
+  const small = { ...common, blockBytes: 4 * KIB, scatteredOverBytes: sizeBytes };
+  const large = { ...common, blockBytes: MIB, depth: 8 };
+  const write = { direction: 'write', durable: 'fua' } as const;
+  const read = { direction: 'read', durable: 'no' } as const;
+  return [
+    { name: '4 KiB durable write, depth 1', ...small, depth: 1, direction: 'write', durable: 'flush' },
+    { name: '4 KiB durable write, depth 32', ...small, depth: 32, ...write },
+    { name: '4 KiB scattered read, depth 1', ...small, depth: 1, ...read },
+    { name: '4 KiB scattered read, depth 32', ...small, depth: 32, ...read },
+    { name: '1 MiB durable write, depth 8', ...large, ...write },
+    { name: '1 MiB read, depth 8', ...large, ...read },
+  ];
+}
+
+/** The writes that each system's copy-on-write has to pay for. */
+export function writesAfterSnapshot(sizeBytes: number): Workload {
+  return { ...peerRows(sizeBytes)[0]!, name: WRITES_AFTER_ROW };
+}
