@@ -12,10 +12,6 @@ export interface ScrubTargetOptions {
   readonly isReferenced: (oid: bigint) => Promise<boolean>;
 }
 
-function againIfEnded(error: unknown): never {
-  throw error instanceof EpochEnded ? new AppError('again', 'the epoch has ended') : error;
-}
-
 /** The cluster as the scrubber of one node sees it. */
 export class ClusterScrubTarget implements ScrubTarget {
   constructor(private readonly options: ScrubTargetOptions) {}
@@ -62,4 +58,8 @@ export class ClusterScrubTarget implements ScrubTarget {
     if (!(await isReferenced(address.oid))) return undefined;
     return client.check(client.session(), address, CheckMode.repair);
   }
+}
+
+function againIfEnded(error: unknown): never {
+  throw error instanceof EpochEnded ? new AppError('again', 'the epoch has ended') : error;
 }

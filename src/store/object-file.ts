@@ -122,7 +122,7 @@ export class StoredObject {
    * Whether it can be changed by somebody to whom it has so many bytes. One that has lost both headers knows its number
    * of blocks only, and learns of the last one's length in this way.
    */
-  hasBytes(objectBytes: number): boolean {
+  learnBytes(objectBytes: number): boolean {
     if (this.instance === 0 && this.blocks > 0 && blockCount(objectBytes) === this.blocks) {
       this.knownBytes = objectBytes;
     }

@@ -7,10 +7,10 @@ import type { StoredObject } from './object-file.js';
 import type { Operation } from './operation.js';
 import { growthBlocks, planWrite, planZero } from './planner.js';
 
-/** Plans a write or a zero: parts, and whether the object is made anew. Throws AppError; changes nothing. */
+/** Plans a write or a zero: parts, and whether the object is made anew. Throws AppError; changes no content. */
 export function planChange(context: StoreContext, op: Operation, object: StoredObject | undefined): void {
   if (!object && op.mode === 'update') throw new AppError('no-object', 'no such object');
-  if (object && op.mode !== 'create' && !object.hasBytes(op.objectBytes)) {
+  if (object && op.mode !== 'create' && !object.learnBytes(op.objectBytes)) {
     const sizes = `${object.objectBytes} bytes, not ${op.objectBytes}`;
     throw new AppError('invalid', `object ${op.oid.toString(16)} has ${sizes}`);
   }

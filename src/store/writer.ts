@@ -348,7 +348,7 @@ export class Writer {
       (this.plannedMissing.get(parentOid) === sequence || parent?.plannedBatch === sequence);
     if (parentPlanned) return 'later';
     if (!parent) throw new AppError('no-object', `no parent object ${parentOid.toString(16)}`);
-    if (!parent.hasBytes(op.objectBytes)) throw new AppError('invalid', 'parent of another size');
+    if (!parent.learnBytes(op.objectBytes)) throw new AppError('invalid', 'parent of another size');
     let allocated = 4;
     for (const sum of parent.table) if (sum !== 0) allocated++;
     this.context.space.need(allocated * BLOCK_SIZE);

@@ -25,7 +25,7 @@ export function openFrozen(
 
 /** The index of a version that may be deleted while it is read. 'no-vdi' or 'no-tag': it has been. */
 export async function readFrozenIndex(
-  { cluster, directory }: Pick<FrozenOptions, 'cluster' | 'directory'>,
+  { cluster, directory }: FrozenOptions,
   session: Session,
   record: VdiRecord,
 ): Promise<Uint32Array> {

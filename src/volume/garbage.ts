@@ -149,7 +149,7 @@ export class Garbage {
     const { directory, cluster } = this.options;
     const view = cluster.objects.context?.view;
     if (view === undefined) return;
-    for (const { vid } of [...directory.vdis()]) {
+    for (const { vid } of directory.vdis()) {
       // As it is now: what came before it may have taken long, and its vid may be another volume's.
       const record = directory.vdi(vid);
       if (record === undefined) continue;

@@ -89,7 +89,11 @@ export class Primary {
         const left = await settler.settle(context, address);
         // Settling passes over a target without room: whether this one has everything, it is asked itself.
         if (!placement.targets.includes(asker)) lost = left;
-      } else ({ bytes, lost } = (await settler.give(context, address, asker, turn)) ?? { bytes, lost });
+      } else {
+        const outcome = await settler.give(context, address, asker, turn);
+        bytes = outcome?.bytes ?? 0;
+        lost = outcome?.lost;
+      }
       if (lost === undefined) continue;
       if (forMove) settler.mender.checkNobodyHas(context, address, lost);
       return bytes;

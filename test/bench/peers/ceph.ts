@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { freePorts } from '../../helpers/real-cluster.js';
 import { fioEngines, runClient } from '../clients.js';
 import { type Target, VOLUME } from '../targets.js';
-import { PeerDaemons } from './daemons.js';
+import { type PeerDaemons, withDaemons } from './daemons.js';
 
 const OSDS = 3;
 const PLACEMENT_GROUPS = 32;
@@ -21,14 +21,8 @@ const STORE_PER_BYTE = 8;
 
 export const cephTools = ['monmaptool', 'ceph-mon', 'ceph-mgr', 'ceph-osd', 'ceph', 'rbd'];
 
-export async function startCeph(sizeBytes: number): Promise<Target> {
-  const daemons = new PeerDaemons();
-  try {
-    return await startIn(daemons, sizeBytes);
-  } catch (error) {
-    await daemons.stop();
-    throw error;
-  }
+export function startCeph(sizeBytes: number): Promise<Target> {
+  return withDaemons((daemons) => startIn(daemons, sizeBytes));
 }
 
 async function startIn(daemons: PeerDaemons, sizeBytes: number): Promise<Target> {

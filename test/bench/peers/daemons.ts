@@ -5,9 +5,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ownedProcess, within } from '../../helpers/real-cluster.js';
 import { hasTool } from '../../helpers/requires.js';
+import type { Target } from '../targets.js';
 
 const STOP_DEADLINE_MS = 10_000;
 const LOG_TAIL_BYTES = 1000;
+
+/** Starts a peer's daemons by `start`; when that fails, those that run are ended. */
+export async function withDaemons(start: (daemons: PeerDaemons) => Promise<Target>): Promise<Target> {
+  const daemons = new PeerDaemons();
+  try {
+    return await start(daemons);
+  } catch (error) {
+    await daemons.stop();
+    throw error;
+  }
+}
 
 export class PeerDaemons {
   /** Beside the stores of the sheep: on the same disk. */

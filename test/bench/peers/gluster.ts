@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { runClient } from '../clients.js';
 import { type Target, VOLUME } from '../targets.js';
-import { PeerDaemons } from './daemons.js';
+import { type PeerDaemons, withDaemons } from './daemons.js';
 
 /** A brick at 127.0.0.1 is refused. */
 const ADDRESS = '127.0.0.2';
@@ -16,14 +16,8 @@ const FIXED_FOLDERS = ['/var/log/glusterfs', '/var/run/gluster', '/var/lib/glust
 
 export const glusterTools = ['glusterd', 'gluster', 'unshare'];
 
-export async function startGluster(sizeBytes: number): Promise<Target> {
-  const daemons = new PeerDaemons();
-  try {
-    return await startIn(daemons, sizeBytes);
-  } catch (error) {
-    await daemons.stop();
-    throw error;
-  }
+export function startGluster(sizeBytes: number): Promise<Target> {
+  return withDaemons((daemons) => startIn(daemons, sizeBytes));
 }
 
 async function startIn(daemons: PeerDaemons, sizeBytes: number): Promise<Target> {

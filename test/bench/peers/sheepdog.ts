@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { freePorts } from '../../helpers/launcher.js';
 import { runClient } from '../clients.js';
 import { type Target, VOLUME } from '../targets.js';
-import { PeerDaemons } from './daemons.js';
+import { type PeerDaemons, withDaemons } from './daemons.js';
 
 const SHEEP = 3;
 const START_DEADLINE_MS = 30_000;
@@ -18,14 +18,8 @@ export interface SheepdogPrograms {
   readonly qemuImg: string;
 }
 
-export async function startSheepdog(sizeBytes: number, programs: SheepdogPrograms): Promise<Target> {
-  const daemons = new PeerDaemons();
-  try {
-    return await startIn(daemons, sizeBytes, programs);
-  } catch (error) {
-    await daemons.stop();
-    throw error;
-  }
+export function startSheepdog(sizeBytes: number, programs: SheepdogPrograms): Promise<Target> {
+  return withDaemons((daemons) => startIn(daemons, sizeBytes, programs));
 }
 
 async function startIn(daemons: PeerDaemons, sizeBytes: number, programs: SheepdogPrograms): Promise<Target> {
