@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { AppError } from '../base/errors.js';
 import type { ControlMethod, ControlParams, ControlResult } from '../control/api.js';
-import { type CallOptions, type ControlAnswer, ControlClient } from '../control/client.js';
+import type { CallOptions, ControlAnswer, ControlClient } from '../control/client.js';
 import { Exit, exitCodes, exitOf } from './exit.js';
 import { write } from './output.js';
 import { Silence } from './silence.js';
@@ -85,9 +85,8 @@ export class Context {
    */
   async client(options: { nodeList?: boolean } = {}): Promise<ControlClient> {
     if (this.connected !== undefined) return this.connected;
-    const address = { host: this.host, port: this.port };
     try {
-      this.connected = await ControlClient.connect(address);
+      this.connected = await this.connect();
     } catch (first) {
       if (!AppError.isCode(first, 'network')) throw new Exit(exitCodes.failure, (first as Error).message);
       this.note(first.message);
@@ -96,10 +95,16 @@ export class Context {
     return this.connected;
   }
 
+  private async connect(): Promise<ControlClient> {
+    // Loaded only where it is used: what asks no sheep needs no sockets.
+    const { ControlClient } = await import('../control/client.js');
+    return ControlClient.connect({ host: this.host, port: this.port });
+  }
+
   private async secondTry(nodeList: boolean): Promise<ControlClient> {
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     try {
-      return await ControlClient.connect({ host: this.host, port: this.port });
+      return await this.connect();
     } catch (error) {
       const { message, hint } = exitOf(error);
       const text = nodeList ? `${message}\nFailed to get node list` : message;

@@ -1,36 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { clusterCommands } from './commands/cluster.js';
-import { clusterCoordinatorCommands } from './commands/cluster-coordinator.js';
-import { clusterJoinCommands } from './commands/cluster-join.js';
-import { localClusterCommands } from './commands/cluster-local.js';
-import { clusterManageCommands } from './commands/cluster-manage.js';
-import { clusterRecoverCommands } from './commands/cluster-recover.js';
-import { clusterScrubCommands } from './commands/cluster-scrub.js';
-import { clusterSnapshotCommands } from './commands/cluster-snapshot.js';
-import { completionCommands } from './commands/completion.js';
-import { doctorCommands } from './commands/doctor.js';
-import { imageCommands } from './commands/image.js';
-import { nodeCommands } from './commands/node.js';
-import { acceptLossCommands, nodeLostCommands } from './commands/node-lost.js';
-import { nodeManageCommands } from './commands/node-manage.js';
-import { nodeMdCommands } from './commands/node-md.js';
-import { nodeMemberCommands } from './commands/node-members.js';
-import { nodeRecoveryCommands } from './commands/node-recovery.js';
-import { clusterUpgradeCommands, nodeUpgradeCommands } from './commands/node-upgrade.js';
-import { relayCommands } from './commands/relay.js';
-import { toolsCommands } from './commands/tools.js';
-import { vdiAlterCommands } from './commands/vdi-alter.js';
-import { vdiAttributeCommands } from './commands/vdi-attributes.js';
-import { vdiBackupCommands } from './commands/vdi-backup.js';
-import { vdiChangeCommands } from './commands/vdi-change.js';
-import { vdiCheckCommands } from './commands/vdi-check.js';
-import { vdiDataCommands } from './commands/vdi-data.js';
-import { vdiGraphCommands } from './commands/vdi-graph.js';
-import { vdiListCommands } from './commands/vdi-list.js';
-import { vdiLockCommands } from './commands/vdi-lock.js';
-import { vdiObjectCommands } from './commands/vdi-object.js';
-import { vdiTrackCommands } from './commands/vdi-track.js';
-import { vmCommands } from './commands/vm.js';
+import { allParts, catalog, type Part, partsNamed } from './catalog.js';
 import { Context, type GlobalOptions, type Io } from './context.js';
 import { exitCodes, exitOf } from './exit.js';
 import type { Run, Runner } from './leaf.js';
@@ -52,8 +21,11 @@ Environment: SHEEPDOG_DOG_ADDR and SHEEPDOG_DOG_PORT replace the defaults of -a 
 SHEEPFOLD_DOG_COMPAT=libvirt makes 'vdi list -r' list what old libvirt can read.
 Exit codes: 0 done, 1 failed, 2 cluster not reachable or system failure, 3 exists, 4 full, 5 missing, 64 wrong usage.`;
 
-/** Builds the tree of commands; `runner` is called for each leaf. */
-export function buildProgram(runner: Runner): Command {
+/**
+ * Builds the tree of commands, of these parts; `runner` is called for each leaf. A tree of some parts has all groups,
+ * so whatever it accepts means the same in the whole one.
+ */
+export async function buildProgram(runner: Runner, parts: ReadonlySet<Part> = allParts()): Promise<Command> {
   const program = new Command('dog')
     .description('Administers a Sheepfold cluster: replicated volumes for virtual machines.')
     .version(version, '--version', 'print the version')
@@ -67,86 +39,79 @@ export function buildProgram(runner: Runner): Command {
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', afterHelp);
   program.helpCommand('help [command]', 'what a command does');
-
-  const cluster = program
-    .command('cluster')
-    .summary('start, stop and format a cluster')
-    .description('Commands for the whole cluster.');
-  localClusterCommands(cluster, runner);
-  clusterCommands(cluster, runner);
-  clusterManageCommands(cluster, runner);
-  clusterRecoverCommands(cluster, runner);
-  acceptLossCommands(cluster, runner);
-  clusterScrubCommands(cluster, runner);
-  clusterUpgradeCommands(cluster, runner);
-  clusterCoordinatorCommands(cluster, runner);
-  clusterJoinCommands(cluster, runner);
-  clusterSnapshotCommands(cluster, runner);
-  const node = program.command('node').summary('look at the sheep').description('Commands for the sheep.');
-  nodeCommands(node, runner);
-  nodeRecoveryCommands(node, runner);
-  nodeMdCommands(node, runner);
-  nodeManageCommands(node, runner);
-  nodeMemberCommands(node, runner);
-  nodeLostCommands(node, runner);
-  nodeUpgradeCommands(node, runner);
-  const vdi = program
-    .command('vdi')
-    .summary('volumes, snapshots, their data')
-    .description('Commands for volumes (VDIs) and their snapshots.');
-  vdiListCommands(vdi, runner);
-  vdiChangeCommands(vdi, runner);
-  vdiDataCommands(vdi, runner);
-  vdiAttributeCommands(vdi, runner);
-  vdiObjectCommands(vdi, runner);
-  vdiTrackCommands(vdi, runner);
-  vdiGraphCommands(vdi, runner);
-  vdiCheckCommands(vdi, runner);
-  vdiBackupCommands(vdi, runner);
-  vdiLockCommands(vdi, runner);
-  vdiAlterCommands(vdi, runner);
-  const image = program
-    .command('image')
-    .summary('installation CDs and other files kept as volumes')
-    .description('Commands for images: files kept as volumes that nobody can change.');
-  imageCommands(image, runner);
-  vmCommands(program, runner);
-  doctorCommands(program, runner);
-  toolsCommands(program, runner);
-  relayCommands(program, runner);
-  completionCommands(program, runner);
+  for (const group of catalog) {
+    const { name, summary, description } = group;
+    const parent = name === '' ? program : program.command(name).summary(summary).description(description);
+    for (const part of group.parts) if (parts.has(part)) (await part.load())(parent, runner);
+  }
   return program;
 }
 
 /** Runs one command line (without the program's name) and returns its exit code. Never throws. */
 export async function runDog(argv: readonly string[], io: Io): Promise<number> {
-  const state: { run?: (() => Promise<void>) | undefined; timed: boolean; context?: Context } = {
-    timed: false,
-  };
-  const program = buildProgram(<O>(command: Command, run: Run<O>) => {
-    command.action(() => {
-      const globals = command.optsWithGlobals() as GlobalOptions;
-      state.timed = globals.time ?? false;
-      state.run = async () => {
-        state.context = new Context(io, globals);
-        await run(state.context, command.args, command.opts() as O);
-      };
-    });
-  });
-  captureOutput(program, io);
   const startMs = performance.now();
+  let context: Context | undefined;
   try {
-    // `dog` alone explains itself, as the original does; it is not an error.
-    await program.parseAsync(argv.length === 0 ? ['--help'] : [...argv], { from: 'user' });
-    await state.run?.();
-    if (state.timed)
+    const { run, globals } = await choose(argv, io);
+    context = new Context(io, globals);
+    await run(context);
+    if (globals.time)
       io.stdout.write(`\nElapsed time: ${((performance.now() - startMs) / 1000).toFixed(3)} seconds\n`);
     return exitCodes.ok;
   } catch (error) {
     return fail(error, io);
   } finally {
-    state.context?.close();
+    context?.close();
   }
+}
+
+/** What a command line asks for. */
+interface Choice {
+  readonly globals: GlobalOptions;
+  readonly run: (context: Context) => Promise<void>;
+}
+
+/**
+ * Throws what commander throws: a CommanderError, after help was printed too. The parts that the line names are tried
+ * first. Unless they understand it, every part is asked: help lists all commands, and what is wrong with a line is said
+ * with all of them in mind.
+ */
+async function choose(argv: readonly string[], io: Io): Promise<Choice> {
+  const held: string[] = [];
+  const hold = { stdout: { write: (text: string) => held.push(text) }, stderr: { write: () => {} } };
+  try {
+    const choice = await parse(argv, partsNamed(argv), hold);
+    if (choice !== undefined) return choice;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.version') {
+      io.stdout.write(held.join(''));
+      throw error;
+    }
+  }
+  // `dog` alone explains itself, as the original does; it is not an error.
+  const choice = await parse(argv.length === 0 ? ['--help'] : argv, allParts(), io);
+  return choice ?? { globals: {}, run: async () => {} };
+}
+
+/** Undefined: the line is fine and names no command. */
+async function parse(
+  argv: readonly string[],
+  parts: ReadonlySet<Part>,
+  printers: Printers,
+): Promise<Choice | undefined> {
+  let choice: Choice | undefined;
+  const program = await buildProgram(<O>(command: Command, run: Run<O>) => {
+    command.action(() => {
+      choice = {
+        globals: command.optsWithGlobals() as GlobalOptions,
+        run: (context) => run(context, command.args, command.opts() as O),
+      };
+    });
+  }, parts);
+  captureOutput(program, printers);
+  await program.parseAsync([...argv], { from: 'user' });
+  return choice;
 }
 
 function fail(error: unknown, io: Io): number {
@@ -193,13 +158,18 @@ function optionText(option: string): string {
     : `invalid option -- '${option.slice(1)}'`;
 }
 
+interface Printers {
+  readonly stdout: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown };
+}
+
 /** commander must neither end the process nor print by itself. */
-function captureOutput(command: Command, io: Io): void {
+function captureOutput(command: Command, printers: Printers): void {
   command.exitOverride();
   command.configureOutput({
-    writeOut: (text) => void io.stdout.write(text),
-    writeErr: (text) => void io.stderr.write(text),
+    writeOut: (text) => void printers.stdout.write(text),
+    writeErr: (text) => void printers.stderr.write(text),
     outputError: () => {},
   });
-  for (const child of command.commands) captureOutput(child, io);
+  for (const child of command.commands) captureOutput(child, printers);
 }

@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline';
 import type { Context } from './context.js';
 import { Exit, exitCodes } from './exit.js';
 
@@ -24,6 +23,8 @@ export async function confirm(context: Context, question: string, hint?: string)
 }
 
 async function readLine(context: Context): Promise<string> {
+  // Loaded only where somebody is asked: it costs more than the command beside it.
+  const { createInterface } = await import('node:readline');
   const lines = createInterface({ input: context.io.stdin, terminal: false });
   try {
     for await (const line of lines) return line;

@@ -52,7 +52,7 @@ test('wrong usage exits 64 and says so on standard error', async () => {
 
 test('every option of every command is in its help, with a description, and every command has examples', async () => {
   const leaves: Command[] = [];
-  const program = buildProgram((command) => leaves.push(command));
+  const program = await buildProgram((command) => leaves.push(command));
   assert.ok(leaves.length >= 28);
   for (const leaf of leaves) {
     const words: string[] = [];
