@@ -105,7 +105,11 @@ export class FakeProcesses {
   readonly unknown = new Set<string>();
 
   of(identity: string): Processes {
-    return { selfIdentity: () => identity, liveness: (other) => this.liveness(other) };
+    return {
+      selfIdentity: () => identity,
+      liveness: (other) => this.liveness(other),
+      isListed: (other) => this.liveness(other) === 'alive',
+    };
   }
 
   private liveness(identity: string): Liveness {

@@ -9,6 +9,7 @@ import {
   removeIfThere,
   translate,
 } from './log-file.js';
+import type { Yield } from './snapshot.js';
 
 /**
  * Which log file is the current one. Rules:
@@ -55,12 +56,13 @@ export async function adoptGeneration(
   generation: number,
   state: KeyValueState,
   temporaryName: string,
+  giveWay?: Yield,
 ): Promise<{ log: LogFile; state?: KeyValueState }> {
   const newest = listGenerations(disk, folder).at(-1) ?? 0;
   if (newest > generation && !disk.exists(logPath(folder, generation))) {
     return openNewest(disk, folder, temporaryName);
   }
-  const expected = await installGeneration(disk, folder, generation, state, temporaryName);
+  const expected = await installGeneration(disk, folder, generation, state, temporaryName, giveWay);
   await syncFolder(disk, folder);
   const log = openUnlessGone(disk, folder, generation);
   if (!log || isGhost(disk, folder, log)) {

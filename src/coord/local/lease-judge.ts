@@ -27,12 +27,18 @@ export class LeaseJudge {
 
   constructor(private readonly options: LeaseJudgeOptions) {}
 
-  /** Looks at every lease. Processes that hold many are asked for once. */
-  look(): void {
+  /** Looks at every lease of others. Processes that hold many are asked for once; not `thorough`: by name only. */
+  look(thorough: boolean): void {
+    const { processes, isOwn } = this.options;
     const liveness = new Map<string, Liveness>();
     for (const lease of this.options.leases()) {
-      const known = liveness.get(lease.holder) ?? this.options.processes.liveness(lease.holder);
-      liveness.set(lease.holder, known);
+      if (isOwn(lease.id)) continue;
+      let known = liveness.get(lease.holder);
+      if (known === undefined) {
+        const isListed = !thorough && processes.isListed(lease.holder);
+        known = isListed ? 'alive' : processes.liveness(lease.holder);
+        liveness.set(lease.holder, known);
+      }
       this.judge(lease, known);
     }
   }

@@ -25,8 +25,14 @@ import { Replica } from './replica.js';
 
 /** Without a word from the notifier, another process's record is noticed within this. */
 export const POLL_MS = 50;
-/** A dead holder is noticed within this. */
-export const LIVENESS_MS = 100;
+/** The same while the notifier is trusted: it tells within a millisecond, and each look in vain wakes the process. */
+export const TRUSTING_POLL_MS = 500;
+/** A notifier that kept something back is not trusted for so long. */
+const DISTRUST_MS = 60_000;
+/** A dead holder is noticed within this; one to which somebody had a link, at once (`suspect`). */
+export const LIVENESS_MS = 250;
+/** Every so many looks are thorough: they tell a killed process that is still listed from a living one. */
+const THOROUGH_LOOKS = 4;
 /** A suspected holder is looked at this often, this many times: a killed process takes a moment to be gone. */
 const SUSPECT_MS = 10;
 const SUSPECT_LOOKS = 20;
@@ -96,6 +102,12 @@ export class LocalCoordinator implements Coordinator {
   private stopNotifier: () => void = () => {};
   private failure: AppError | undefined;
   private closed = false;
+  private looks = 0;
+  /** How often the notifier has told of something. */
+  private notices = 0;
+  /** What that was when something was found unasked: if it is the same at the next look, the notifier kept it back. */
+  private noticesAtFind: number | undefined;
+  private missedMs = Number.NEGATIVE_INFINITY;
 
   private constructor(private readonly options: LocalCoordinatorOptions) {
     const { disk, clock, folder, processes } = options;
@@ -203,21 +215,59 @@ export class LocalCoordinator implements Coordinator {
     this.replica = replica;
     this.hub ??= new WatchHub(replica.state.revision, this.options.historyChanges);
     this.judge.removeOrphans();
-    const notification = notifier.start(() => this.poll());
+    const notification = notifier.start(() => {
+      this.notices++;
+      this.poll();
+    });
     this.stopNotifier = () => notification.close();
-    this.every('poll', this.options.pollMs ?? POLL_MS, () => this.poll());
-    this.every('liveness', this.options.livenessMs ?? LIVENESS_MS, () => this.judge.look());
-    this.every('folder', FOLDER_CHECK_MS, () => this.checkFolder());
-    this.judge.look();
+    this.every(
+      'poll',
+      () => this.pollMs,
+      () => this.pollUnasked(),
+    );
+    this.every(
+      'liveness',
+      () => this.options.livenessMs ?? LIVENESS_MS,
+      () => this.lookAtHolders(),
+    );
+    this.every(
+      'folder',
+      () => FOLDER_CHECK_MS,
+      () => this.checkFolder(),
+    );
+    this.judge.look(true);
   }
 
-  private poll(): void {
+  /** True: there was something that had not been read. */
+  private poll(): boolean {
     try {
+      if (this.failure || !this.replica.isBehind()) return false;
       // A failed round reports itself.
-      if (!this.failure && this.replica.isBehind()) this.replica.catchUp().catch(() => {});
+      this.replica.catchUp().catch(() => {});
+      return true;
     } catch (error) {
       this.replica.fail(translate(error));
+      return false;
     }
+  }
+
+  private pollUnasked(): void {
+    if (this.noticesAtFind === this.notices) this.missedMs = this.options.clock.nowMs();
+    // What is being read already has been told of, or is this process's own.
+    const found = !this.replica.isReading && this.poll();
+    this.noticesAtFind = found ? this.notices : undefined;
+  }
+
+  private get pollMs(): number {
+    const { pollMs, clock } = this.options;
+    if (pollMs !== undefined) return pollMs;
+    // A busy process gets to its timers before it is told.
+    if (this.noticesAtFind !== undefined) return POLL_MS;
+    return this.notices > 0 && clock.nowMs() > this.missedMs + DISTRUST_MS ? TRUSTING_POLL_MS : POLL_MS;
+  }
+
+  private lookAtHolders(): void {
+    this.judge.look(this.looks++ % THOROUGH_LOOKS === 0);
   }
 
   private async expire(lease: string, reason: string): Promise<void> {
@@ -257,8 +307,8 @@ export class LocalCoordinator implements Coordinator {
     }
   }
 
-  private every(name: string, periodMs: number, run: () => void): void {
-    this.set(name, periodMs, () => {
+  private every(name: string, periodMs: () => number, run: () => void): void {
+    this.set(name, periodMs(), () => {
       try {
         run();
       } catch (error) {

@@ -3,7 +3,14 @@ import { AppError, type ErrorCode } from '../../base/errors.js';
 import { type Disk, DiskError, type DiskErrorCode, type DiskFile } from '../../store/disk.js';
 import type { KeyValueState } from '../key-value-state.js';
 import { encodeRecord, type LogRecord, nextChain, type ScannedRecord, scanRecords } from './record.js';
-import { decodeHeader, decodeSnapshot, encodeHead, FILE_HEADER_BYTES, type FileHeader } from './snapshot.js';
+import {
+  decodeHeader,
+  decodeSnapshot,
+  encodeHead,
+  FILE_HEADER_BYTES,
+  type FileHeader,
+  type Yield,
+} from './snapshot.js';
 
 /** Processes that start at this very moment can be unlucky for a new file, but not often in a row. */
 const INSTALL_ATTEMPTS = 10;
@@ -144,14 +151,15 @@ export async function installGeneration(
   generation: number,
   state: KeyValueState,
   temporaryName: string,
+  giveWay: Yield = async () => {},
 ): Promise<FileHeader> {
-  const { bytes, header } = encodeHead(state, generation);
+  const { pieces, header } = await encodeHead(state, generation, giveWay);
   const path = logPath(folder, generation);
   for (let attempt = 1; !translated(() => disk.exists(path)); attempt++) {
     // Never a name used before: it might still stand for a log file, if it could not be removed after the link.
     const temporary = `${folder}/tmp.${temporaryName}.${generation}.${attempt}`;
     try {
-      await writeSynced(disk, temporary, bytes);
+      await writeSynced(disk, temporary, pieces);
       disk.link(temporary, path);
     } catch (error) {
       // A process that started just now took our temporary file for one of the dead.
@@ -165,10 +173,10 @@ export async function installGeneration(
   return header;
 }
 
-async function writeSynced(disk: Disk, path: string, bytes: Buffer): Promise<void> {
+async function writeSynced(disk: Disk, path: string, pieces: readonly Buffer[]): Promise<void> {
   const file = disk.open(path, { create: true, exclusive: true });
   try {
-    file.write([bytes], 0);
+    file.write(pieces, 0);
     await file.sync();
   } finally {
     file.close();

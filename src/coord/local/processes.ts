@@ -9,6 +9,11 @@ export interface Processes {
   selfIdentity(): string;
   /** 'dead' only when it is certain that no instruction of that process will ever run again. */
   liveness(identity: string): Liveness;
+  /**
+   * A cheap look, one system call: true as long as there is a process of that number here, which may be a dead one that
+   * its parent has not asked for, or even another one. False: `liveness` can tell more.
+   */
+  isListed(identity: string): boolean;
 }
 
 /**
@@ -26,6 +31,11 @@ export class LinuxProcesses implements Processes {
     return [this.boot, this.namespace, process.pid, self.startTicks].join('/');
   }
 
+  isListed(identity: string): boolean {
+    const [boot, namespace, pid] = identity.split('/');
+    return boot === this.boot && namespace === this.namespace && Number(pid) > 0 && exists(Number(pid));
+  }
+
   liveness(identity: string): Liveness {
     const [boot, namespace, pid, startTicks] = identity.split('/');
     if (!startTicks) return 'unknown';
@@ -33,15 +43,16 @@ export class LinuxProcesses implements Processes {
     if (namespace !== this.namespace) return 'unknown';
     const found = readStat(Number(pid));
     if (found === 'unknown') return 'unknown';
-    if (found === 'gone') return isHidden(Number(pid)) ? 'unknown' : 'dead';
+    // With proc's option hidepid, processes of other users are there but not shown.
+    if (found === 'gone') return exists(Number(pid)) ? 'unknown' : 'dead';
     if (found.startTicks !== startTicks) return 'dead';
     // A killed process stays as a zombie until its parent asks; its other threads may still be in a system call.
     return /[ZX]/.test(found.state) && found.threads <= 1 ? 'dead' : 'alive';
   }
 }
 
-/** With proc's option hidepid, processes of other users are there but not shown. */
-function isHidden(pid: number): boolean {
+/** There is a process of this number, whatever its state and whoever's it is. */
+function exists(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

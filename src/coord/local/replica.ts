@@ -57,6 +57,8 @@ export class Replica {
   /** The round that has not begun reading yet: whoever calls now can share it. */
   private gathering: Promise<void> | undefined;
   private lastRound: Promise<void> = Promise.resolve();
+  /** Rounds that wait or run. */
+  private rounds = 0;
   /** The current file's rotate record was read, and the next file is not open yet. */
   private ended = false;
   private rotateProposed = false;
@@ -102,7 +104,8 @@ export class Replica {
   catchUp(): Promise<void> {
     if (this.failure) return Promise.reject(this.failure);
     if (!this.gathering) {
-      const round = this.lastRound.then(() => this.round());
+      this.rounds++;
+      const round = this.lastRound.then(() => this.round()).finally(() => this.rounds--);
       this.gathering = round;
       this.lastRound = round.catch(() => {});
     }
@@ -112,6 +115,11 @@ export class Replica {
   /** A cheap look whether another process wrote something. */
   isBehind(): boolean {
     return !this.failure && (this.ended || this.log.hasMore());
+  }
+
+  /** What is not read yet is being read, however long its sync takes. */
+  get isReading(): boolean {
+    return this.rounds > 0;
   }
 
   /** Rejects what is pending and lets the last round end. */
@@ -213,9 +221,11 @@ export class Replica {
 
   /** Goes on to the next file. False when there is no room to create it: what is pending is refused, reads go on. */
   private async advance(): Promise<boolean> {
-    const { disk, folder, proposer, log: logger } = this.options;
+    const { disk, folder, proposer, clock, log: logger } = this.options;
     try {
-      const next = await adoptGeneration(disk, folder, this.log.generation + 1, this.current, proposer);
+      const giveWay = () => new Promise<void>((resolve) => clock.defer(resolve));
+      const following = this.log.generation + 1;
+      const next = await adoptGeneration(disk, folder, following, this.current, proposer, giveWay);
       this.log.close();
       this.log = next.log;
       if (next.state) this.jumpTo(next.state);

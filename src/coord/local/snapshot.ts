@@ -26,18 +26,52 @@ export interface FileHeader {
   readonly snapshotCrc: number;
 }
 
-/** A whole new log file. */
-export function encodeHead(state: KeyValueState, generation: number): { bytes: Buffer; header: FileHeader } {
-  const snapshot = Buffer.from(JSON.stringify(state.image()));
-  const header = { generation, snapshotBytes: snapshot.length, snapshotCrc: crc32(snapshot) };
+/** Lets others have their turn of the event loop. */
+export type Yield = () => Promise<void>;
+
+/** Entries made text between two turns: a state may be many megabytes, and clients are served by the same process. */
+const SLICE_ENTRIES = 1000;
+
+/** A whole new log file, in pieces. The state must not change until it resolves. */
+export async function encodeHead(
+  state: KeyValueState,
+  generation: number,
+  giveWay: Yield,
+): Promise<{ pieces: Buffer[]; header: FileHeader }> {
+  const pieces: Buffer[] = [];
+  let snapshotBytes = 0;
+  let snapshotCrc = 0;
+  for await (const piece of snapshotPieces(state, giveWay)) {
+    pieces.push(piece);
+    snapshotBytes += piece.length;
+    snapshotCrc = crc32(piece, snapshotCrc);
+  }
+  const header = { generation, snapshotBytes, snapshotCrc };
+  return { pieces: [encodeHeader(header), ...pieces], header };
+}
+
+/** The image as JSON.stringify writes it. */
+async function* snapshotPieces(state: KeyValueState, giveWay: Yield): AsyncGenerator<Buffer, undefined> {
+  const { revision, entries, leases } = state.image();
+  yield Buffer.from(`{"revision":${revision},"entries":[`);
+  for (let at = 0; at < entries.length; at += SLICE_ENTRIES) {
+    if (at > 0) await giveWay();
+    const list = JSON.stringify(entries.slice(at, at + SLICE_ENTRIES));
+    yield Buffer.from(`${at === 0 ? '' : ','}${list.slice(1, -1)}`);
+  }
+  yield Buffer.from(`],"leases":${JSON.stringify(leases)}}`);
+  return undefined;
+}
+
+function encodeHeader(header: FileHeader): Buffer {
   const out = Buffer.alloc(FILE_HEADER_BYTES);
   out.write(MAGIC, 0, 'latin1');
   out.writeUInt32LE(FORMAT_VERSION, 8);
-  out.writeUInt32LE(generation, 12);
+  out.writeUInt32LE(header.generation, 12);
   out.writeUInt32LE(header.snapshotBytes, 16);
   out.writeUInt32LE(header.snapshotCrc, 20);
   out.writeUInt32LE(crc32(out.subarray(0, 28)), 28);
-  return { bytes: Buffer.concat([out, snapshot]), header };
+  return out;
 }
 
 /** Throws AppError 'version' for a file of a later version, 'checksum' for one that is damaged. */

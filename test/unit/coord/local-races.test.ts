@@ -119,7 +119,7 @@ test('a judge frozen before it reads the stamp does not judge by the time after'
     disk,
     clock,
     folder: 'coord',
-    processes: { selfIdentity: () => 'me', liveness: () => 'alive' },
+    processes: { selfIdentity: () => 'me', liveness: () => 'alive', isListed: () => true },
     leases: () => [{ id: 'l', ttlMs: TTL_MS, holder: 'h', keys: new Set() }],
     isOwn: () => false,
     expire: async (id) => void expired.push(id),
@@ -129,9 +129,9 @@ test('a judge frozen before it reads the stamp does not judge by the time after'
     if (op.kind === 'read') clock.timeMs = 2000;
     return undefined;
   };
-  judge.look();
+  judge.look(true);
   assert.equal(expired, [], 'at 1300 the stamp was good, and it may have been renewed since');
-  judge.look();
+  judge.look(true);
   assert.equal(expired, ['l']);
 });
 

@@ -6,6 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { crc32 } from '../../../src/base/bytes.js';
 import { silentLogger } from '../../../src/base/log.js';
+import { POLL_MS, TRUSTING_POLL_MS } from '../../../src/coord/local/local-coordinator.js';
 import { openHostCoordinator } from '../../../src/coord/local/local-defaults.js';
 import { LinuxProcesses } from '../../../src/coord/local/processes.js';
 import { increment, put, rejectsWith } from '../../helpers/coordinator-suite.js';
@@ -260,6 +261,36 @@ test('another handle hears of a change without polling where the system tells', 
   });
 });
 
+test('a notifier that tells is trusted, and one that keeps something back is not', async () => {
+  const listeners: (() => void)[] = [];
+  const notifier = {
+    start: (onChange: () => void) => {
+      listeners.push(onChange);
+      return { close: () => {} };
+    },
+  };
+  await inWorld(new FakeLocalWorld(1, { notifier }), async (world) => {
+    const [a, b] = [await world.open('a'), await world.open('b')];
+    let heard = () => {};
+    b.watch('k', 0, () => heard());
+    const noticedAfterMs = async (tells: boolean): Promise<number> => {
+      const startMs = world.clock.nowMs();
+      const noticed = new Promise<void>((resolve) => {
+        heard = resolve;
+      });
+      await a.txn([], [put('k', String(startMs))]);
+      if (tells) for (const tell of listeners) tell();
+      await noticed;
+      return world.clock.nowMs() - startMs;
+    };
+    assert.ok((await noticedAfterMs(true)) < 10);
+    await world.sleep(POLL_MS);
+    const kept = await noticedAfterMs(false);
+    assert.ok(kept > 2 * POLL_MS && kept <= TRUSTING_POLL_MS + 10, `${kept} ms`);
+    for (let i = 0; i < 5; i++) assert.ok((await noticedAfterMs(false)) <= POLL_MS + 10);
+  });
+});
+
 test('the folder of a host must lie in a folder that is there', async () => {
   const root = mkdtempSync(join(tmpdir(), 'sheepfold-coord-'));
   try {
@@ -288,13 +319,23 @@ test('processes of this host are told dead from alive, and other boots and conta
   assert.is(processes.liveness(['other', namespace, pid, start].join('/')), 'dead', 'before this boot');
   assert.is(processes.liveness([boot, '1', pid, start].join('/')), 'unknown', 'another container');
   assert.is(processes.liveness('nonsense'), 'unknown');
+  assert.ok(processes.isListed(self));
+  for (const other of [
+    'nonsense',
+    [boot, namespace, '0', '1'].join('/'),
+    [boot, '1', pid, start].join('/'),
+  ]) {
+    assert.not(processes.isListed(other));
+  }
   const child = spawn('sleep', ['30']);
   const exited = new Promise((resolve) => child.on('exit', resolve));
   const stat = [boot, namespace, child.pid].join('/');
   assert.is(processes.liveness(`${stat}/0`), 'dead');
+  assert.ok(processes.isListed(`${stat}/0`), 'it is another one, which a thorough look finds');
   child.kill('SIGKILL');
   await within(2000, exited);
   assert.is(processes.liveness(`${stat}/1`), 'dead');
+  assert.not(processes.isListed(`${stat}/1`));
 });
 
 test.run();

@@ -124,8 +124,15 @@ function sampleState(): KeyValueState {
   return state;
 }
 
-test('the head of a log file is these bytes and survives a round trip', () => {
-  const { bytes, header } = encodeHead(sampleState(), 258);
+/** A whole file, and how often making it gave way to others. */
+async function headOf(state: KeyValueState, generation: number) {
+  let turns = 0;
+  const { pieces, header } = await encodeHead(state, generation, async () => void turns++);
+  return { bytes: Buffer.concat(pieces), header, turns };
+}
+
+test('the head of a log file is these bytes and survives a round trip', async () => {
+  const { bytes, header } = await headOf(sampleState(), 258);
   const text =
     '{"revision":2,"entries":[{"key":"a","value":"1","modRevision":2,"createRevision":2},' +
     '{"key":"b","value":"2","modRevision":1,"createRevision":1,"lease":"l"}],' +
@@ -134,12 +141,21 @@ test('the head of a log file is these bytes and survives a round trip', () => {
   assert.is(bytes.toString('hex', 0, 32), '53484545504c4f470100000002010000cc0000001f6715db0000000054df8be7');
   assert.equal(decodeHeader(bytes, 'log'), header);
   const state = decodeSnapshot(bytes.subarray(32), header, 'log');
-  assert.equal(encodeHead(state, 258).bytes, bytes);
+  assert.equal((await headOf(state, 258)).bytes, bytes);
   assert.equal([...state.lease('l')!.keys], ['b']);
 });
 
-test('a damaged head or snapshot is refused', () => {
-  const { bytes, header } = encodeHead(sampleState(), 1);
+test('a large state is made text in pieces, and others have their turn in between', async () => {
+  const state = new KeyValueState();
+  for (let i = 0; i < 2500; i++) state.txn([], [{ type: 'put', key: `key ${i}`, value: 'ä'.repeat(i % 7) }]);
+  const { bytes, header, turns } = await headOf(state, 3);
+  assert.is(bytes.toString('utf8', 32), JSON.stringify(state.image()));
+  assert.equal(decodeSnapshot(bytes.subarray(32), header, 'log').image(), state.image());
+  assert.is(turns, 2);
+});
+
+test('a damaged head or snapshot is refused', async () => {
+  const { bytes, header } = await headOf(sampleState(), 1);
   for (let at = 0; at < bytes.length; at++) {
     const damaged = Buffer.from(bytes);
     damaged[at]! ^= 4;
