@@ -50,7 +50,7 @@ export interface PeerHeader {
 
 const EMPTY = new Uint8Array(0);
 
-/** Writes the header of `message` at `offset` of the view; the payload is only looked at. */
+/** Writes the header of `message` at `offset` of the view; the payload is only looked at, unless its CRC is known. */
 export function encodeHeader(message: PeerMessage, view: DataView, offset: number): void {
   const length = message.payload.length;
   if (length > PEER_PAYLOAD_BYTES_MAX)
@@ -59,7 +59,7 @@ export function encodeHeader(message: PeerMessage, view: DataView, offset: numbe
   if (message.length > 0xffffffff) throw new AssertionError(`length ${message.length} does not fit`);
   view.setUint32(offset, MAGIC, true);
   view.setUint32(offset + 4, length, true);
-  view.setUint32(offset + 8, length === 0 ? 0 : crc32(message.payload), true);
+  view.setUint32(offset + 8, length === 0 ? 0 : message.payloadCrc || crc32(message.payload), true);
   view.setUint16(offset + 12, message.type, true);
   view.setUint16(offset + 14, message.flags, true);
   view.setUint32(offset + 16, message.id, true);
@@ -114,6 +114,7 @@ export function decodeHeader(view: DataView, offset: number): PeerHeader | strin
       sequence: view.getUint32(offset + 60, true),
       commit: view.getUint32(offset + 64, true),
       payload: EMPTY,
+      payloadCrc: 0,
     },
   };
 }

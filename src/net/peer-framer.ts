@@ -109,6 +109,7 @@ export class PeerFramer {
       return;
     }
     header.message.payload = payload;
+    header.message.payloadCrc = header.payloadCrc;
     this.onMessage(header.message);
   }
 }

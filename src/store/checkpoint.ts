@@ -35,6 +35,7 @@ export async function checkpointSegment(
   await touched.sync(segment.epochs);
   for (const folder of segment.folders) await disk.syncDir(folder);
   for (const object of all) object.nameDurable = true;
+  context.newBases.checkpointed(segment.generation);
   await saveUncommitted();
   await journal.makeReady(segment);
   context.cache.trim();

@@ -5,9 +5,11 @@ import type { Logger } from '../base/log.js';
 import { type Disk, DiskError } from './disk.js';
 import type { Journal } from './journal.js';
 import type { StoreLimits } from './limits.js';
+import type { NewBases } from './new-bases.js';
 import type { ObjectCache } from './object-cache.js';
 import type { Space } from './space.js';
 import type { TouchedLog } from './touched-log.js';
+import type { Trimmer } from './trimmer.js';
 
 export interface StoreContext {
   readonly disk: Disk;
@@ -17,6 +19,10 @@ export interface StoreContext {
   readonly cache: ObjectCache;
   readonly journal: Journal;
   readonly touched: TouchedLog;
+  readonly newBases: NewBases;
+  readonly trimmer: Trimmer;
+  /** The file system knows hard links: copies on write can be thin. */
+  readonly canLink: boolean;
   readonly space: Space;
   /** A new number, greater than all before, in any life of the store. */
   readonly nextInstance: () => number;

@@ -4,12 +4,13 @@
  */
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
-import { usedBlocks } from './apply.js';
+import { dropBases, forgetObject, usedBlocks } from './apply.js';
 import { BAD, blockChecksum, HOLE } from './checksum.js';
 import type { StoreContext } from './context.js';
 import type { DirectFlusher } from './direct-flusher.js';
 import { recordTypes } from './journal-record.js';
-import { createObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
+import { createObject, type StoredObject } from './object-file.js';
+import { objectFolder, objectPath } from './object-path.js';
 import { BadBlocksError } from './object-store.js';
 import type { Operation } from './operation.js';
 import { planWrite, planZero } from './planner.js';
@@ -30,7 +31,7 @@ export async function copyObject(
   const tmp = `${TMP_FOLDER}/${op.oid.toString(16).padStart(16, '0')}-${instance.toString(16)}`;
   const copy = createObject(disk, op.oid, op.objectBytes, instance, op.epoch, tmp);
   try {
-    await copyBlocks(context, parent, copy);
+    await copyBlocks(context, parent, copy, parent.oid === op.oid);
     overlay(op, copy);
     copy.writeTail();
     await copy.sync();
@@ -41,12 +42,11 @@ export async function copyObject(
     throw error;
   }
   const before = cache.get(op.oid);
-  disk.rename(tmp, objectPath(op.oid));
   if (before) {
-    context.usedBytes -= usedBlocks(before) * BLOCK_SIZE;
-    cache.drop(before);
+    forgetObject(context, before);
     direct.take(before);
   }
+  disk.rename(tmp, objectPath(op.oid));
   // Same bytes under the final name; the descriptor follows the rename.
   cache.put(copy);
   copy.nameDurable = true;
@@ -54,12 +54,15 @@ export async function copyObject(
   await disk.syncDir(objectFolder(op.oid));
   // The folder may be new too, made by this copy or by something since the last checkpoint.
   await disk.syncDir('obj');
+  if (before) dropBases(context, before);
 }
 
+/** Copies all blocks that have content. AppError 'checksum' when one does not verify; `withBad`: it stays bad. */
 export async function copyBlocks(
   context: StoreContext,
   parent: StoredObject,
   copy: StoredObject,
+  withBad = false,
 ): Promise<void> {
   let block = 0;
   while (block < parent.blocks) {
@@ -75,11 +78,14 @@ export async function copyBlocks(
       const at = (index - block) * BLOCK_SIZE;
       const image = bytes.subarray(at, at + BLOCK_SIZE);
       const sum = parent.table[index]!;
-      if (sum === BAD || lost.includes(index - block) || blockChecksum(image, parent.seed, index) !== sum) {
+      const isGood =
+        sum !== BAD && !lost.includes(index - block) && blockChecksum(image, parent.seed, index) === sum;
+      if (!isGood && !withBad) {
         const cause = new BadBlocksError(parent.oid, [index]);
         throw new AppError('checksum', cause.message, { cause });
       }
-      copy.table[index] = blockChecksum(image, copy.seed, index);
+      // The seeds of one object's lives are the same: a sum that nothing matches stays one.
+      copy.table[index] = isGood ? blockChecksum(image, copy.seed, index) : sum;
     }
     copy.file.write([bytes], block * BLOCK_SIZE);
     block = end;

@@ -3,7 +3,8 @@
  * checksums. One round serves all that wait; a flush that comes during a round waits for the next.
  */
 import type { StoreContext } from './context.js';
-import { objectFolder, type StoredObject } from './object-file.js';
+import type { StoredObject } from './object-file.js';
+import { objectFolder } from './object-path.js';
 
 const PARALLEL = 8;
 

@@ -45,6 +45,8 @@ export interface DiskFile {
   allocate(offset: number, length: number): void;
   truncate(size: number): void;
   size(): number;
+  /** Names that the file has (hard links). */
+  links(): number;
   /** Bytes really occupied on the device. */
   allocatedBytes(): number;
   /** fdatasync. When it fails, what was written since the last good sync is in doubt: the store must stop. */

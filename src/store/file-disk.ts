@@ -285,6 +285,14 @@ class PlainFile implements DiskFile {
     }
   }
 
+  links(): number {
+    try {
+      return fs.fstatSync(this.fd).nlink;
+    } catch (error) {
+      throw toDiskError(error, this.path);
+    }
+  }
+
   allocatedBytes(): number {
     try {
       return fs.fstatSync(this.fd).blocks * 512;

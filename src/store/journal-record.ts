@@ -11,7 +11,7 @@
  *     12 u32 bytes of the batch                                      72 20 bytes zero
  *     16 u64 generation                                              92 u32 CRC of bytes 0..91
  *
- *     record, 40 bytes, then one u32 checksum per block for image, direct and spoiled
+ *     record, 40 bytes, then one u32 per block: checksums of image, direct and spoiled, words of inherit
  *      0 u8 type                    8 u64 oid              32 u32 first block
  *      1 u24 tail mark             16 u64 object bytes     36 u32 blocks
  *      4 u32 epoch                 24 u64 instance
@@ -42,13 +42,16 @@ export const recordTypes = {
   touch: 7,
   /** The blocks have these checksums, and nobody has bytes that match them. */
   spoiled: 8,
+  /** The object is created as a thin one: its words, instead of checksums, tell what it inherits (inherit.ts). */
+  inherit: 9,
 } as const;
 
 export type RecordType = (typeof recordTypes)[keyof typeof recordTypes];
 
-/** The record carries a checksum for each block. */
+/** The record carries a checksum for each block, or as many other words. */
 export function hasSums(type: RecordType): boolean {
-  return type === recordTypes.image || type === recordTypes.direct || type === recordTypes.spoiled;
+  const { image, direct, spoiled, inherit } = recordTypes;
+  return type === image || type === direct || type === spoiled || type === inherit;
 }
 
 export function nameOfRecord(type: number): string {
@@ -253,7 +256,7 @@ export function decodeRecords(
 function decodeRecord(bytes: Buffer, at: number, end: number): JournalRecord | undefined {
   if (at + RECORD_BYTES > end) return undefined;
   const type = bytes.readUInt8(at) as RecordType;
-  if (type < recordTypes.image || type > recordTypes.spoiled) return undefined;
+  if (type < recordTypes.image || type > recordTypes.inherit) return undefined;
   const blockCount = bytes.readUInt32LE(at + 36);
   const summed = hasSums(type) ? blockCount : 0;
   if (at + RECORD_BYTES + 4 * summed > end) return undefined;

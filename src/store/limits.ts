@@ -10,7 +10,7 @@ export interface StoreLimits {
   readonly checkpointAgeMs: number;
   /** Objects synced at the same time by a checkpoint. */
   readonly checkpointParallel: number;
-  /** Open object files; the least recently used clean ones are closed beyond it. */
+  /** Open files of objects, bases included; the least recently used clean objects are closed beyond it. */
   readonly maxOpenObjects: number;
   /** Memory of cached checksum tables; the same objects are closed beyond it. */
   readonly maxTableBytes: number;

@@ -7,9 +7,13 @@ import type { Disk } from './disk.js';
 import type { StoreLimits } from './limits.js';
 import { loadObject, type StoredObject } from './object-file.js';
 
+/** Objects that one more may close in passing; the checkpoint sees to the rest. */
+const TRIES_OF_PUT = 8;
+
 export class ObjectCache {
   private readonly objects = new Map<bigint, StoredObject>();
   private tableBytes = 0;
+  private files = 0;
 
   constructor(
     private readonly disk: Disk,
@@ -33,8 +37,8 @@ export class ObjectCache {
     const before = this.objects.get(object.oid);
     if (before) this.drop(before);
     this.objects.set(object.oid, object);
-    this.tableBytes += object.table.byteLength;
-    this.trim();
+    this.count(object, 1);
+    this.trim(TRIES_OF_PUT);
   }
 
   /** Forgets an object that was unlinked or replaced; its file closes when nobody reads it any more. */
@@ -42,7 +46,7 @@ export class ObjectCache {
     object.gone = true;
     if (this.objects.get(object.oid) === object) {
       this.objects.delete(object.oid);
-      this.tableBytes -= object.table.byteLength;
+      this.count(object, -1);
     }
     if (object.pins === 0) object.close();
   }
@@ -56,8 +60,10 @@ export class ObjectCache {
     if (object.pins === 0 && object.gone) object.close();
   }
 
-  trim(): void {
-    let tries = this.objects.size;
+  /** Closes what is too much. Looks at so many objects at most: when all are dirty, none of them can go. */
+  trim(triesMax = this.objects.size): void {
+    // Once round at most: whoever has just come is not the one to go.
+    let tries = Math.min(this.objects.size, triesMax);
     while (this.over() && tries-- > 0) {
       const [oid, object] = this.objects.entries().next().value!;
       this.objects.delete(oid);
@@ -66,7 +72,7 @@ export class ObjectCache {
         this.objects.set(oid, object);
         continue;
       }
-      this.tableBytes -= object.table.byteLength;
+      this.count(object, -1);
       object.gone = true;
       object.close();
     }
@@ -76,10 +82,16 @@ export class ObjectCache {
     for (const object of this.objects.values()) object.close();
     this.objects.clear();
     this.tableBytes = 0;
+    this.files = 0;
+  }
+
+  private count(object: StoredObject, sign: 1 | -1): void {
+    this.tableBytes += sign * object.table.byteLength;
+    this.files += sign * object.fileCount;
   }
 
   private over(): boolean {
-    return this.objects.size > this.limits.maxOpenObjects || this.tableBytes > this.limits.maxTableBytes;
+    return this.files > this.limits.maxOpenObjects || this.tableBytes > this.limits.maxTableBytes;
   }
 }
 

@@ -1,73 +1,36 @@
 /**
- * One object on disk: `obj/<vid, 6 hex digits>/<oid, 16 hex digits>`.
- *
- *     [objectBytes of plain data, padded to whole blocks][slot 0][slot 1]      a sparse file
- *
- * A slot is a header, then the checksum of each block (u32), padded to whole blocks. Slots are written in turn,
- * never the one that is known to be on the platter, so a torn slot leaves the other; the valid one with the higher
- * tail sequence counts. The file's size alone says where the slots are.
- *
- *     slot header, 64 bytes, little endian
- *      0 u32 magic "SFOB"      8 u64 oid            32 u64 tail sequence     48 u32 CRC of the table
- *      4 u16 format version   16 u64 object bytes   40 u32 last epoch        52 u64 zero
- *      6 u16 zero             24 u64 instance       44 u32 flags (zero)      60 u32 CRC of bytes 0..59
+ * One object on disk: its file (object-slot.ts), its checksums in memory, and what has still to be written of them.
  *
  * The instance number tells one life of an object id from the next (removed, created again, copied over): journal
  * records name the instance they belong to.
  */
-import { alignUp, BLOCK_SIZE, crc32, isZero } from '../base/bytes.js';
+import { BLOCK_SIZE } from '../base/bytes.js';
+import { openBases } from './bases.js';
 import { BAD, HOLE, objectSeed } from './checksum.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
+import { objectPath } from './object-path.js';
+import {
+  blockCount,
+  blocksOfFile,
+  decodeSlot,
+  encodeSlot,
+  isBlank,
+  type SlotHeader,
+  slotBytes,
+  sourcesOf,
+  tableOf,
+} from './object-slot.js';
 import { readBlocksNow } from './salvage.js';
 import { isBeforeMark } from './tail-mark.js';
-import { readU64, writeU64 } from './u64.js';
-
-export const OBJECT_MAGIC = 0x424f4653;
-export const OBJECT_VERSION = 1;
-export const SLOT_HEADER_BYTES = 64;
-
-export function objectFolder(oid: bigint): string {
-  return `obj/${((oid >> 32n) & 0xffffffn).toString(16).padStart(6, '0')}`;
-}
-
-/** Whether it is an object of this version; undefined: of any. */
-export function isOf(vid: number | undefined, oid: bigint): boolean {
-  return vid === undefined || objectFolder(oid) === objectFolder(BigInt(vid) << 32n);
-}
-
-/** The folders of objects: all, or the one of a version, which need not be there. */
-export function objectFolders(disk: Disk, vid?: number): string[] {
-  if (vid !== undefined) return [objectFolder(BigInt(vid) << 32n)];
-  return disk.list('obj').map((name) => `obj/${name}`);
-}
-
-export function objectPath(oid: bigint): string {
-  return `${objectFolder(oid)}/${oid.toString(16).padStart(16, '0')}`;
-}
-
-export function blockCount(objectBytes: number): number {
-  return Math.ceil(objectBytes / BLOCK_SIZE);
-}
-
-export function slotBytes(blocks: number): number {
-  return alignUp(SLOT_HEADER_BYTES + 4 * blocks, BLOCK_SIZE);
-}
-
-export function fileBytes(blocks: number): number {
-  return blocks * BLOCK_SIZE + 2 * slotBytes(blocks);
-}
-
-/** How many blocks the object in a file of this size has; undefined when no object has that size. */
-export function blocksOfFile(size: number): number | undefined {
-  let blocks = Math.floor(size / (BLOCK_SIZE + 8));
-  while (blocks > 0 && fileBytes(blocks) > size) blocks--;
-  while (fileBytes(blocks + 1) <= size) blocks++;
-  return fileBytes(blocks) === size && blocks > 0 ? blocks : undefined;
-}
+import { ThinFile } from './thin-file.js';
 
 export class StoredObject {
   readonly seed: number;
   readonly blocks: number;
+  /** Its file when it inherits blocks of others. */
+  readonly thin: ThinFile | undefined;
+  /** Others inherit blocks of its file (bases.ts): the data in it must not change. */
+  lent = false;
   epoch = 0;
   tailSequence = 0;
   /** The slot that the last sync made durable; the other one is written next. */
@@ -112,6 +75,7 @@ export class StoredObject {
   ) {
     this.seed = objectSeed(oid);
     this.blocks = table.length;
+    this.thin = file instanceof ThinFile ? file : undefined;
   }
 
   get objectBytes(): number {
@@ -153,6 +117,13 @@ export class StoredObject {
     return false;
   }
 
+  /** Some of these blocks lie in the files of others. */
+  inherits(firstBlock: number, blockCount: number): boolean {
+    if (this.thin === undefined) return false;
+    for (let n = 0; n < blockCount; n++) if (this.thin.isInherited(firstBlock + n)) return true;
+    return false;
+  }
+
   /** Writes the table to the slot that is not known to be durable. */
   writeTail(): void {
     const slot = this.durableSlot === undefined ? this.lastSlot : this.durableSlot === 0 ? 1 : 0;
@@ -168,10 +139,21 @@ export class StoredObject {
     return this.tailSequence + (coming ? 1 : 0);
   }
 
-  /** The tail is older than the object: what was a hole then would pass for zeros. Old checksums do not match. */
+  /**
+   * The tail is older than the object: what was a hole then would pass for zeros, and what was inherited is still
+   * there. Other old checksums do not match.
+   */
   loseHoles(): void {
     this.tailLost = true;
-    for (let block = 0; block < this.blocks; block++) if (this.table[block] === HOLE) this.table[block] = BAD;
+    for (let block = 0; block < this.blocks; block++) {
+      if (this.table[block] === HOLE || this.thin?.isInherited(block)) this.table[block] = BAD;
+    }
+    this.thin?.claim(0, this.blocks);
+  }
+
+  /** Files that it keeps open. */
+  get fileCount(): number {
+    return this.thin?.fileCount ?? 1;
   }
 
   /** No checkpoint has still to write a slot: what is on the device is what this object last wrote. */
@@ -203,56 +185,6 @@ export class StoredObject {
   }
 }
 
-function tableBytes(table: Uint32Array): Buffer {
-  return Buffer.from(table.buffer, table.byteOffset, table.byteLength);
-}
-
-export function encodeSlot(object: StoredObject): Buffer {
-  const slot = Buffer.alloc(slotBytes(object.blocks));
-  const table = tableBytes(object.table);
-  slot.writeUInt32LE(OBJECT_MAGIC, 0);
-  slot.writeUInt16LE(OBJECT_VERSION, 4);
-  slot.writeBigUInt64LE(object.oid, 8);
-  writeU64(slot, object.objectBytes, 16);
-  writeU64(slot, object.instance, 24);
-  writeU64(slot, object.tailSequence, 32);
-  slot.writeUInt32LE(object.epoch, 40);
-  slot.writeUInt32LE(crc32(table), 48);
-  slot.writeUInt32LE(crc32(slot.subarray(0, 60)), 60);
-  slot.set(table, SLOT_HEADER_BYTES);
-  return slot;
-}
-
-interface SlotHeader {
-  readonly objectBytes: number;
-  readonly instance: number;
-  readonly tailSequence: number;
-  readonly epoch: number;
-  readonly tableOk: boolean;
-}
-
-/** The header when it is intact and of this object; undefined otherwise. */
-export function decodeSlot(slot: Buffer, oid: bigint, blocks: number): SlotHeader | undefined {
-  if (slot.length < SLOT_HEADER_BYTES + 4 * blocks) return undefined;
-  if (slot.readUInt32LE(0) !== OBJECT_MAGIC || slot.readUInt16LE(4) !== OBJECT_VERSION) return undefined;
-  if (slot.readUInt32LE(60) !== crc32(slot.subarray(0, 60))) return undefined;
-  const objectBytes = readU64(slot, 16);
-  if (slot.readBigUInt64LE(8) !== oid || blockCount(objectBytes) !== blocks) return undefined;
-  const table = slot.subarray(SLOT_HEADER_BYTES, SLOT_HEADER_BYTES + 4 * blocks);
-  return {
-    objectBytes,
-    instance: readU64(slot, 24),
-    tailSequence: readU64(slot, 32),
-    epoch: slot.readUInt32LE(40),
-    tableOk: slot.readUInt32LE(48) === crc32(table),
-  };
-}
-
-/** Never written: an object has one slot until its second checkpoint. */
-function isBlank(slot: Buffer): boolean {
-  return isZero(slot.subarray(0, SLOT_HEADER_BYTES));
-}
-
 /** What the journal has of one life of an object. */
 export interface Replayed {
   readonly instance: number;
@@ -274,14 +206,14 @@ export function loadObject(disk: Disk, oid: bigint, replayed?: Replayed): Stored
     throw error;
   }
   try {
-    return decodeObject(file, oid, replayed);
+    return decodeObject(disk, file, oid, replayed);
   } catch (error) {
     file.close();
     throw error;
   }
 }
 
-function decodeObject(file: DiskFile, oid: bigint, replayed: Replayed | undefined): StoredObject {
+function decodeObject(disk: Disk, file: DiskFile, oid: bigint, replayed: Replayed | undefined): StoredObject {
   const size = file.size();
   const blocks = blocksOfFile(size);
   if (blocks === undefined) return new StoredObject(oid, 0, 0, file, new Uint32Array(0));
@@ -291,25 +223,46 @@ function decodeObject(file: DiskFile, oid: bigint, replayed: Replayed | undefine
   const slots = [bytes.subarray(0, each), bytes.subarray(each)] as const;
   const headers = slots.map((slot) => decodeSlot(slot, oid, blocks));
   const best = newest(headers);
-  const any = headers[0] ?? headers[1];
-  const table = new Uint32Array(blocks);
-  if (best === undefined) {
-    table.fill(BAD);
-    return new StoredObject(oid, any?.objectBytes ?? blocks * BLOCK_SIZE, any?.instance ?? 0, file, table);
-  }
+  if (best === undefined) return lostObject(oid, file, blocks, headers[0] ?? headers[1]);
   const header = headers[best]!;
-  tableBytes(table).set(slots[best]!.subarray(SLOT_HEADER_BYTES, SLOT_HEADER_BYTES + 4 * blocks));
+  const { objectBytes, instance, baseCount } = header;
   const other = best === 0 ? 1 : 0;
   const isOlder =
-    replayed?.instance === header.instance
+    replayed?.instance === instance
       ? isBeforeMark(header.tailSequence, replayed.tailMark)
       : mayBeOlder(header, headers[other], slots[other]);
-  const object = new StoredObject(oid, header.objectBytes, header.instance, file, table);
+  const bases = openBases(disk, { oid, instance }, baseCount);
+  const whole = baseCount > 0 ? new ThinFile(file, bases, sourcesOf(slots[best], blocks)) : file;
+  const object = new StoredObject(oid, objectBytes, instance, whole, tableOf(slots[best], blocks));
+  object.lent = file.links() > 1;
   object.epoch = header.epoch;
   object.tailSequence = header.tailSequence;
   object.durableSlot = best;
   object.lastSlot = best;
   if (isOlder) object.loseHoles();
+  return object;
+}
+
+/** Both tables are lost: every block is bad. */
+function lostObject(
+  oid: bigint,
+  file: DiskFile,
+  blocks: number,
+  header: SlotHeader | undefined,
+): StoredObject {
+  const { objectBytes = blocks * BLOCK_SIZE, instance = 0 } = header ?? {};
+  const object = new StoredObject(oid, objectBytes, instance, file, new Uint32Array(blocks).fill(BAD));
+  object.lent = file.links() > 1;
+  return object;
+}
+
+/** An object that has lost its first table, as it began: what came since is in the journal. */
+export function beginAgain(disk: Disk, lost: StoredObject, inherits: Inheritance): StoredObject {
+  const { oid, objectBytes, instance, file } = lost;
+  const bases = openBases(disk, { oid, instance }, inherits.baseCount);
+  const thin = new ThinFile(file, bases, inherits.sources.slice());
+  const object = new StoredObject(oid, objectBytes, instance, thin, inherits.table.slice());
+  object.lent = lost.lent;
   return object;
 }
 
@@ -327,10 +280,17 @@ function newest(headers: readonly (SlotHeader | undefined)[]): 0 | 1 | undefined
   return firstAt >= secondAt ? 0 : 1;
 }
 
+/** What a new object begins with, if not with holes: blocks that lie in its bases, which have been linked. */
+export interface Inheritance {
+  readonly baseCount: number;
+  readonly sources: Uint8Array;
+  readonly table: Uint32Array;
+}
+
 /**
- * A new object of holes in a new file at `path` (the object's own path, or one that is renamed to it later).
- * Room for the slots is reserved, so that a checkpoint never meets a full disk. A crash in here leaves a file
- * without a valid slot, which the journal's create record makes anew.
+ * A new object of holes, or of inherited blocks, in a new file at `path` (the object's own path, or one that is renamed
+ * to it later). Room for the slots is reserved, so that a checkpoint never meets a full disk. A crash in here leaves a
+ * file without a valid slot, which the journal's record makes anew.
  */
 export function createObject(
   disk: Disk,
@@ -339,14 +299,20 @@ export function createObject(
   instance: number,
   epoch: number,
   path = objectPath(oid),
+  inherits?: Inheritance,
 ): StoredObject {
   const folder = path.slice(0, path.lastIndexOf('/'));
   if (!disk.exists(folder)) disk.mkdir(folder);
-  const file = disk.open(path, { create: true, exclusive: true });
+  let file = disk.open(path, { create: true, exclusive: true });
   try {
     const blocks = blockCount(objectBytes);
     file.allocate(blocks * BLOCK_SIZE, 2 * slotBytes(blocks));
-    const object = new StoredObject(oid, objectBytes, instance, file, new Uint32Array(blocks));
+    if (inherits && inherits.baseCount > 0) {
+      const bases = openBases(disk, { oid, instance }, inherits.baseCount);
+      file = new ThinFile(file, bases, inherits.sources.slice());
+    }
+    const table = inherits?.table.slice() ?? new Uint32Array(blocks);
+    const object = new StoredObject(oid, objectBytes, instance, file, table);
     object.epoch = epoch;
     object.nameDurable = false;
     object.writeTail();

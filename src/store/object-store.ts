@@ -23,6 +23,8 @@ export interface StoreWrite {
   readonly objectBytes: number;
   readonly mode: WriteMode;
   readonly parent?: bigint;
+  /** Of a copy: every block of the parent is verified and copied; otherwise it may inherit them. */
+  readonly whole?: boolean;
   /** Epoch this write is executed in; recorded as the object's last written epoch (D-5). */
   readonly epoch: number;
   readonly offset: number;

@@ -7,15 +7,23 @@ import type { Clock } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { dropBallast, keepBallast } from './ballast.js';
+import { BASE_FOLDER } from './bases.js';
 import { TMP_FOLDER } from './copy-on-write.js';
 import { type Disk, DiskError, type DiskFile } from './disk.js';
 import { formatSegments, Journal, type Segment, segmentPath } from './journal.js';
 import { defaultLimits, type StoreLimits, segmentSize } from './limits.js';
 import { ObjectCache } from './object-cache.js';
+import { objectIds } from './object-path.js';
 import { scanJournal } from './recovery.js';
 import { replayJournal } from './replay.js';
 import { Store } from './store.js';
-import { checkIdentity, readSuperblock, type Superblock, writeSuperblock } from './superblock.js';
+import {
+  checkIdentity,
+  readSuperblock,
+  SUPERBLOCK_PATH,
+  type Superblock,
+  writeSuperblock,
+} from './superblock.js';
 import { readSuspects, Suspects } from './suspects.js';
 import { TOUCHED_FOLDER, TouchedLog } from './touched-log.js';
 
@@ -81,6 +89,7 @@ async function open(options: StoreOptions): Promise<Store> {
   if (found) checkIdentity(found, identity);
   else await prepareEmpty(disk);
   await clearTmp(disk);
+  await prepareBases(disk);
 
   const powerCut = found !== undefined && found.bootId !== bootId && !found.clean;
   const kept = readSuspects(disk);
@@ -116,10 +125,11 @@ async function open(options: StoreOptions): Promise<Store> {
     suspects,
     superblock,
     lossy,
+    canLink: canLink(disk),
     failureCode: options.failureCode ?? 'io',
     makeJournal: (onFailure) => new Journal(segments, segmentBytes, openCount * 0x1_0000_0000, onFailure),
   });
-  if (found && !found.clean) void store.recount();
+  if (found && !found.clean) void store.tidy();
   return store;
 }
 
@@ -129,6 +139,26 @@ async function prepareEmpty(disk: Disk): Promise<void> {
   }
   for (const folder of ['obj', TMP_FOLDER, TOUCHED_FOLDER]) disk.mkdir(folder);
   await disk.syncDir('.');
+}
+
+/** Stores of format 1 have no such folder. */
+async function prepareBases(disk: Disk): Promise<void> {
+  if (disk.exists(BASE_FOLDER)) return;
+  disk.mkdir(BASE_FOLDER);
+  await disk.syncDir('.');
+}
+
+/** Whether a file can have two names here. */
+function canLink(disk: Disk): boolean {
+  const name = `${TMP_FOLDER}/link`;
+  try {
+    disk.link(SUPERBLOCK_PATH, name);
+    disk.unlink(name);
+    return true;
+  } catch (error) {
+    if (error instanceof DiskError && (error.code === 'denied' || error.code === 'io')) return false;
+    throw error;
+  }
 }
 
 /** Copies that were never finished. */
@@ -180,9 +210,5 @@ async function recover(disk: Disk, log: Logger, powerCut: boolean): Promise<Reco
 }
 
 async function suspectEverything(disk: Disk, suspects: Suspects): Promise<void> {
-  for (const folder of disk.list('obj')) {
-    for (const name of disk.list(`obj/${folder}`)) {
-      if (/^[0-9a-f]{16}$/.test(name)) suspects.add(BigInt(`0x${name}`), true);
-    }
-  }
+  for (const oid of objectIds(disk)) suspects.add(oid, true);
 }

@@ -1,5 +1,6 @@
 /** What an operation looks like in the journal. */
 import { BLOCK_SIZE } from '../base/bytes.js';
+import { encodeHeritage, type Heritage } from './inherit.js';
 import type { Segment } from './journal.js';
 import {
   type BatchBuilder,
@@ -16,6 +17,7 @@ const noSums = new Uint32Array(0);
 /** Journal bytes that the operation adds, rounded up. */
 export function journalBytes(op: Operation): number {
   let bytes = RECORD_BYTES + BLOCK_SIZE;
+  if (op.heritage) bytes += encodeHeritage(op.heritage).byteLength;
   for (const part of op.parts) {
     bytes += RECORD_BYTES + 4 * part.checksums.length;
     if (part.type === recordTypes.image) bytes += part.blockCount * BLOCK_SIZE;
@@ -28,6 +30,7 @@ export function recordOperation(builder: BatchBuilder, op: Operation, segment: S
   const mark = markOf(op, segment);
   if (op.kind === 'remove') builder.add(recordOf(op, mark, recordTypes.remove, 0, 0, noSums));
   else if (op.kind === 'touch') builder.add(recordOf(op, mark, recordTypes.touch, 0, 0, noSums));
+  else if (op.heritage) builder.add(inheritRecord(op, mark, op.heritage));
   else if (op.creates) builder.add(recordOf(op, mark, recordTypes.create, 0, 0, noSums));
   else if (op.parts.length === 0) builder.add(recordOf(op, mark, recordTypes.touch, 0, 0, noSums));
   for (const part of op.parts) {
@@ -36,6 +39,11 @@ export function recordOperation(builder: BatchBuilder, op: Operation, segment: S
     const images = type === recordTypes.image ? part.buffers : undefined;
     builder.add(recordOf(op, mark, type, firstBlock, blockCount, checksums), images);
   }
+}
+
+function inheritRecord(op: Operation, mark: number, heritage: Heritage): JournalRecord {
+  const words = encodeHeritage(heritage);
+  return recordOf(op, mark, recordTypes.inherit, 0, words.length, words);
 }
 
 function markOf({ object, creates }: Operation, segment: Segment): number {

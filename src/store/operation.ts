@@ -1,4 +1,5 @@
 /** One request on its way through the writer, and what planning made of it. */
+import type { Heritage } from './inherit.js';
 import type { RecordType } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import type { WriteMode } from './object-store.js';
@@ -24,6 +25,7 @@ export interface Operation {
   readonly objectBytes: number;
   readonly mode: WriteMode;
   readonly parent: bigint | undefined;
+  readonly whole: boolean;
   /** Who has the parent, when that is the store of another disk (disks/). */
   readonly source: Writer | undefined;
   readonly epoch: number;
@@ -44,6 +46,10 @@ export interface Operation {
   parts: readonly Part[];
   /** The object is made anew (with `instance`). */
   creates: boolean;
+  /** What it begins with, if not with holes. */
+  heritage: Heritage | undefined;
+  /** Whoever inherits blocks of the object is safe from what this does to its file (inherit.ts). */
+  secured: boolean;
   instance: number;
   /** Not applied before its batch is durable: see writer.ts. */
   waits: boolean;
@@ -66,6 +72,7 @@ export interface OperationRequest {
   readonly objectBytes?: number;
   readonly mode?: WriteMode;
   readonly parent?: bigint | undefined;
+  readonly whole?: boolean | undefined;
   readonly offset?: number;
   readonly length?: number;
   readonly data?: Uint8Array | undefined;
@@ -87,6 +94,7 @@ export function newOperation(
     objectBytes: request.objectBytes ?? 0,
     mode: request.mode ?? 'update',
     parent: request.parent,
+    whole: request.whole ?? false,
     source,
     epoch: request.epoch,
     offset: request.offset ?? 0,
@@ -101,6 +109,8 @@ export function newOperation(
     object: undefined,
     parts: [],
     creates: false,
+    heritage: undefined,
+    secured: false,
     instance: 0,
     waits: false,
   };

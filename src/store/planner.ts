@@ -101,7 +101,7 @@ export function planSpoil(op: Operation): Part[] {
   });
 }
 
-/** Blocks that are holes now and will not be. */
+/** Blocks that will take room in the object's own file and do not now: holes, and what it inherits. */
 export function growthBlocks(parts: readonly Part[], object: StoredObject | undefined): number {
   let blocks = 0;
   for (const { type, firstBlock, blockCount } of parts) {
@@ -111,7 +111,7 @@ export function growthBlocks(parts: readonly Part[], object: StoredObject | unde
       continue;
     }
     for (let block = firstBlock; block < firstBlock + blockCount; block++) {
-      if (object.table[block] === HOLE) blocks++;
+      if (object.table[block] === HOLE || object.thin?.isInherited(block)) blocks++;
     }
   }
   return blocks;
@@ -132,7 +132,8 @@ export function zeroChecksum(seed: number, block: number): number {
 }
 
 function targetOf(op: Operation, object: StoredObject | undefined): Target {
-  const seed = object ? object.seed : objectSeed(op.oid);
+  // Of a copy on write the object is the parent, with a salt of its own.
+  const seed = object?.oid === op.oid ? object.seed : objectSeed(op.oid);
   return { oid: op.oid, objectBytes: op.objectBytes, seed, object };
 }
 
@@ -184,8 +185,8 @@ function filledBlock(target: Target, block: number, data: Uint8Array, offset: nu
   const covered = offset === start && data.length >= validBytes;
   if (sum !== HOLE && !covered) {
     const lost = readBlocksNow(target.object!.file, image, start);
-    if (lost.length > 0 || sum === BAD || blockChecksum(image, target.seed, block) !== sum) {
-      const cause = new BadBlocksError(target.oid, [block]);
+    if (lost.length > 0 || sum === BAD || blockChecksum(image, target.object!.seed, block) !== sum) {
+      const cause = new BadBlocksError(target.object!.oid, [block]);
       throw new AppError('checksum', cause.message, { cause });
     }
   }

@@ -6,7 +6,8 @@ import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import { BAD, blockChecksum, HOLE } from './checksum.js';
 import { type StoreContext, toStoreError } from './context.js';
-import { type StoredObject, slotBytes } from './object-file.js';
+import type { StoredObject } from './object-file.js';
+import { slotBytes } from './object-slot.js';
 import { BadBlocksError, type BlockRun } from './object-store.js';
 import { readBlocks, readBlocksNow, readCached } from './salvage.js';
 

@@ -62,6 +62,8 @@ function wantedSum(object: StoredObject, part: Part, index: number): number {
 
 function settleBlock(context: StoreContext, object: StoredObject, block: number, wanted: number): void {
   const before = object.table[block]!;
+  // What may have arrived of it in the own file is not the block's content while that is inherited.
+  if (object.thin?.isInherited(block)) object.thin.discardOwn(block);
   if (before === wanted) return;
   const bytes = new Uint8Array(BLOCK_SIZE);
   if (readBlocksNow(object.file, bytes, block * BLOCK_SIZE).length > 0) return;

@@ -2,34 +2,28 @@
  * Carries out what the journal holds, object by object. First all batches are laid over each other in memory, then
  * each object is brought to the result once: an older image must never overwrite newer bytes that went straight to
  * the object. Doing it twice gives the same (a crash in here is nothing special).
- *
- * Bytes of direct writes are only in the object. What is found there is matched against the checksums the block had,
- * newest first, back to the last one known to be durable: the first that fits is the block's content, unless an image
- * came after it. When nothing fits the block is bad and says so when it is read.
  */
-import { BLOCK_SIZE, isZero } from '../base/bytes.js';
+import { BLOCK_SIZE } from '../base/bytes.js';
 import type { Logger } from '../base/log.js';
-import { BAD, blockChecksum, HOLE } from './checksum.js';
-import { type Disk, DiskError, type DiskFile } from './disk.js';
+import { BASE_FOLDER, baseFolder, type Life, linkBases, unlinkBases } from './bases.js';
+import { HOLE } from './checksum.js';
+import { type Disk, DiskError } from './disk.js';
+import { decodeHeritage, type Heritage } from './inherit.js';
 import { type JournalRecord, recordTypes } from './journal-record.js';
-import { createObject, loadObject, objectFolder, objectPath, type StoredObject } from './object-file.js';
-import { zeroChecksum } from './planner.js';
+import { beginAgain, createObject, loadObject, type StoredObject } from './object-file.js';
+import { objectFolder, objectPath } from './object-path.js';
+import { blockCount } from './object-slot.js';
 import type { FoundBatch, JournalScan } from './recovery.js';
+import { replayBlock, type Version } from './replay-block.js';
 import { NO_MARK } from './tail-mark.js';
-
-/** One possible content of a block. */
-type Version =
-  | { readonly kind: 'image'; readonly sum: number; readonly file: DiskFile; readonly offset: number }
-  | { readonly kind: 'direct'; readonly sum: number; readonly durable: boolean }
-  | { readonly kind: 'hole' }
-  | { readonly kind: 'zeros' }
-  | { readonly kind: 'spoiled'; readonly sum: number };
 
 /** Versions kept per block; older ones are forgotten. */
 const MAX_VERSIONS = 8;
 
 interface ObjectPlan {
-  reset: 'none' | 'create' | 'remove';
+  reset: 'none' | 'create' | 'inherit' | 'remove';
+  /** For inherit. */
+  heritage: Heritage | undefined;
   instance: number;
   objectBytes: number;
   epoch: number;
@@ -67,8 +61,9 @@ export async function replayJournal(
   }
   const folders = new Set<string>();
   let problems = 0;
-  for (const [oid, plan] of plans) {
+  for (const [oid, plan] of inOrder(plans)) {
     folders.add(objectFolder(oid));
+    if (plan.heritage) for (const folder of [baseFolder(oid), BASE_FOLDER]) folders.add(folder);
     const done = replayObject(disk, log, oid, plan, afterPowerCut);
     if (done === 'problem') problems++;
     else if (done) await persistObject(done);
@@ -83,6 +78,23 @@ export async function replayJournal(
     touched: [...touched.values()],
     problems,
   };
+}
+
+/** Parents before their heirs: these have their blocks in the same files. */
+function inOrder(plans: ReadonlyMap<bigint, ObjectPlan>): Map<bigint, ObjectPlan> {
+  const ordered = new Map<bigint, ObjectPlan>();
+  for (const [oid] of plans) {
+    const line: [bigint, ObjectPlan][] = [];
+    // An id that is used again may make this a circle.
+    for (let next: bigint | undefined = oid; next !== undefined && line.length <= plans.size; ) {
+      const plan = plans.get(next);
+      if (!plan || ordered.has(next)) break;
+      line.unshift([next, plan]);
+      next = plan.heritage?.parent.oid;
+    }
+    for (const [each, plan] of line) ordered.set(each, plan);
+  }
+  return ordered;
 }
 
 async function persistObject(object: StoredObject): Promise<void> {
@@ -125,11 +137,13 @@ function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPl
   const { oid, type, instance, objectBytes, epoch } = record;
   let plan = plans.get(oid);
   if (!plan) {
-    plan = { reset: 'none', instance: 0, objectBytes, epoch: 0, tailMark: undefined, blocks: new Map() };
+    plan = newPlan(objectBytes);
     plans.set(oid, plan);
   }
-  if (type === recordTypes.create || type === recordTypes.remove) {
-    plan.reset = type === recordTypes.create ? 'create' : 'remove';
+  if (type === recordTypes.create || type === recordTypes.inherit || type === recordTypes.remove) {
+    plan.reset = type === recordTypes.remove ? 'remove' : type === recordTypes.create ? 'create' : 'inherit';
+    plan.heritage =
+      plan.reset === 'inherit' ? decodeHeritage(record.checksums, blockCount(objectBytes)) : undefined;
     plan.instance = instance;
     plan.objectBytes = objectBytes;
     plan.epoch = 0;
@@ -139,6 +153,7 @@ function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPl
   } else if (instance > plan.instance && type !== recordTypes.touch) {
     // Another life of the object began without a record: a copy took its name. It was durable by then.
     plan.reset = 'none';
+    plan.heritage = undefined;
     plan.instance = instance;
     plan.objectBytes = objectBytes;
     plan.tailMark = undefined;
@@ -147,6 +162,19 @@ function planOf(plans: Map<bigint, ObjectPlan>, record: JournalRecord): ObjectPl
   if (record.tailMark !== NO_MARK) plan.tailMark ??= record.tailMark;
   if (type !== recordTypes.remove && epoch > plan.epoch) plan.epoch = epoch;
   return plan;
+}
+
+function newPlan(objectBytes: number): ObjectPlan {
+  const blocks = new Map();
+  return {
+    reset: 'none',
+    heritage: undefined,
+    instance: 0,
+    objectBytes,
+    epoch: 0,
+    tailMark: undefined,
+    blocks,
+  };
 }
 
 function addVersion(plan: ObjectPlan, block: number, version: Version): void {
@@ -166,14 +194,25 @@ function replayObject(
   plan: ObjectPlan,
   afterPowerCut: boolean,
 ): StoredObject | 'problem' | undefined {
-  let object = loadObject(disk, oid, { instance: plan.instance, tailMark: plan.tailMark ?? NO_MARK });
+  const load = () => loadObject(disk, oid, { instance: plan.instance, tailMark: plan.tailMark ?? NO_MARK });
+  let object = load();
+  // A newer life has bases of its own, or none.
+  if (plan.reset === 'inherit' && !(object && object.instance > plan.instance)) {
+    object?.close();
+    if (!relink(disk, log, oid, plan)) return 'problem';
+    object = load();
+    // Nobody has flushed it, or the table would be whole. Unlike that of other new objects, it is not all zeros.
+    const isTorn = object?.instance === plan.instance && object.durableSlot === undefined;
+    if (isTorn) object = beginAgain(disk, object!, plan.heritage!);
+  }
   if (plan.reset === 'remove') {
     if (!object) return undefined;
     object.close();
-    if (object.instance <= plan.instance) disk.unlink(objectPath(oid));
+    if (object.instance <= plan.instance) removeFile(disk, object);
     return undefined;
   }
-  if (plan.reset === 'create' && (!object || object.instance < plan.instance)) {
+  const begins = plan.reset === 'create' || plan.reset === 'inherit';
+  if (begins && (!object || object.instance < plan.instance)) {
     object = recreate(disk, log, oid, plan, object, afterPowerCut);
     if (!object) return 'problem';
   }
@@ -195,6 +234,37 @@ function replayObject(
 }
 
 /**
+ * Gives a thin object the names of its bases again, of the files that its parent has now: of those of before a power
+ * cut may have left the heir's name alone, without the bytes. A parent that is gone, or began another life, has gone
+ * after all that was durable (inherit.ts).
+ */
+function relink(disk: Disk, log: Logger, oid: bigint, plan: ObjectPlan): boolean {
+  try {
+    if (!plan.heritage) throw new DiskError('io', 'the record does not fit the object');
+    const { parent, origins, baseCount } = plan.heritage;
+    const heir = { oid, instance: plan.instance };
+    if (isAlive(disk, parent)) unlinkBases(disk, heir, baseCount);
+    linkBases(disk, heir, parent, origins);
+    return true;
+  } catch (error) {
+    if (!(error instanceof DiskError) || error.code === 'no-space') throw error;
+    log.error({ oid: oid.toString(16), err: error.message }, 'what a thin object inherits is missing');
+    return false;
+  }
+}
+
+function isAlive(disk: Disk, life: Life): boolean {
+  const object = loadObject(disk, life.oid);
+  object?.close();
+  return object?.instance === life.instance;
+}
+
+function removeFile(disk: Disk, object: StoredObject): void {
+  disk.unlink(objectPath(object.oid));
+  if (object.thin) unlinkBases(disk, object, object.thin.baseCount);
+}
+
+/**
  * After a power cut the store does not open without room for it: going on without the object would look to the others
  * as if it had never been made, or had been removed, although it may have been flushed. After a kill nobody was told of
  * an object that is not there.
@@ -210,102 +280,14 @@ function recreate(
   try {
     if (before) {
       before.close();
-      disk.unlink(objectPath(oid));
+      removeFile(disk, before);
     }
-    return createObject(disk, oid, plan.objectBytes, plan.instance, 0);
+    return createObject(disk, oid, plan.objectBytes, plan.instance, 0, objectPath(oid), plan.heritage);
   } catch (error) {
     if (afterPowerCut || !(error instanceof DiskError && error.code === 'no-space')) throw error;
     log.error({ oid: oid.toString(16) }, 'no room to create an object again');
     return undefined;
   }
-}
-
-function replayBlock(
-  log: Logger,
-  object: StoredObject,
-  block: number,
-  versions: readonly Version[],
-  afterPowerCut: boolean,
-): void {
-  const found = new Uint8Array(BLOCK_SIZE);
-  let read = false;
-  const fits = (sum: number) => {
-    if (!read) object.file.read(found, block * BLOCK_SIZE);
-    read = true;
-    return blockChecksum(found, object.seed, block) === sum;
-  };
-  // A hole counts only when nothing arrived: half of a direct write must not pass for zeros.
-  const isHole = () => !fits(BAD) && isZero(found);
-  const newest = versions.at(-1)!;
-  const before = object.table[block]!;
-  if (newest.kind !== 'direct') {
-    if (restore(log, object, block, newest, afterPowerCut)) return;
-    // Without a power cut, what is not in the object was refused for want of room, and acknowledged to nobody.
-    const sums = [before, ...versions.map((version) => sumOf(object, block, version))];
-    const present = sums.findLast((sum) => (sum === HOLE ? isHole() : fits(sum)));
-    if (present !== undefined) object.table[block] = present;
-    return;
-  }
-  // Undefined after the loop over all versions stands for what was there before the journal began.
-  let restorable: Version | undefined;
-  for (let index = versions.length - 1; index >= -1; index--) {
-    const version = index < 0 ? undefined : versions[index]!;
-    const sum = version ? sumOf(object, block, version) : object.table[block]!;
-    if (sum === HOLE ? isHole() : fits(sum)) {
-      // Nothing newer reached the object. So no newer direct write was durable; a newer image may have been.
-      if (restorable) restore(log, object, block, restorable, afterPowerCut);
-      else object.table[block] = sum;
-      return;
-    }
-    if (version?.kind === 'direct' && version.durable) {
-      object.table[block] = sum;
-      return;
-    }
-    if (version && version.kind !== 'direct') restorable ??= version;
-  }
-  // Torn by the power cut, or rotted since, or newer than what is left of the journal. An older image is no answer: the
-  // direct write after it may have been durable. It reads as bad; by the checksum of the newest write the replica that
-  // has that is known. When none has it, the bytes are taken as they are (`adopt`).
-  object.table[block] = sumOf(object, block, newest);
-}
-
-function sumOf(object: StoredObject, block: number, version: Version): number {
-  if (version.kind === 'hole') return HOLE;
-  return version.kind === 'zeros' ? zeroChecksum(object.seed, block) : version.sum;
-}
-
-/**
- * False: there was no room, and the block reads as bad, not as something old. After a power cut the store does not open
- * then: the journal may be the only place where this is.
- */
-function restore(
-  log: Logger,
-  object: StoredObject,
-  block: number,
-  version: Version,
-  afterPowerCut: boolean,
-): boolean {
-  const offset = block * BLOCK_SIZE;
-  try {
-    if (version.kind === 'image') {
-      const image = new Uint8Array(BLOCK_SIZE);
-      version.file.read(image, version.offset);
-      object.table[block] = version.sum;
-      object.file.write([image], offset);
-    } else if (version.kind === 'zeros') {
-      object.table[block] = zeroChecksum(object.seed, block);
-      object.file.write([new Uint8Array(BLOCK_SIZE)], offset);
-    } else if (version.kind === 'spoiled') {
-      object.table[block] = version.sum;
-    } else {
-      object.table[block] = HOLE;
-    }
-  } catch (error) {
-    if (afterPowerCut || !(error instanceof DiskError && error.code === 'no-space')) throw error;
-    log.error({ oid: object.oid.toString(16), block }, 'no room to restore a block');
-    return false;
-  }
-  return true;
 }
 
 function everyBlock({ blocks }: StoredObject): Iterable<number> {

@@ -7,26 +7,27 @@ import type { Clock, Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
 import { markDirty } from './apply.js';
+import { checkRequest } from './check-request.js';
 import { checkpointSegment } from './checkpoint.js';
 import { type StoreContext, toStoreError } from './context.js';
 import { DirectFlusher } from './direct-flusher.js';
 import type { Disk } from './disk.js';
 import type { Journal } from './journal.js';
 import type { StoreLimits } from './limits.js';
+import { NewBases } from './new-bases.js';
 import type { ObjectCache } from './object-cache.js';
-import { objectFolders } from './object-file.js';
+import { objectIds } from './object-path.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from './object-store.js';
-import { newOperation, type Operation, type OperationRequest } from './operation.js';
+import { newOperation, type OperationRequest } from './operation.js';
 import { blockRuns, checkRange, readObject, verifyObject } from './reader.js';
-import { recountUsed } from './recount.js';
 import { Space } from './space.js';
-import { type Superblock, writeSuperblock } from './superblock.js';
+import { firstInstance, type Superblock, writeSuperblock } from './superblock.js';
 import type { Suspects } from './suspects.js';
+import { tidyUp } from './tidy-up.js';
 import type { TouchedLog } from './touched-log.js';
+import { Trimmer } from './trimmer.js';
 import { Writer } from './writer.js';
 
-/** Largest object: 2 GiB of data and a margin; also what an object's table may make us allocate. */
-export const MAX_OBJECT_BYTES = 4 * 1024 ** 3;
 const ADOPT_BLOCKS = 16;
 
 /** What recovery hands over. */
@@ -40,6 +41,7 @@ export interface StoreParts {
   readonly suspects: Suspects;
   readonly superblock: Superblock;
   readonly lossy: boolean;
+  readonly canLink: boolean;
   /** What requests get once the store has stopped. */
   readonly failureCode: 'io' | 'again';
   readonly makeJournal: (onFailure: (error: unknown) => void) => Journal;
@@ -80,9 +82,12 @@ export class Store implements ObjectStore {
       limits,
       cache,
       touched,
+      newBases: new NewBases(),
+      canLink: parts.canLink,
+      trimmer: new Trimmer(),
       journal: parts.makeJournal(fail),
       space: new Space(disk, clock, limits.reserveBytes),
-      nextInstance: () => parts.superblock.openCount * 0x1_0000_0000 + ++this.instanceCount,
+      nextInstance: () => firstInstance(parts.superblock) + ++this.instanceCount,
       fail,
       failure: () => this.failure,
       isReplaceable: parts.failureCode === 'again',
@@ -91,6 +96,7 @@ export class Store implements ObjectStore {
     };
     this.writer = new Writer(this.context, this.direct);
     this.direct.context = this.context;
+    this.context.trimmer.context = this.context;
     this.direct.pending = () => this.writer.busy;
     this.writer.onSegmentFull = () => this.switchSegment();
     this.writer.onSegmentUsed = () => this.startTimer();
@@ -147,11 +153,7 @@ export class Store implements ObjectStore {
   }
 
   async *objects(vid?: number): AsyncIterable<bigint> {
-    for (const folder of objectFolders(this.context.disk, vid)) {
-      for (const name of this.context.disk.list(folder)) {
-        if (/^[0-9a-f]{16}$/.test(name)) yield BigInt(`0x${name}`);
-      }
-    }
+    yield* objectIds(this.context.disk, vid);
   }
 
   // Changing ----------------------------------------------------------------------------------------------------
@@ -159,21 +161,22 @@ export class Store implements ObjectStore {
   /** `source`: the store that has the parent of a copy, when it is another one. */
   write(request: StoreWrite, source?: Store): Promise<void> {
     // Field by field: this runs for each write, and a spread would cost as much as the rest of it.
-    const { oid, objectBytes, mode, parent, epoch, offset, data, sync } = request;
+    const { oid, objectBytes, mode, parent, whole, epoch, offset, data, sync } = request;
     const { length } = data;
-    const common = {
+    const what = {
       kind: 'write',
       oid,
       objectBytes,
       mode,
       parent,
+      whole,
       epoch,
       offset,
       length,
       data,
       sync,
     } as const;
-    return this.submit(common, source);
+    return this.submit(what, source);
   }
 
   zero(request: StoreZero, source?: Store): Promise<void> {
@@ -292,9 +295,9 @@ export class Store implements ObjectStore {
     if (this.failure) throw this.failure;
   }
 
-  /** Counts the room of all objects anew, a folder at a time: after a crash the count is out of date. */
-  recount(): Promise<void> {
-    return recountUsed(this.context, this.objects());
+  /** After a crash (tidy-up.ts). */
+  tidy(): Promise<void> {
+    return tidyUp(this.context, this.objects(), firstInstance(this.superblock));
   }
 
   close(): Promise<void> {
@@ -322,6 +325,7 @@ export class Store implements ObjectStore {
       await writeSuperblock(disk, { ...this.superblock, clean: true, usedBytes });
     } finally {
       this.timer?.cancel();
+      this.context.trimmer.stop();
       this.failure ??= new AppError('shutdown', 'the store is closed');
       this.writer.rejectAll(this.failure);
       journal.fail(this.failure);
@@ -387,13 +391,4 @@ export class Store implements ObjectStore {
       });
     return true;
   }
-}
-
-function checkRequest(op: Operation): void {
-  const { objectBytes } = op;
-  if (!Number.isSafeInteger(objectBytes) || objectBytes <= 0 || objectBytes > MAX_OBJECT_BYTES) {
-    throw new AppError('invalid', `an object cannot have ${objectBytes} bytes`);
-  }
-  checkRange(op, op.offset, op.length);
-  if (op.mode === 'cow' && op.parent === undefined) throw new AppError('invalid', 'copy without a parent');
 }

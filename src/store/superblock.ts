@@ -1,7 +1,7 @@
 /**
  * Who this store belongs to, and how it was left. A sealed text file (small-file.ts) that an administrator can read:
  *
- *     sheepfold-store 1
+ *     sheepfold-store 2
  *     {"clusterId":"...","nodeId":"...","bootId":"...","clean":true,"openCount":3,"usedBytes":4194304}
  *     <CRC-32 of the two lines>
  *
@@ -12,7 +12,7 @@ import { AppError } from '../base/errors.js';
 import type { Disk } from './disk.js';
 import { readSmall, replaceSmall, sealText, unsealText } from './small-file.js';
 
-export const STORE_VERSION = 1;
+export const STORE_VERSION = 2;
 export const SUPERBLOCK_PATH = 'superblock';
 
 export interface Superblock {
@@ -52,6 +52,11 @@ export function decodeSuperblock(bytes: Buffer): Superblock {
   const text = version ? unsealText(bytes) : undefined;
   if (text === undefined) throw new AppError('system', 'the superblock of the store is damaged');
   return JSON.parse(text.slice(text.indexOf('\n') + 1)) as Superblock;
+}
+
+/** Lives of objects that begin while the store is open have greater numbers than this. */
+export function firstInstance({ openCount }: Superblock): number {
+  return openCount * 0x1_0000_0000;
 }
 
 /** The superblock; undefined when the disk holds no store yet. */

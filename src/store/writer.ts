@@ -14,21 +14,21 @@ import { AppError } from '../base/errors.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { applyOperation } from './apply.js';
 import { refusalOf, type StoreContext, toStoreError } from './context.js';
-import { copyObject } from './copy-on-write.js';
 import type { DirectFlusher } from './direct-flusher.js';
 import { DiskError } from './disk.js';
 import { Holds } from './holds.js';
+import { heritageFrom } from './inherit.js';
 import type { Segment } from './journal.js';
 import { BatchBuilder } from './journal-record.js';
-import { journalTouch } from './journal-touch.js';
 import type { StoredObject } from './object-file.js';
+import { type Lane, runCopy, runSecured } from './off-batch.js';
 import type { Operation, Verdict } from './operation.js';
 import { journalBytes, recordOperation } from './operation-records.js';
-import { isStructural, planChange } from './plan-change.js';
+import { isStructural, keepsLent, planChange, planThin } from './plan-change.js';
 import { isPartial, planAdopt, planSpoil } from './planner.js';
 import { planConfirm, reconcile } from './refused-apply.js';
 
-export class Writer {
+export class Writer implements Lane {
   uncommitted: () => readonly bigint[] = () => [];
   /** Called when a batch finds the current segment full or too old; answers whether there is a new one now. */
   onSegmentFull: () => boolean = () => false;
@@ -43,7 +43,7 @@ export class Writer {
   private readonly undone: Operation[] = [];
 
   constructor(
-    private readonly context: StoreContext,
+    readonly context: StoreContext,
     private readonly direct: DirectFlusher,
   ) {
     this.acknowledgements = new Acknowledgements(context, direct);
@@ -59,6 +59,17 @@ export class Writer {
       this.queue.push(op);
       this.kick();
     }
+  }
+
+  /** Something may go on now. */
+  wake(): void {
+    this.kick();
+    this.checkIdle();
+  }
+
+  /** The operation comes before all others. */
+  goOn(op: Operation): void {
+    this.queue.unshift(op);
   }
 
   kick(): void {
@@ -184,10 +195,12 @@ export class Writer {
       op.resolve();
       return 'aside';
     }
-    if (op.mode === 'cow' && (op.kind === 'write' || op.kind === 'zero')) return this.planCow(op, sequence);
     op.object = object;
     op.creates = false;
+    op.heritage = undefined;
     op.parts = [];
+    if (op.mode === 'cow' && (op.kind === 'write' || op.kind === 'zero')) return this.planCow(op, sequence);
+    if (object?.lent && !op.secured && !keepsLent(op, object)) return this.planLent(op, object);
     switch (op.kind) {
       case 'remove':
         op.waits = object !== undefined;
@@ -242,6 +255,7 @@ export class Writer {
       if (op.waits) {
         waiting.push(op);
         this.holds.hold(op.oid);
+        if (op.heritage) this.holds.hold(op.heritage.parent.oid);
       } else {
         this.finish(op, segment, durable);
       }
@@ -276,6 +290,7 @@ export class Writer {
       if (error ?? this.context.failure()) op.reject((error ?? this.context.failure())!);
       else this.finish(op, segment, settled);
       this.release(op.oid);
+      if (op.heritage) this.release(op.heritage.parent.oid);
     }
     this.undoFirst();
     // The journal is on the platter: what is left is what went straight to the objects.
@@ -322,7 +337,8 @@ export class Writer {
     this.kick();
   }
 
-  private release(oid: bigint): void {
+  /** Takes back one hold of an object; what waited for it goes on when it was the last. */
+  release(oid: bigint): void {
     // Before everything that came in since: the order of each object's operations is kept.
     const operations = this.holds.release(oid);
     if (operations.length > 0) this.queue.unshift(...operations);
@@ -349,37 +365,36 @@ export class Writer {
     if (parentPlanned) return 'later';
     if (!parent) throw new AppError('no-object', `no parent object ${parentOid.toString(16)}`);
     if (!parent.learnBytes(op.objectBytes)) throw new AppError('invalid', 'parent of another size');
+    const isNew = source === this && op.object === undefined && parentOid !== op.oid && !op.whole;
+    const heritage = isNew && this.context.canLink ? heritageFrom(parent, op.oid) : undefined;
+    if (heritage === undefined) return this.copyWhole(op, parent, source);
+    planThin(this.context, op, parent, heritage);
+    this.plannedMissing.set(op.oid, sequence);
+    this.plannedMissing.set(parentOid, sequence);
+    return 'planned';
+  }
+
+  private copyWhole(op: Operation, parent: StoredObject, source: Writer): Verdict {
     let allocated = 4;
     for (const sum of parent.table) if (sum !== 0) allocated++;
     this.context.space.need(allocated * BLOCK_SIZE);
     this.holds.hold(op.oid);
-    source.holds.hold(parentOid);
-    void this.runCow(op, parent, source);
+    source.holds.hold(parent.oid);
+    void runCopy(this, this.builder, this.direct, op, parent, source);
     return 'aside';
   }
 
   /**
-   * The touch is journaled and synced first, so that the change is never unknown to catching-up (D-5); then the
-   * copy, complete with the write, takes its name at once. A crash before that leaves what was there.
+   * A change of a file that others inherit from. Its name may go, once that costs them nothing; a change of its bytes
+   * goes to a copy, and the heirs keep the file. That is rare: what has heirs belongs to a snapshot.
    */
-  private async runCow(op: Operation, parent: StoredObject, source: Writer): Promise<void> {
-    const { journal } = this.context;
-    source.context.cache.pin(parent);
-    try {
-      await journalTouch(this, this.context, this.builder, op);
-      await journal.synced(journal.sequence);
-      await copyObject(this.context, this.direct, op, parent);
-      op.resolve();
-    } catch (error) {
-      op.reject(refusalOf(this.context, error));
-    } finally {
-      source.context.cache.unpin(parent);
-      this.release(op.oid);
-      source.release(parent.oid);
-      for (const writer of new Set([this, source])) {
-        writer.kick();
-        writer.checkIdle();
-      }
+  private planLent(op: Operation, object: StoredObject): Verdict {
+    if (!isStructural(op, object)) {
+      if (!object.learnBytes(op.objectBytes)) throw new AppError('invalid', 'object of another size');
+      return this.copyWhole(op, object, this);
     }
+    this.holds.hold(op.oid);
+    void runSecured(this, op, object);
+    return 'aside';
   }
 }

@@ -62,6 +62,8 @@ export const PeerFlag = {
   allocate: 0x02,
   /** Reconcile requests: the sender is to hold the object by the target of a move. */
   move: 0x04,
+  /** A copy on write verifies all of the parent and shares no file with it. */
+  whole: 0x08,
   /** WriteMode in two bits. */
   modeMask: 0x30,
   modeShift: 4,
@@ -91,6 +93,8 @@ export interface PeerMessage {
   /** Everything up to this sequence is committed. u32. */
   commit: number;
   payload: Uint8Array;
+  /** CRC-32 of the payload where it is known: verified on arrival, and passed on with the same bytes. 0: not known. */
+  payloadCrc?: number;
 }
 
 const NO_PAYLOAD = new Uint8Array(0);
@@ -112,5 +116,6 @@ export function emptyMessage(type: PeerType): PeerMessage {
     sequence: 0,
     commit: 0,
     payload: NO_PAYLOAD,
+    payloadCrc: 0,
   };
 }

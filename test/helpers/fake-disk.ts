@@ -617,6 +617,11 @@ class FakeFile implements DiskFile {
     return this.inode.size;
   }
 
+  links(): number {
+    this.check();
+    return this.inode.links;
+  }
+
   allocatedBytes(): number {
     return this.inode.pages.size * PAGE;
   }

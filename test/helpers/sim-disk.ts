@@ -104,6 +104,7 @@ class DiskLife {
       allocate: (offset, length) => this.alive(inner).allocate(offset, length),
       truncate: (size) => this.alive(inner).truncate(size),
       size: () => this.alive(inner).size(),
+      links: () => this.alive(inner).links(),
       allocatedBytes: () => this.alive(inner).allocatedBytes(),
       sync: () => this.delayed(() => this.alive(inner).sync(), this.syncDelayMs()),
       close: () => this.alive(inner).close(),

@@ -343,6 +343,42 @@ export const regressions: readonly Regression[] = [
     seeds: 1,
     config: {},
   },
+  {
+    what: 'a sweep that took long judged by an old epoch, and undid what a sheep made that had come back meanwhile',
+    seed: 920057,
+    seeds: 1,
+    config: {},
+  },
+  {
+    what: 'a power cut tore the first table of a thin object, which was taken for lost with all that it inherited',
+    seed: 920973,
+    seeds: 1,
+    config: {},
+  },
+  {
+    what: 'a copy inherited a block that was bad, on the one replica that there was; nobody else ever had the copy',
+    seed: 930140,
+    seeds: 1,
+    config: {},
+  },
+  {
+    what: 'the same where the other replica was still catching up',
+    seed: 930276,
+    seeds: 1,
+    config: {},
+  },
+  {
+    what: 'half of a large write over inherited blocks, cut off by a power cut everywhere, left zeros beside it',
+    seed: 931523,
+    seeds: 1,
+    config: {},
+  },
+  {
+    what: 'a flush was answered in an epoch that nobody was known to have entered, and was lost by a power cut of all',
+    seed: 931530,
+    seeds: 1,
+    config: {},
+  },
 ];
 
 function weights(more: Partial<SwarmConfig['weights']>): SwarmConfig['weights'] {

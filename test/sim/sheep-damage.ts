@@ -1,6 +1,6 @@
 /** What a bad disk does to the store of a sheep: knows where the store (src/store/README.md) keeps what. */
 import type { SeededRandom } from '../../src/base/random.js';
-import { blocksOfFile } from '../../src/store/object-file.js';
+import { blocksOfFile } from '../../src/store/object-slot.js';
 import type { FakeDisk, FakeOp, Fault } from '../helpers/fake-disk.js';
 import type { DiskDamage } from '../helpers/sim-disk.js';
 

@@ -1,3 +1,4 @@
+import { crc32 } from '../../base/bytes.js';
 import { AppError } from '../../base/errors.js';
 import type { ObjectStore, WriteMode } from '../../store/object-store.js';
 import { invalidOid } from '../../wire/oid.js';
@@ -17,6 +18,10 @@ export interface Mutation {
   /** Zero only: keep the range allocated. */
   readonly allocate: boolean;
   readonly sync: boolean;
+  /** A copy that is not to inherit: see PeerFlag. */
+  readonly whole: boolean;
+  /** CRC-32 of the data once it is known: every replica is sent the same bytes. */
+  dataCrc?: number;
 }
 
 const NO_DATA = new Uint8Array(0);
@@ -28,7 +33,18 @@ export function writeOf(
   options: { mode: WriteMode; parent?: bigint; sync: boolean },
 ): Mutation {
   const { mode, parent = 0n, sync } = options;
-  return { kind: 'write', mode, parent, offset, length: data.length, data, allocate: false, sync };
+  return {
+    kind: 'write',
+    mode,
+    parent,
+    offset,
+    length: data.length,
+    data,
+    allocate: false,
+    sync,
+    whole: false,
+    dataCrc: 0,
+  };
 }
 
 export function zeroOf(
@@ -37,7 +53,18 @@ export function zeroOf(
   options: { mode: WriteMode; parent?: bigint; sync: boolean; allocate: boolean },
 ): Mutation {
   const { mode, parent = 0n, sync, allocate } = options;
-  return { kind: 'zero', mode, parent, offset, length, data: NO_DATA, allocate, sync };
+  return {
+    kind: 'zero',
+    mode,
+    parent,
+    offset,
+    length,
+    data: NO_DATA,
+    allocate,
+    sync,
+    whole: false,
+    dataCrc: 0,
+  };
 }
 
 export function removeOf(sync: boolean): Mutation {
@@ -50,6 +77,8 @@ export function removeOf(sync: boolean): Mutation {
     data: NO_DATA,
     allocate: false,
     sync,
+    whole: false,
+    dataCrc: 0,
   };
 }
 
@@ -68,14 +97,14 @@ export function applyTo(
   epoch: number,
 ): Promise<void> {
   const { oid } = address;
-  const { mode, offset, sync } = mutation;
+  const { mode, parent, offset, sync, whole } = mutation;
   if (mutation.kind === 'remove') return store.remove(oid, epoch, sync);
   const objectBytes = objectBytesOf(address);
   // Written out for the hot path: spreads cost more than the rest of this function.
   if (mutation.kind === 'write') {
     const { data } = mutation;
     if (mode !== 'cow') return store.write({ oid, objectBytes, mode, epoch, offset, sync, data });
-    return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, parent: mutation.parent });
+    return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, parent, whole });
   }
   const common = {
     oid,
@@ -84,7 +113,7 @@ export function applyTo(
     epoch,
     offset,
     sync,
-    ...(mode === 'cow' && { parent: mutation.parent }),
+    ...(mode === 'cow' && { parent, whole }),
   };
   return store.zero({ ...common, length: mutation.length, allocate: mutation.allocate });
 }
@@ -100,9 +129,11 @@ export function encodeMutation(
   message.offset = mutation.offset;
   message.length = mutation.length;
   message.payload = mutation.data;
+  if (mutation.data.length > 0) message.payloadCrc = mutation.dataCrc ||= crc32(mutation.data);
   message.flags =
     (mutation.sync ? PeerFlag.sync : 0) |
     (mutation.allocate ? PeerFlag.allocate : 0) |
+    (mutation.whole ? PeerFlag.whole : 0) |
     (modes.indexOf(mutation.mode) << PeerFlag.modeShift);
   return message;
 }
@@ -131,6 +162,8 @@ export function decodeMutation(
       data: message.payload,
       allocate: (message.flags & PeerFlag.allocate) !== 0,
       sync: (message.flags & PeerFlag.sync) !== 0,
+      whole: (message.flags & PeerFlag.whole) !== 0,
+      dataCrc: message.payloadCrc ?? 0,
     },
   };
 }

@@ -27,8 +27,8 @@ export interface ObjectNodeOptions {
   readonly mutants?: Mutants;
 }
 
-/** While a commit has nothing to ride on, it is sent this late. */
-const COMMIT_DELAY_MS = 4;
+/** A commit that has had nothing to ride on for so long is sent by itself. */
+const COMMIT_DELAY_MS = 20;
 const PEERING_RETRY_MS = 20;
 
 /** What this node is in one epoch: its streams to the replicas and whether it has heard everybody. */
@@ -179,22 +179,36 @@ export class ObjectNode {
   /** Sends a request stamped with the epoch; an answer that arrives after its end counts as none. */
   async ask(context: EpochContext, nodeId: string, message: PeerMessage): Promise<PeerMessage> {
     message.epoch = context.view.epoch;
-    message.commit = context.streams.get(nodeId)?.watermark ?? 0;
+    message.commit = tell(context.streams.get(nodeId));
     const answer = await this.links.request(nodeId, message);
     if (context !== this.context) throw new EpochEnded();
     return answer;
   }
 
-  /** The replicas learn that writes are on all of them, soon. */
+  /**
+   * The replica learns that writes are on all of them, soon. Until then it does not answer reads of these bytes by
+   * itself. While writes go on, each tells of those before it; a message of its own would be one more to wake up for.
+   */
   announceCommits(context: EpochContext, nodeId: string): void {
     if (this.commitTimers.has(nodeId)) return;
     this.commitTimers.add(nodeId);
+    const stream = context.stream(nodeId);
+    const { told } = stream;
     this.options.clock.after(COMMIT_DELAY_MS, () => {
       this.commitTimers.delete(nodeId);
-      if (context !== this.context) return;
+      if (context !== this.context) {
+        // The next epoch's stream has found this timer running.
+        if (this.context?.streams.has(nodeId)) this.announceCommits(this.context, nodeId);
+        return;
+      }
+      if (stream.told === stream.watermark) return;
+      if (stream.told > told) {
+        this.announceCommits(context, nodeId);
+        return;
+      }
       const message = emptyMessage(PeerType.commit);
       message.epoch = context.view.epoch;
-      message.commit = context.stream(nodeId).watermark;
+      message.commit = tell(stream);
       this.links.post(nodeId, message);
     });
   }
@@ -301,4 +315,11 @@ export class ObjectNode {
       this.waiters.add(wake);
     });
   }
+}
+
+/** The watermark, for a message that is about to be sent; one that gets lost is made up for by the next. */
+function tell(stream: CommitStream | undefined): number {
+  if (stream === undefined) return 0;
+  stream.told = stream.watermark;
+  return stream.told;
 }

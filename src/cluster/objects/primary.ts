@@ -177,10 +177,11 @@ export class Primary {
     context: EpochContext,
     placement: Placement,
     address: ObjectAddress,
-    mutation: Mutation,
+    asked: Mutation,
   ): Promise<void> {
     const { node } = this;
     const { oid } = address;
+    const mutation = this.howToCopy(placement, address, asked);
     this.checkSources(address, mutation);
     const range = rangeOf(mutation, address);
     node.noteChange(oid);
@@ -213,6 +214,16 @@ export class Primary {
       changes.delete(range);
       if (changes.size === 0) node.inFlight.delete(oid);
     }
+  }
+
+  /**
+   * A copy on write that inherits looks at no block of the parent: one that is bad here is bad in the copy too, and
+   * comes from the other replicas. Where there are fewer than there should be, the copy is whole, and verified.
+   */
+  private howToCopy(placement: Placement, { copies }: ObjectAddress, mutation: Mutation): Mutation {
+    if (mutation.mode !== 'cow') return mutation;
+    const copying = this.node.others(placement).filter((id) => !placement.targets.includes(id));
+    return 1 + copying.length < copies ? { ...mutation, whole: true } : mutation;
   }
 
   /** What cannot work here is refused before any replica hears of it. */

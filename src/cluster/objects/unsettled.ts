@@ -116,6 +116,8 @@ export class Unsettled {
 export class CommitStream {
   private next = 1;
   private low = 0;
+  /** The newest watermark that the replica was sent. */
+  told = 0;
   private readonly finished = new Set<number>();
 
   issue(): number {

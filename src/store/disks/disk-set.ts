@@ -10,7 +10,7 @@ import type { Clock } from '../../base/clock.js';
 import { AppError } from '../../base/errors.js';
 import type { Logger } from '../../base/log.js';
 import { DiskError } from '../disk.js';
-import { isOf } from '../object-file.js';
+import { isOf } from '../object-path.js';
 import type { BlockRun, ObjectStore, StoreStats, StoreWrite, StoreZero } from '../object-store.js';
 import type { Store } from '../store.js';
 import { Locator } from './locator.js';

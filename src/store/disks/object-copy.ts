@@ -15,7 +15,8 @@ import { usedBlocks } from '../apply.js';
 import type { StoreContext } from '../context.js';
 import { copyBlocks, TMP_FOLDER } from '../copy-on-write.js';
 import type { Disk } from '../disk.js';
-import { createObject, objectFolder, objectPath, type StoredObject } from '../object-file.js';
+import { createObject, type StoredObject } from '../object-file.js';
+import { objectFolder, objectPath } from '../object-path.js';
 
 export const MOVING_FOLDER = 'moving';
 

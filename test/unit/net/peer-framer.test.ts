@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { crc32 } from '../../../src/base/bytes.js';
 import { SeededRandom } from '../../../src/base/random.js';
 import { encodePeerMessage } from '../../../src/net/peer-codec.js';
 import { PeerFramer } from '../../../src/net/peer-framer.js';
@@ -112,6 +113,19 @@ test('random bytes never do more than break the stream', () => {
     const framer = new PeerFramer(() => assert.unreachable('garbage is no message'));
     assert.type(framer.push(random.bytes(80 + random.below(200))), 'string');
   }
+});
+
+test('a payload that arrives comes with its checksum, and is passed on under it', () => {
+  const sent = randomMessage(new SeededRandom(4), 5000);
+  const [got] = collect([encodePeerMessage(sent)]);
+  assert.is(got!.payloadCrc, crc32(sent.payload));
+  assert.equal(comparable(collect([encodePeerMessage(got!)])[0]!), comparable(sent));
+});
+
+test('a payload that was changed under the checksum it came with is noticed', () => {
+  const [got] = collect([encodePeerMessage(randomMessage(new SeededRandom(4), 5000))]);
+  got!.payload[17]! ^= 1;
+  assert.is(new PeerFramer(() => {}).push(encodePeerMessage(got!)), 'payload checksum mismatch');
 });
 
 test.run();

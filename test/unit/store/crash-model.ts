@@ -78,7 +78,8 @@ export class Workload {
     const object = this.objects.get(oid)!;
     const before = object.states.at(-1);
     const sync = random.chance(0.3);
-    const kind = before ? random.below(12) : 0;
+    // Copies on write are thin where nothing was before.
+    const kind = before ? random.below(12) : random.pick([0, 10]);
     const value = ++this.counter & 255;
     const base = { oid, objectBytes: BYTES, epoch: 1 + (this.counter >> 4), sync };
     if (kind === 11) return this.track(oid, undefined, sync && ALL, store.remove(oid, base.epoch, sync));
@@ -95,8 +96,10 @@ export class Workload {
         this.parents.add(parent);
         const copied = parentState.slice().fill(value, offset, offset + length);
         const data = new Uint8Array(length).fill(value);
+        // All of the parent, then this write: a crash may show it between the two.
+        object.states.push(parentState.slice());
         const done = store.write({ ...base, mode: 'cow', parent, offset, data });
-        return this.track(oid, copied, ALL, done).finally(() => this.parents.delete(parent));
+        return this.track(oid, copied, sync && ALL, done).finally(() => this.parents.delete(parent));
       }
     }
     if (kind === 9 || kind === 8) {

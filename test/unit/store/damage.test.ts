@@ -3,7 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
 import { type Disk, DiskError, type DiskFile } from '../../../src/store/disk.js';
-import { objectPath, slotBytes } from '../../../src/store/object-file.js';
+import { objectPath } from '../../../src/store/object-path.js';
+import { slotBytes } from '../../../src/store/object-slot.js';
 import { BadBlocksError } from '../../../src/store/object-store.js';
 import type { Store } from '../../../src/store/store.js';
 import { encodeSuspects, readSuspects, SUSPECTS_PATH } from '../../../src/store/suspects.js';
@@ -101,13 +102,13 @@ test('writing it anew makes it right; part of it cannot be written', async () =>
   await store.close();
 });
 
-test('a copy of an object that cannot be read says which block of which object it is', async () => {
+test('a copy over half of a block that cannot be read says which block of which object it is', async () => {
   const { disk, bad } = withBadSectors(fakeDisk());
   const store = await openFake(disk as FakeDisk);
   await put(store, parent, 0, filled(16 * BLOCK, 7), { mode: 'create' });
   await store.checkpoint();
   bad.add(`${objectPath(parent)}:5`);
-  const cause = await badBlocksOf(put(store, oid, 0, filled(512, 1), { mode: 'cow', parent }));
+  const cause = await badBlocksOf(put(store, oid, 5 * BLOCK, filled(512, 1), { mode: 'cow', parent }));
   assert.is(cause.oid, parent);
   assert.equal(cause.blocks, [5]);
   await store.close();

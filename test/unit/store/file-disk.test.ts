@@ -7,7 +7,7 @@ import { AppError } from '../../../src/base/errors.js';
 import { silentLogger } from '../../../src/base/log.js';
 import { type Disk, DiskError } from '../../../src/store/disk.js';
 import { openFileDisk } from '../../../src/store/file-disk.js';
-import { objectPath } from '../../../src/store/object-file.js';
+import { objectPath } from '../../../src/store/object-path.js';
 import { openStore } from '../../../src/store/open-store.js';
 import type { Store } from '../../../src/store/store.js';
 import { clock, deadline, filled, KIB, OBJECT, put, reads, smallLimits } from './helpers.js';

@@ -11,14 +11,16 @@ import {
   decodeRecords,
   recordTypes,
 } from '../../../src/store/journal-record.js';
+import { StoredObject } from '../../../src/store/object-file.js';
+import { objectPath } from '../../../src/store/object-path.js';
 import {
   blocksOfFile,
   decodeSlot,
   encodeSlot,
   fileBytes,
-  objectPath,
-  StoredObject,
-} from '../../../src/store/object-file.js';
+  sourcesOf,
+  tableOf,
+} from '../../../src/store/object-slot.js';
 import { encodeSuspects } from '../../../src/store/suspects.js';
 import { decodeTouched, encodeTouched } from '../../../src/store/touched-log.js';
 
@@ -50,11 +52,31 @@ test('a slot has exactly these bytes', () => {
     instance: 0x1_0000_0002,
     tailSequence: 3,
     epoch: 7,
+    baseCount: 0,
     tableOk: true,
   });
   assert.is(decodeSlot(slot, oid + 1n, 2), undefined);
   slot[65]! ^= 1;
   assert.is(decodeSlot(slot, oid, 2)?.tableOk, false);
+});
+
+test('a slot of a thin object has exactly these bytes', () => {
+  const content = {
+    oid,
+    objectBytes: 12_000,
+    instance: 2,
+    tailSequence: 3,
+    epoch: 7,
+    table: Uint32Array.of(5, 0, 9),
+    thin: { sources: Uint8Array.of(2, 0, 1), baseCount: 2 },
+  };
+  const slot = encodeSlot(content);
+  assert.is(slot.toString('hex', 0, 80), GOLDEN.thinSlot);
+  assert.equal(decodeSlot(slot, oid, 3)?.baseCount, 2);
+  assert.equal([...sourcesOf(slot, 3)], [2, 0, 1]);
+  assert.equal([...tableOf(slot, 3)], [5, 0, 9]);
+  slot[77]! ^= 1;
+  assert.is(decodeSlot(slot, oid, 3)?.tableOk, false);
 });
 
 test('a batch has exactly these bytes and comes back the same', () => {
@@ -152,6 +174,9 @@ const GOLDEN = {
   slot:
     '53464f420100000012000000efcdab00401f000000000000020000000100000003000000000000000700000000000000' +
     '0dd1c22d00000000000000007501b87a0500000000000000',
+  thinSlot:
+    '53464f420100000012000000efcdab00e02e000000000000020000000000000003000000000000000700000002000000' +
+    '761426370000000000000000aaf82b6705000000000000000900000002010000',
   batch:
     '53464a420100000000100000002000000000100000000000001000000000000005000000000000000400000000000000' +
     '030000000000000001000000020000003c000000e2ae484d000000000000000000000000000000000000000031060fd6' +

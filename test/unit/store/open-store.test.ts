@@ -11,7 +11,7 @@ const oid = 0x0000_0001_0000_0001n;
 test('a superblock has exactly these bytes', () => {
   const block = { clusterId: 'c', nodeId: 'n', bootId: 'b', clean: true, openCount: 2, usedBytes: 4096 };
   const text =
-    'sheepfold-store 1\n' +
+    'sheepfold-store 2\n' +
     '{"clusterId":"c","nodeId":"n","bootId":"b","clean":true,"openCount":2,"usedBytes":4096}\n';
   assert.equal(encodeSuperblock(block).toString().slice(0, text.length), text);
   assert.equal(decodeSuperblock(sealText(text)), block);

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { segmentPath } from '../../../src/store/journal.js';
-import { objectPath } from '../../../src/store/object-file.js';
+import { objectPath } from '../../../src/store/object-path.js';
 import {
   bodyStates,
   crashKinds,

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AppError } from '../../../src/base/errors.js';
-import { objectPath } from '../../../src/store/object-file.js';
+import { objectPath } from '../../../src/store/object-path.js';
 import type { BadBlocksError } from '../../../src/store/object-store.js';
 import { vidOf } from '../../../src/wire/oid.js';
 import { deadline, fakeDisk, filled, KIB, OBJECT, openFake, put, reads } from './helpers.js';
