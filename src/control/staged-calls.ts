@@ -130,7 +130,8 @@ export class StagedCalls {
     const usage = check.checkFields(fields.usage);
     const own = check.checkInteger(usage.own, 'own', 0, DATA_OBJECTS_MAX);
     const shared = check.checkInteger(usage.shared, 'shared', 0, DATA_OBJECTS_MAX);
-    const finished = { sizeBytes, usage: { own, shared } };
+    const loose = check.checkOptionalBoolean(fields.loose, 'loose') && { loose: true as const };
+    const finished = { sizeBytes, usage: { own, shared }, ...loose };
     return this.options.onOwner(name, 'internal.attach', { name, vid, ...finished }, async (owned) => ({
       result: await this.options.staging.attach(owned, vid, finished),
     }));

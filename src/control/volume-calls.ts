@@ -6,12 +6,11 @@ import type { Membership } from '../cluster/epochs/membership.js';
 import { CheckMode } from '../cluster/objects/checker.js';
 import type { Coordinator } from '../coord/coordinator.js';
 import { addressIn, type Directory } from '../volume/directory.js';
-import { readFrozenIndex } from '../volume/frozen-volume.js';
 import type { Locks } from '../volume/locks.js';
 import type { OwnedVolume } from '../volume/owned-volume.js';
-import { keys, type Usage, type VdiRecord } from '../volume/records.js';
+import { keys, type VdiRecord } from '../volume/records.js';
 import type { Staging } from '../volume/staging.js';
-import { objectCount, usageOf } from '../volume/volume-index.js';
+import { objectCount } from '../volume/volume-index.js';
 import type { VolumeManager } from '../volume/volume-manager.js';
 import type { VolumeService } from '../volume/volume-service.js';
 import { dataOid, formatOid, inodeOid } from '../wire/oid.js';
@@ -24,7 +23,7 @@ import { OwnerCalls } from './owner-calls.js';
 import * as check from './params.js';
 import { StagedCalls } from './staged-calls.js';
 import { VersionCalls } from './version-calls.js';
-import { deletedMeanwhile, describeVdi } from './volume-info.js';
+import { VolumeRows } from './volume-rows.js';
 
 export interface VolumeCallsOptions {
   readonly cluster: ClusterNode;
@@ -55,9 +54,14 @@ export class VolumeCalls {
   private readonly versionCalls: VersionCalls;
   private readonly lockCalls: LockCalls;
   private readonly ownerCalls: OwnerCalls;
+  private readonly rows: VolumeRows;
 
   constructor(private readonly options: VolumeCallsOptions) {
     this.checks = new CheckCalls(options);
+    this.rows = new VolumeRows({
+      ...options,
+      carry: (nodeId, carried, params) => this.carry(nodeId, carried, params),
+    });
     const call = (method: string, params: unknown) => this.call(method, params, Buffer.alloc(0), () => {});
     this.copies = new CopiesCalls({ ...options, call });
     this.lockCalls = new LockCalls(options);
@@ -70,7 +74,7 @@ export class VolumeCalls {
     this.stagedCalls = new StagedCalls({
       staging: options.staging,
       defaults: () => options.defaults,
-      describe: (record) => this.describe(record),
+      describe: (record) => this.rows.describe(record),
       onOwner: (name, method, params, work) => this.onOwner(name, method, params, work),
     });
   }
@@ -91,11 +95,11 @@ export class VolumeCalls {
     switch (method) {
       case 'vdi.list':
         return {
-          result: await this.list(fields.name === undefined ? undefined : check.checkName(fields.name)),
+          result: await this.rows.list(fields.name === undefined ? undefined : check.checkName(fields.name)),
         };
       case 'vdi.info':
         return {
-          result: await this.describe(await this.options.directory.findNow(check.checkVdiRef(fields))),
+          result: await this.rows.describe(await this.options.directory.findNow(check.checkVdiRef(fields))),
         };
       case 'vdi.create':
         return { result: await this.create(fields, onProgress) };
@@ -106,7 +110,7 @@ export class VolumeCalls {
           check.checkName(fields.name),
           check.checkName(fields.newName, 'newName'),
         );
-        return { result: await this.describe(record) };
+        return { result: await this.rows.describe(record) };
       }
       case 'vdi.resize':
       case 'vdi.snapshot':
@@ -138,7 +142,7 @@ export class VolumeCalls {
       case 'vdi.unlock':
         return { result: await this.lockCalls.unlock(fields) };
       case 'internal.usage':
-        return { result: this.ownUsage(check.checkName(fields.line, 'line')) };
+        return { result: this.rows.ownUsage(check.checkName(fields.line, 'line')) };
       default:
         return (
           (await this.checks.call(method, fields, onProgress)) ??
@@ -147,52 +151,6 @@ export class VolumeCalls {
           this.stagedCalls.call(method, fields, blob, caller)
         );
     }
-  }
-
-  private async list(name: string | undefined): Promise<VdiInfo[]> {
-    const { directory } = this.options;
-    const line = name === undefined ? undefined : directory.lineOf(name);
-    if (name !== undefined && line === undefined) return [];
-    const records = directory
-      .vdis()
-      .filter((r) => r.state === 'live' && (line === undefined || r.line === line.id));
-    records.sort((a, b) => a.vid - b.vid);
-    const rows = await Promise.all(records.map((record) => this.describe(record).catch(deletedMeanwhile)));
-    return rows.filter((row) => row !== undefined);
-  }
-
-  private async describe(record: VdiRecord): Promise<VdiInfo> {
-    const { directory, cluster } = this.options;
-    // A record may lag behind what its family's copies are now.
-    const copies = cluster.objects.context?.view.copiesOf(record) ?? record.copies;
-    return describeVdi(directory, { ...record, copies }, await this.usage(record));
-  }
-
-  private async usage(record: VdiRecord): Promise<Usage> {
-    const { directory, cluster, manager } = this.options;
-    if (record.usage !== undefined) return record.usage;
-    const known =
-      manager.ownedBy(record.line) !== undefined ? this.ownUsage(record.line) : directory.usage(record.vid);
-    if (known !== undefined) return known;
-    const owner = directory.owner(record.line);
-    if (owner !== undefined && owner.nodeId !== cluster.objects.selfId) {
-      try {
-        const { result } = await this.carry(owner.nodeId, 'internal.usage', { line: record.line });
-        if (result !== null) return result as Usage;
-      } catch (error) {
-        if (!AppError.isCode(error, 'network', 'again')) throw error;
-      }
-    }
-    return usageOf(await this.indexOf(record), record.vid);
-  }
-
-  private indexOf(record: VdiRecord): Promise<Uint32Array> {
-    return readFrozenIndex(this.options, this.options.cluster.client.session(), record);
-  }
-
-  private ownUsage(line: string): Usage | undefined {
-    const device = this.options.manager.ownedBy(line)?.device;
-    return device === undefined ? undefined : usageOf(device.index.entries, device.record.vid);
   }
 
   private async create(fields: check.Fields, onProgress: OnProgress): Promise<VdiInfo> {
@@ -240,7 +198,7 @@ export class VolumeCalls {
 
   /** Of what has happened: when it cannot be described now, it must not be done again for that. */
   private describeDone(record: VdiRecord): Promise<VdiInfo> {
-    return this.untilCertain(() => this.describe(record));
+    return this.untilCertain(() => this.rows.describe(record));
   }
 
   private async remove(fields: check.Fields, params: unknown, onProgress: OnProgress): Promise<CallResult> {
@@ -337,7 +295,7 @@ export class VolumeCalls {
     const { cluster, directory, nodes } = this.options;
     const record = await directory.findNow(check.checkVdiRef(fields));
     const index = check.checkInteger(fields.index, 'index', -1, objectCount(record) - 1);
-    const entries = await this.indexOf(record);
+    const entries = await this.rows.indexOf(record);
     const vid = index < 0 ? record.vid : entries[index]!;
     const oid = index < 0 ? inodeOid(record.vid) : dataOid(vid === 0 ? record.vid : vid, index);
     const view = cluster.objects.context?.view;
@@ -360,7 +318,7 @@ export class VolumeCalls {
 
   private async map(fields: check.Fields) {
     const record = await this.options.directory.findNow(check.checkVdiRef(fields));
-    const index = await this.indexOf(record);
+    const index = await this.rows.indexOf(record);
     return { entries: [...index.entries()].filter(([, vid]) => vid !== 0) };
   }
 

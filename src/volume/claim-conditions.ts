@@ -1,5 +1,6 @@
 import type { Membership } from '../cluster/epochs/membership.js';
 import { epochKey, NODE_PREFIX } from '../cluster/epochs/proposal.js';
+import type { ClusterView } from '../cluster/epochs/view.js';
 import type { Compare } from '../coord/coordinator.js';
 
 /**
@@ -10,10 +11,7 @@ import type { Compare } from '../coord/coordinator.js';
 export function epochIsSettled(membership: Membership): Compare[] | undefined {
   const { view } = membership;
   if (view === undefined) return undefined;
-  const compares: Compare[] = [
-    { key: epochKey(view.epoch), exists: true },
-    { key: epochKey(view.epoch + 1), exists: false },
-  ];
+  const compares = epochIsNewest(view);
   for (const node of view.nodes.values()) {
     if (!node.up) continue;
     const text = membership.registrationText(node.id);
@@ -23,4 +21,12 @@ export function epochIsSettled(membership: Membership): Compare[] | undefined {
     compares.push({ key: `${NODE_PREFIX}${node.id}`, value: text });
   }
   return compares;
+}
+
+/** No later epoch has begun. */
+export function epochIsNewest({ epoch }: ClusterView): Compare[] {
+  return [
+    { key: epochKey(epoch), exists: true },
+    { key: epochKey(epoch + 1), exists: false },
+  ];
 }

@@ -21,22 +21,34 @@ export interface VersionName {
   readonly snapId?: number | undefined;
 }
 
-/** A live copy of all volume records, with the look-ups that everything above needs. */
+/** Where a version's record puts it. */
+interface Place {
+  readonly line: string;
+  readonly root: number;
+}
+
+/**
+ * A live copy of all volume records, with the look-ups that everything above needs. What one change costs does not grow
+ * with the number of volumes, nor does looking up a volume, its snapshots or its family.
+ */
 export class Directory {
   private readonly volumes: Mirror;
   private readonly ownerMirror: Mirror;
   private readonly parsed = new Map<string, { text: string; value: unknown }>();
-  private readonly listeners = new Set<() => void>();
+  private readonly places = new Map<number, Place>();
+  private readonly vidsOfLine = new Map<string, Set<number>>();
+  private readonly vidsOfRoot = new Map<number, Set<number>>();
   /** Told of every version whose record goes. */
   onGone: (vid: number) => void = () => {};
 
   constructor(private readonly coordinator: Coordinator) {
     this.volumes = new Mirror(coordinator, VOLUME_PREFIX, (changed) => this.volumesChanged(changed));
-    this.ownerMirror = new Mirror(coordinator, OWNER_PREFIX, () => this.changed());
+    this.ownerMirror = new Mirror(coordinator, OWNER_PREFIX, (changed) => this.forgetParsed(changed));
   }
 
   async start(): Promise<void> {
     await this.volumes.start();
+    for (const key of this.volumes.entries.keys()) this.place(key);
     await this.ownerMirror.start();
   }
 
@@ -50,21 +62,23 @@ export class Directory {
     return this.volumes.seen(revision);
   }
 
-  onChange(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
   vdi(vid: number): VdiRecord | undefined {
     return this.value<VdiRecord>(this.volumes, keys.vdi(vid));
   }
 
   vdis(): VdiRecord[] {
-    return this.all<VdiRecord>('v/vdi/');
+    return this.records(this.places.keys());
   }
 
   line(id: string): LineRecord | undefined {
     return this.value<LineRecord>(this.volumes, keys.line(id));
+  }
+
+  /** The same; AppError 'no-vdi' when it is gone. */
+  existingLine(id: string): LineRecord {
+    const line = this.line(id);
+    if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
+    return line;
   }
 
   lines(): LineRecord[] {
@@ -86,11 +100,12 @@ export class Directory {
 
   /** Every version of one family, deleted and pending ones too. */
   family(root: number): Map<number, VdiRecord> {
-    return new Map(
-      this.vdis()
-        .filter((r) => r.root === root)
-        .map((r) => [r.vid, r]),
-    );
+    return new Map(this.records(this.vidsOfRoot.get(root) ?? []).map((r) => [r.vid, r]));
+  }
+
+  /** The working version of a line and its snapshots, deleted and pending ones too. */
+  versionsOf(line: string): VdiRecord[] {
+    return this.records(this.vidsOfLine.get(line) ?? []);
   }
 
   /** The version people mean: 'no-vdi' when there is no such volume, 'no-tag' when it has no such snapshot. */
@@ -103,7 +118,7 @@ export class Directory {
       if (working?.state === 'live') return working;
       throw new AppError('no-vdi', 'No VDI found');
     }
-    const snapshots = this.vdis().filter((r) => r.line === line.id && r.snapshotMs > 0 && r.state === 'live');
+    const snapshots = this.versionsOf(line.id).filter((r) => r.snapshotMs > 0 && r.state === 'live');
     // Either is enough, and the newest counts (reference, section 6.1).
     const isMeant = (r: VdiRecord) =>
       (version.tag !== undefined && version.tag !== '' && r.tag === version.tag) ||
@@ -178,20 +193,52 @@ export class Directory {
     return result;
   }
 
+  private records(vids: Iterable<number>): VdiRecord[] {
+    return Array.from(vids, (vid) => this.vdi(vid)!);
+  }
+
   private volumesChanged(changed: readonly string[]): void {
+    this.forgetParsed(changed);
+    for (const key of changed) this.place(key);
     for (const key of changed) {
       const vid = vidOfKey(key);
       if (vid !== undefined && !this.volumes.entries.has(key)) this.onGone(vid);
     }
-    this.changed();
   }
 
-  private changed(): void {
-    for (const key of this.parsed.keys()) {
-      if (!this.volumes.entries.has(key) && !this.ownerMirror.entries.has(key)) this.parsed.delete(key);
-    }
-    for (const listener of [...this.listeners]) listener();
+  private forgetParsed(changed: readonly string[]): void {
+    for (const key of changed) this.parsed.delete(key);
   }
+
+  /** Notes where the version of this key belongs now, if it is one. */
+  private place(key: string): void {
+    const vid = vidOfKey(key);
+    if (vid === undefined) return;
+    const before = this.places.get(vid);
+    const now = this.vdi(vid);
+    if (before !== undefined && before.line === now?.line && before.root === now.root) return;
+    if (before !== undefined) {
+      takeOut(this.vidsOfLine, before.line, vid);
+      takeOut(this.vidsOfRoot, before.root, vid);
+      this.places.delete(vid);
+    }
+    if (now === undefined) return;
+    this.places.set(vid, { line: now.line, root: now.root });
+    putIn(this.vidsOfLine, now.line, vid);
+    putIn(this.vidsOfRoot, now.root, vid);
+  }
+}
+
+function putIn<K>(sets: Map<K, Set<number>>, key: K, vid: number): void {
+  const set = sets.get(key);
+  if (set === undefined) sets.set(key, new Set([vid]));
+  else set.add(vid);
+}
+
+function takeOut<K>(sets: Map<K, Set<number>>, key: K, vid: number): void {
+  const set = sets.get(key);
+  set?.delete(vid);
+  if (set?.size === 0) sets.delete(key);
 }
 
 /** The address of an object of this version's family. */

@@ -8,6 +8,7 @@ import { removeOf } from '../cluster/objects/mutation.js';
 import type { Session } from '../cluster/objects/object-client.js';
 import type { Coordinator, Op } from '../coord/coordinator.js';
 import { dataOid, inodeOid, vmstateOid } from '../wire/oid.js';
+import { epochIsNewest } from './claim-conditions.js';
 import { addressIn, type Directory } from './directory.js';
 import { forgettable, neighboursOf } from './family.js';
 import { keys, type VdiRecord } from './records.js';
@@ -146,16 +147,14 @@ export class Garbage {
    * does that for all; but what one has begun and not ended, because the coordinator was away, only itself can.
    */
   async sweep(whose: 'all' | 'own'): Promise<void> {
-    const { directory, cluster } = this.options;
-    const view = cluster.objects.context?.view;
-    if (view === undefined) return;
+    const { directory } = this.options;
     for (const { vid } of directory.vdis()) {
       // As it is now: what came before it may have taken long, and its vid may be another volume's.
       const record = directory.vdi(vid);
       if (record === undefined) continue;
       if (whose === 'own' && !this.isOwn(record.cleaner) && !this.isAbandoned(record)) continue;
       try {
-        await this.tidy(record, view);
+        await this.tidy(record);
       } catch (error) {
         // One version whose objects must wait does not keep the others from being freed.
         this.options.log.warn({ vid, err: AppError.from(error).message }, 'tidying up a version failed');
@@ -163,7 +162,9 @@ export class Garbage {
     }
   }
 
-  private async tidy(record: VdiRecord, view: ClusterView): Promise<void> {
+  private async tidy(record: VdiRecord): Promise<void> {
+    const view = this.options.cluster.objects.context?.view;
+    if (view === undefined) return;
     if (record.state === 'deleted' && !record.freed) await this.freeOnce(record.vid);
     if (record.state !== 'pending' || record.maker === undefined) return;
     if (!isUp(view, record.maker) || this.isAbandoned(record)) await this.forgetPending(record);
@@ -174,14 +175,15 @@ export class Garbage {
     const { cluster, coordinator, directory } = this.options;
     const view = cluster.objects.context?.view;
     const session = cluster.client.session();
-    const { vid, cleaner: present } = record;
+    const { vid, maker, cleaner: present } = record;
     const isMine = this.isOwn(present);
     const isNow = JSON.stringify(directory.vdi(vid)) === JSON.stringify(record);
     if (isMine && isNow && !this.begun.has(vid)) {
       this.begun.add(vid);
       return { record, session };
     }
-    if (!isMine && (view === undefined || (present !== undefined && isUp(view, present)))) return undefined;
+    const others = [maker, present].filter((who) => who !== undefined && this.isOther(who.nodeId));
+    if (view === undefined || others.some((who) => isUp(view, who!))) return undefined;
     // Once more: what the last attempt sent to the coordinator may still come, and must miss; or it has come, and the
     // vid is in other hands.
     const attempt = isMine ? (present?.attempt ?? 0) + 1 : undefined;
@@ -190,13 +192,18 @@ export class Garbage {
     const claimed: VdiRecord = { ...record, ...changes, cleaner };
     const key = keys.vdi(vid);
     const taken = await coordinator.txn(
-      [{ key, value: JSON.stringify(record) }],
+      // Who is not up in an old epoch may have begun this in a newer one.
+      [{ key, value: JSON.stringify(record) }, ...(others.length > 0 ? epochIsNewest(view) : [])],
       [{ type: 'put', key, value: JSON.stringify(claimed) }],
     );
     if (!taken.ok) return undefined;
     this.begun.add(vid);
     await directory.seen(taken.revision);
     return { record: claimed, session };
+  }
+
+  private isOther(nodeId: string): boolean {
+    return nodeId !== '' && nodeId !== this.options.cluster.objects.selfId;
   }
 
   private isOwn(cleaner: VdiRecord['cleaner']): boolean {
@@ -268,7 +275,7 @@ export class Garbage {
       await cluster.client.change(session, addressIn(record, oid), removeOf(false));
       onProgress(++freed, doomed.length);
     });
-    await cluster.client.flush(session, record);
+    if (doomed.length > 0) await cluster.client.flush(session, record);
     await cluster.client.change(session, addressIn(record, inodeOid(vid)), removeOf(true));
     log.info({ vid: vid.toString(16), objects: freed }, 'freed a deleted version');
     await this.markFreed(record);
@@ -285,12 +292,13 @@ export class Garbage {
     for (const vid of freeShared ? [] : neighboursOf(record.vid, family))
       neighbours.push(await this.indexOf(session, family.get(vid)!));
     const doomed: bigint[] = [];
-    mine.forEach((owner, index) => {
-      if (owner === 0) return;
+    for (let index = 0; index < mine.length; index++) {
+      const owner = mine[index]!;
+      if (owner === 0) continue;
       if (!neighbours.some((other) => other[index] === owner)) doomed.push(dataOid(owner, index));
       // A copy that a crash kept from being pointed to.
-      if (owner !== record.vid) doomed.push(dataOid(record.vid, index));
-    });
+      if (owner !== record.vid && record.loose) doomed.push(dataOid(record.vid, index));
+    }
     for (let i = 0; i < (record.vmObjects ?? 0); i++) doomed.push(vmstateOid(record.vid, i));
     return doomed;
   }

@@ -51,6 +51,11 @@ export interface VdiRecord {
   readonly vmObjects?: number;
   /** Of a snapshot or an image, for ever: objects of its own, objects of ancestors. */
   readonly usage?: Usage;
+  /**
+   * There may be objects of its own at places where its index names an ancestor's: copies that an owner was making when
+   * it died or failed. They go with the version.
+   */
+  readonly loose?: true;
   /** The volume is an image: a working version that nobody can change, which has no owner. */
   readonly image?: ImageMark;
 }

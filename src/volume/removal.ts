@@ -9,7 +9,7 @@ import type { Garbage } from './garbage.js';
 import type { OwnedVolume } from './owned-volume.js';
 import type { Progress } from './preallocate.js';
 import { isFrozen, keys, type VdiRecord } from './records.js';
-import { put, same, sameLine, stillOwned } from './version-records.js';
+import { loosened, put, same, sameLine, stillOwned } from './version-records.js';
 import type { VolumeManager } from './volume-manager.js';
 
 export interface RemovalOptions {
@@ -28,23 +28,40 @@ export class Removal {
 
   /** Deletes the working volume, on its owner, or one snapshot, on any node. Resolves when its room is free. */
   async remove(version: VersionName, owned: OwnedVolume | undefined, onProgress?: Progress): Promise<number> {
-    const record = await this.forget(version, owned);
-    return this.options.garbage.free(record.vid, onProgress);
+    const { record, dropped } = await this.end(version, owned);
+    const [freed, drop] = await Promise.allSettled([
+      this.options.garbage.free(record.vid, onProgress),
+      dropped,
+    ]);
+    if (freed.status === 'rejected') throw freed.reason;
+    if (drop.status === 'rejected') throw drop.reason;
+    return freed.value;
   }
 
   /** Like remove, but its room is still to be freed: the sweep does that when the caller does not. */
   async forget(version: VersionName, owned: OwnedVolume | undefined): Promise<VdiRecord> {
-    const record = await this.options.directory.findNow(version);
-    if (isFrozen(record)) await this.mark(record, version.name, []);
-    else if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
-    else {
-      await owned.device.still(async () => {
-        await this.mark(owned.device.record, version.name, [stillOwned(owned)]);
-        owned.device.end();
-      });
-      await this.options.manager.drop(owned);
-    }
+    const { record, dropped } = await this.end(version, owned);
+    await dropped;
     return record;
+  }
+
+  /** The version is deleted in the records. `dropped`: nobody owns the volume any more whose working version it was. */
+  private async end(
+    version: VersionName,
+    owned: OwnedVolume | undefined,
+  ): Promise<{ record: VdiRecord; dropped: Promise<void> }> {
+    const record = await this.options.directory.findNow(version);
+    if (isFrozen(record)) {
+      await this.mark(record, version.name, []);
+      return { record, dropped: Promise.resolve() };
+    }
+    if (owned === undefined) throw new AppError('again', 'a volume is deleted by its owner');
+    await owned.device.still(async () => {
+      const { record: working, loose } = owned.device;
+      await this.mark(working, version.name, [stillOwned(owned)], loose);
+      owned.device.end();
+    });
+    return { record, dropped: this.options.manager.drop(owned) };
   }
 
   /** Its client is not kept waiting; when this fails the sweep does it. */
@@ -56,17 +73,16 @@ export class Removal {
   }
 
   /** Marks one version deleted, to be cleaned up here; with the last one of its line the name goes too. */
-  private async mark(record: VdiRecord, name: string, compares: Compare[]): Promise<void> {
+  private async mark(record: VdiRecord, name: string, compares: Compare[], loose = false): Promise<void> {
     const { cluster, commits, directory, membership } = this.options;
     const { line } = record;
-    const lineRecord = directory.line(line);
-    if (lineRecord === undefined) throw new AppError('no-vdi', 'No VDI found');
+    const lineRecord = directory.existingLine(line);
     const cleaner = { nodeId: cluster.objects.selfId, incarnation: membership.incarnation };
     const ops: Op[] = [
-      put({ ...record, state: 'deleted', cleaner }),
+      put({ ...loosened(record, loose), state: 'deleted', cleaner }),
       { type: 'delete', key: keys.usage(record.vid) },
     ];
-    if (!directory.vdis().some((r) => r.line === line && r.vid !== record.vid && r.state === 'live')) {
+    if (!directory.versionsOf(line).some((r) => r.vid !== record.vid && r.state === 'live')) {
       ops.push({ type: 'delete', key: keys.name(name) }, { type: 'delete', key: keys.line(line) });
       ops.push({ type: 'delete-prefix', prefix: keys.attribute(line, '') });
     }

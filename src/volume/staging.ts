@@ -60,6 +60,8 @@ interface Kept extends Staged {
 export interface Finished {
   readonly sizeBytes: number;
   readonly usage: Usage;
+  /** Writing an object failed once: see the record's. */
+  readonly loose?: true;
 }
 
 /**
@@ -142,7 +144,8 @@ export class Staging {
     return device.still(async () => {
       device.end();
       await device.flush();
-      return { sizeBytes, usage: usageOf(device.index.entries, record.vid) };
+      const usage = usageOf(device.index.entries, record.vid);
+      return { sizeBytes, usage, ...(device.loose && { loose: true as const }) };
     });
   }
 

@@ -26,6 +26,11 @@ export function live(record: VdiRecord): VdiRecord {
   return { ...rest, state: 'live' };
 }
 
+/** As it is once an object may have been made that the index does not name. */
+export function loosened(record: VdiRecord, loose: boolean): VdiRecord {
+  return loose ? { ...record, loose: true } : record;
+}
+
 /** Without what was written for an older attempt to save a machine's state, which did not come to a snapshot. */
 export function withoutMarks(record: VdiRecord): VdiRecord {
   const { vmStateBytes: _, vmClockNs: __, ...rest } = record;

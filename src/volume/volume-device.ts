@@ -5,6 +5,7 @@ import type { ObjectClient, Session } from '../cluster/objects/object-client.js'
 import { dataOid } from '../wire/oid.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
 import { addressIn } from './directory.js';
+import { FlushHabit } from './flush-habit.js';
 import { cutParts, forParts, type Part } from './parts.js';
 import type { VdiRecord } from './records.js';
 import type { VolumeIndex } from './volume-index.js';
@@ -55,7 +56,10 @@ export class VolumeDevice implements BlockDevice {
   private readonly gate = new RangeLocks<'gate'>();
   /** First writes into an object: others wait until it is there. */
   private readonly making = new Map<number, Promise<void>>();
+  private readonly flushes = new FlushHabit();
   private ended = false;
+  /** There may be an object of the present version that its index does not name: making one failed. */
+  loose = false;
   private readonly resizeListeners = new Set<(sizeBytes: number) => void>();
 
   constructor(private readonly options: VolumeDeviceOptions) {
@@ -86,25 +90,29 @@ export class VolumeDevice implements BlockDevice {
   }
 
   async write(offset: number, data: Uint8Array, options: OwnerWriteOptions = {}): Promise<void> {
-    const sync = options.fua ?? false;
-    const build = (part: Part) => (how: { mode: Mutation['mode']; parent?: bigint }) =>
+    const build = (part: Part, sync: boolean) => (how: { mode: Mutation['mode']; parent?: bigint }) =>
       writeOf(part.offset, data.subarray(part.at, part.at + part.length), { ...how, sync });
-    const work = (part: Part) => this.writePart(part, build(part));
+    const work = (part: Part, sync: boolean) => this.writePart(part, build(part, sync));
     await this.change(offset, data.length, PART_BYTES_MAX, work, options);
   }
 
   async writeZeroes(offset: number, length: number, options: ZeroOptions & OwnerWriteOptions): Promise<void> {
-    const work = (part: Part) => this.zeroPart(part, !options.mayUnmap, options.fua ?? false);
+    const work = (part: Part, sync: boolean) => this.zeroPart(part, !options.mayUnmap, sync);
     await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options);
   }
 
   async discard(offset: number, length: number, options: OwnerWriteOptions = {}): Promise<void> {
-    const work = (part: Part) => this.zeroPart(part, false, options.fua ?? false);
+    const work = (part: Part, sync: boolean) => this.zeroPart(part, false, sync);
     await this.change(offset, length, Number.MAX_SAFE_INTEGER, work, options);
   }
 
   async flush(): Promise<void> {
-    await this.options.client.flush(this.options.session, this.record);
+    const { client, session } = this.options;
+    const mark = this.flushes.beginFlush();
+    // Every change since the last flush was durable before it was acknowledged.
+    if (mark === undefined) return client.confirm(session);
+    await client.flush(session, this.record);
+    this.flushes.flushedAll(mark);
   }
 
   async blockStatus(offset: number, length: number, limit: number): Promise<Extent[]> {
@@ -157,6 +165,7 @@ export class VolumeDevice implements BlockDevice {
   /** The same volume goes on as another version (snapshot, rollback) or with another size. */
   continueAs(record: VdiRecord): void {
     const grown = record.sizeBytes !== this.record.sizeBytes;
+    if (record.vid !== this.record.vid) this.loose = false;
     this.record = record;
     this.index.continueAs(record);
     if (grown) for (const listener of this.resizeListeners) listener(record.sizeBytes);
@@ -180,14 +189,16 @@ export class VolumeDevice implements BlockDevice {
     offset: number,
     length: number,
     partMax: number,
-    work: (part: Part) => Promise<void>,
-    { keep, isWanted, version }: OwnerWriteOptions,
+    work: (part: Part, sync: boolean) => Promise<void>,
+    { fua, keep, isWanted, version }: OwnerWriteOptions,
   ): Promise<void> {
     if (this.options.readOnly) throw new AppError('read-only', 'a snapshot cannot be changed');
     this.checkRange(offset, length);
     if (length === 0) return;
+    const sync = this.flushes.begin(length, fua ?? false);
     const open = await this.gate.acquire('gate', 0, 1, false);
     let release: Release | undefined;
+    let durable = false;
     try {
       release = await this.ranges.acquire('bytes', offset, offset + length, true);
       if (isWanted?.() === false) throw new AppError('network', 'the gateway that asked for this is gone');
@@ -199,8 +210,9 @@ export class VolumeDevice implements BlockDevice {
       const parts = this.parts(offset, length, partMax);
       const done = await this.running.acquire('bytes', offset, offset + length, true);
       try {
-        if (parts.length === 1) await work(parts[0]!);
-        else await forParts(parts, work);
+        if (parts.length === 1) await work(parts[0]!, sync);
+        else await forParts(parts, (part) => work(part, sync));
+        durable = sync;
       } finally {
         done();
       }
@@ -209,6 +221,7 @@ export class VolumeDevice implements BlockDevice {
         release = undefined;
       }
     } finally {
+      this.flushes.end(durable);
       release?.();
       open();
     }
@@ -328,6 +341,9 @@ export class VolumeDevice implements BlockDevice {
     this.making.set(index, made);
     try {
       await made;
+    } catch (error) {
+      this.loose = true;
+      throw error;
     } finally {
       this.making.delete(index);
     }
@@ -361,7 +377,8 @@ export class VolumeDevice implements BlockDevice {
     if (this.index.isUnsaved(part.index)) await this.saved(part.index);
     const owner = this.index.entries[part.index]!;
     if (owner === 0) this.confirmHole();
-    const runs = owner === 0 ? undefined : await client.status(session, this.address(owner, part.index));
+    const runs =
+      owner === 0 ? undefined : await client.status(session, this.address(owner, part.index), part);
     if (runs === undefined) return [{ lengthBytes: part.length, hole: true, zero: true }];
     const extents: Extent[] = [];
     let at = 0;

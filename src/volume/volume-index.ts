@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
-import { Signal } from '../base/signal.js';
+import { forEachLimit, Signal } from '../base/signal.js';
 import { writeOf } from '../cluster/objects/mutation.js';
 import type { ObjectClient, Session } from '../cluster/objects/object-client.js';
 import {
@@ -16,6 +16,11 @@ import type { Usage, VdiRecord } from './records.js';
 const READ_BYTES_MAX = 1024 * 1024;
 /** Entries written by one message at most. */
 const WRITE_ENTRIES_MAX = 16384;
+/** Of the inode of a new version: entries in one message, and holes written along to save one (64 KiB of them). */
+const PART_ENTRIES_MAX = READ_BYTES_MAX / 4;
+const GAP_ENTRIES_MAX = 16384;
+const PARTS_AT_ONCE = 4;
+const NO_BYTES = new Uint8Array(0);
 
 /** Number of objects a volume of this size has. */
 export function objectCount(record: { sizeBytes: number; blockSizeShift: number }): number {
@@ -65,27 +70,48 @@ export async function readIndexEntry(
   return Buffer.from(bytes).readUInt32LE();
 }
 
-/** Writes the whole inode of a new version: header, and the index it starts with. */
+/**
+ * Writes the whole inode of a new version: header, and the index it starts with, of which only what is in use. With
+ * `sync` it is durable then; without, it must be flushed before the version exists.
+ */
 export async function writeInode(
   client: ObjectClient,
   session: Session,
   record: VdiRecord,
   name: string,
   index: Uint32Array,
+  { sync = true }: { sync?: boolean } = {},
 ): Promise<void> {
   const address = inodeAddress(record);
   const header = encodeHeader(record, name);
-  await client.change(session, address, writeOf(0, header, { mode: 'create', sync: true }));
   const bytes = new Uint8Array(index.buffer, index.byteOffset, index.byteLength);
-  for (let at = 0; at < bytes.length; at += READ_BYTES_MAX) {
-    const part = bytes.subarray(at, at + READ_BYTES_MAX);
-    if (part.every((b) => b === 0)) continue;
-    await client.change(
-      session,
-      address,
-      writeOf(INODE_INDEX_OFFSET + at, part, { mode: 'ensure', sync: true }),
-    );
+  const parts = partsInUse(index);
+  // What begins the index leaves with the header, so that most inodes are one message and one sync.
+  const head = parts[0]?.start === 0 ? bytes.subarray(0, parts.shift()!.end * 4) : NO_BYTES;
+  const first = Buffer.concat([header, head]);
+  await client.change(session, address, writeOf(0, first, { mode: 'create', sync }));
+  // After a failure nothing is under way any more: whoever gives the version up then finds all of it.
+  await forEachLimit(parts, PARTS_AT_ONCE, async ({ start, end }) => {
+    const data = bytes.subarray(start * 4, end * 4);
+    await client.change(session, address, writeOf(indexEntryOffset(start), data, { mode: 'ensure', sync }));
+  });
+}
+
+/** Ranges of entries, in order, that cover all that are set. The first begins with entry 0 unless that is far off. */
+export function partsInUse(index: Uint32Array): { start: number; end: number }[] {
+  const parts: { start: number; end: number }[] = [];
+  let start = 0;
+  let end = 0;
+  for (let at = 0; at < index.length; at++) {
+    if (index[at] === 0) continue;
+    if (at - end > GAP_ENTRIES_MAX || at - start >= PART_ENTRIES_MAX) {
+      if (end > start) parts.push({ start, end });
+      start = at;
+    }
+    end = at + 1;
   }
+  if (end > start) parts.push({ start, end });
+  return parts;
 }
 
 /** Rewrites the header after the record changed: for clients that read inodes, and for rebuilding offline. */
@@ -94,12 +120,16 @@ export async function writeHeader(
   session: Session,
   record: VdiRecord,
   name: string,
+  mode: 'ensure' | 'update' = 'ensure',
 ): Promise<void> {
   const header = encodeHeader(record, name);
-  await client.change(session, inodeAddress(record), writeOf(0, header, { mode: 'ensure', sync: true }));
+  await client.change(session, inodeAddress(record), writeOf(0, header, { mode, sync: true }));
 }
 
-/** The same where the records are changed already: they are the truth, and a header that stays behind is only old. */
+/**
+ * The same where the records are changed already: they are the truth, and a header that stays behind is only old. The
+ * version may have been deleted meanwhile: its inode must not come back.
+ */
 export async function repeatInHeader(
   client: ObjectClient,
   session: Session,
@@ -108,7 +138,7 @@ export async function repeatInHeader(
   log: Logger,
 ): Promise<void> {
   try {
-    await writeHeader(client, session, record, name);
+    await writeHeader(client, session, record, name, 'update');
   } catch (error) {
     log.warn({ vid: record.vid, err: AppError.from(error).message }, 'an inode keeps its old header');
   }

@@ -8,7 +8,7 @@ import type { ClusterView } from '../cluster/epochs/view.js';
 import type { Session } from '../cluster/objects/object-client.js';
 import { decodeOids, encodeOids } from '../cluster/objects/oid-list.js';
 import type { Origin } from '../cluster/reach/links.js';
-import type { Coordinator } from '../coord/coordinator.js';
+import type { Coordinator, Op } from '../coord/coordinator.js';
 import { emptyMessage, type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { epochIsSettled } from './claim-conditions.js';
 import { Confirmer } from './confirmer.js';
@@ -20,6 +20,7 @@ import type { OwnedVolume } from './owned-volume.js';
 import { keys, type OwnerRecord, type VdiRecord } from './records.js';
 import { Releaser } from './releaser.js';
 import { DeviceOp, deviceRequest, isChange, lineOfMessage, serveDevice } from './remote-codec.js';
+import { loosened, put } from './version-records.js';
 import { VolumeDevice } from './volume-device.js';
 import { VolumeHandle } from './volume-handle.js';
 import { readIndex, usageOf, VolumeIndex } from './volume-index.js';
@@ -256,20 +257,26 @@ export class VolumeManager implements DeviceProvider {
     // Whoever has to ask an owner wants to change something.
     if (record.image !== undefined) throw new AppError('read-only', 'an image cannot be changed');
     const owner = this.newClaim();
+    // Who gave the volume up in good order said what it uses. Without that its last owner died, perhaps while it made
+    // an object.
+    const inOrder = directory.usage(record.vid) !== undefined;
+    const taken = loosened(record, !inOrder);
     const claim = await coordinator.txn(
       [
         ...(cluster.objects.options.mutants?.twoOwners ? [] : [{ key: keys.owner(line), exists: false }]),
         { key: keys.line(line), value: JSON.stringify(lineRecord) },
         { key: keys.vdi(record.vid), value: JSON.stringify(record) },
+        ...(inOrder ? [{ key: keys.usage(record.vid), exists: true }] : []),
         ...compares,
       ],
       [
         { type: 'put', key: keys.owner(line), value: owner, lease: membership.leaseId },
         { type: 'delete', key: keys.usage(record.vid) },
+        ...(inOrder ? [] : [put(taken)]),
       ],
     );
     if (!claim.ok) return this.reclaim(line);
-    return this.load(line, owner, session, lineRecord.name, record);
+    return this.load(line, owner, session, lineRecord.name, taken);
   }
 
   /**
@@ -291,9 +298,11 @@ export class VolumeManager implements DeviceProvider {
           { key: keys.line(line), value: JSON.stringify(lineRecord) },
           { key: keys.vdi(record.vid), value: JSON.stringify(record) },
         ];
-        const put = { type: 'put' as const, key, value: owner, lease: membership.leaseId };
-        const { ok } = await coordinator.txn(compares, [put]);
-        if (ok) return this.load(line, owner, session, lineRecord!.name, record);
+        // The claim that was lost may have deleted what told of good order.
+        const taken = loosened(record, true);
+        const claimed = { type: 'put' as const, key, value: owner, lease: membership.leaseId };
+        const { ok } = await coordinator.txn(compares, [claimed, put(taken)]);
+        if (ok) return this.load(line, owner, session, lineRecord!.name, taken);
       }
     }
     await new Promise<void>((resolve) => clock.after(10, resolve));
@@ -355,19 +364,24 @@ export class VolumeManager implements DeviceProvider {
     try {
       if (!this.alive(owned)) return;
       await owned.device.still(async () => {
-        const { record, index } = owned.device;
+        const { record, index, loose } = owned.device;
         // Requests that still wait behind this are refused, and done again at the next owner.
         owned.session.origin.closed = true;
         this.options.log.info({ volume: owned.device.info().name, vid: record.vid }, 'gives a volume up');
         // What is still being removed could be somebody else's by the time the next owner has deleted the volume.
         await this.options.released(owned.line);
-        const compares = [
-          { key: keys.vdi(record.vid), exists: true },
-          { key: keys.owner(owned.line), value: owned.claim },
-        ];
+        const key = keys.owner(owned.line);
         const value = JSON.stringify(usageOf(index.entries, record.vid));
-        await this.options.coordinator.txn(compares, [{ type: 'put', key: keys.usage(record.vid), value }]);
-        await this.disclaim(owned);
+        // Whoever claims the volume next takes what is not said for a sign of disorder.
+        const usage: Op[] = loose ? [] : [{ type: 'put', key: keys.usage(record.vid), value }];
+        const told = await this.options.coordinator.txn(
+          [
+            { key: keys.vdi(record.vid), exists: true },
+            { key, value: owned.claim },
+          ],
+          [...usage, { type: 'delete', key }],
+        );
+        if (!told.ok) await this.disclaim(owned);
       });
     } catch (error) {
       this.unsure.add(owned.line);

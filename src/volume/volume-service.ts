@@ -4,17 +4,17 @@ import type { Logger } from '../base/log.js';
 import type { Random } from '../base/random.js';
 import type { ClusterNode } from '../cluster/cluster-node.js';
 import type { Membership } from '../cluster/epochs/membership.js';
-import type { Compare, Coordinator, Op } from '../coord/coordinator.js';
+import type { Compare, Coordinator } from '../coord/coordinator.js';
 import type { Commits } from './commits.js';
 import type { Directory, VersionName } from './directory.js';
-import { readFrozenIndex } from './frozen-volume.js';
 import type { Garbage } from './garbage.js';
+import { NextVersions } from './next-versions.js';
 import type { OwnedVolume } from './owned-volume.js';
 import { type PreallocateOptions, type Progress, preallocate } from './preallocate.js';
 import { isFrozen, keys, type LineRecord, type Marks, type VdiRecord } from './records.js';
 import { Removal } from './removal.js';
 import { Reservations } from './reservations.js';
-import { live, put, same, sameLine, stillOwned, versionOf, withoutMarks } from './version-records.js';
+import { live, put, same, sameLine, stillOwned, versionOf } from './version-records.js';
 import { objectCount, readIndex, repeatInHeader, usageOf, writeHeader, writeInode } from './volume-index.js';
 import type { VolumeManager } from './volume-manager.js';
 
@@ -66,10 +66,12 @@ interface PublishOptions {
  */
 export class VolumeService {
   private readonly reservations: Reservations;
+  private readonly nextVersions: NextVersions;
   readonly removal: Removal;
 
   constructor(private readonly options: VolumeServiceOptions) {
     this.reservations = new Reservations(options);
+    this.nextVersions = new NextVersions(options, this.reservations);
     this.removal = new Removal(options);
   }
 
@@ -140,106 +142,19 @@ export class VolumeService {
     await preallocate(client, session, record, index, options);
   }
 
-  /**
-   * On the owner only. The volume holds still while its index is copied; then it goes on as a new version. Without a
-   * tag the snapshot keeps what a client wrote into the header for it.
-   */
-  async snapshot(owned: OwnedVolume, tag?: string): Promise<{ working: VdiRecord; snapshot: VdiRecord }> {
-    const { clock, cluster } = this.options;
-    const { device } = owned;
-    const { name } = this.lineRecord(owned.line);
-    if (tag !== undefined) this.refuseUsedTag(owned.line, tag);
-    const next = await this.reservations.take(name, (vid) =>
-      this.nextVersion(device.record, vid, device.record.snapId),
-    );
-    const { movingSnapshot } = cluster.objects.options.mutants ?? {};
-    const still: typeof device.still = (work) => (movingSnapshot ? work() : device.still(work));
-    return this.reservations.orForget(next, () =>
-      still(async () => {
-        const current = device.record;
-        if (current.vid !== next.parent)
-          throw new AppError('again', 'another snapshot was made at the same time');
-        await device.index.save();
-        const entries = device.index.entries;
-        const working: VdiRecord = { ...live(next), sizeBytes: current.sizeBytes };
-        await writeInode(cluster.client, owned.session, working, name, entries);
-        // A snapshot never changes, not even by a power cut: what it holds is durable before it exists.
-        await cluster.client.flush(owned.session, current);
-        const usage = usageOf(entries, current.vid);
-        const named = tag === undefined ? current : { ...withoutMarks(current), tag };
-        const snapshot: VdiRecord = { ...named, snapshotMs: clock.wallMs(), usage };
-        await this.options.commits.must(
-          [same(current), same(next), this.sameLine(owned.line), stillOwned(owned)],
-          [put(snapshot), put(working), this.workingOf(owned.line, working.vid)],
-        );
-        device.continueAs(working);
-        await this.repeatInHeader(owned, snapshot, name);
-        return { working, snapshot };
-      }),
-    );
+  /** On the owner only: the volume goes on as a new version. See `NextVersions`. */
+  snapshot(owned: OwnedVolume, tag?: string): Promise<{ working: VdiRecord; snapshot: VdiRecord }> {
+    return this.nextVersions.snapshot(owned, tag);
   }
 
   /** On the owner only: the volume becomes what a snapshot of it was; what it is now is deleted. */
-  async rollback(owned: OwnedVolume, to: VersionName): Promise<VdiRecord> {
-    const { directory, garbage } = this.options;
-    const { old, working } = await this.goBack(owned, await directory.findNow(to), (current) => ({
-      ...current,
-      state: 'deleted',
-    }));
-    await garbage.free(old.vid);
-    return working;
+  rollback(owned: OwnedVolume, to: VersionName): Promise<VdiRecord> {
+    return this.nextVersions.rollback(owned, to);
   }
 
   /** On the owner only: the volume becomes what a snapshot of it was; what it is now becomes a snapshot. */
-  async rebase(owned: OwnedVolume, base: VdiRecord): Promise<VdiRecord> {
-    const { clock } = this.options;
-    const { working } = await this.goBack(owned, base, (current) => ({
-      ...current,
-      snapshotMs: clock.wallMs(),
-      usage: usageOf(owned.device.index.entries, current.vid),
-    }));
-    return working;
-  }
-
-  private async goBack(
-    owned: OwnedVolume,
-    base: VdiRecord,
-    keep: (current: VdiRecord) => VdiRecord,
-  ): Promise<{ old: VdiRecord; working: VdiRecord }> {
-    const { cluster } = this.options;
-    const { device } = owned;
-    const { name } = this.lineRecord(owned.line);
-    if (base.line !== owned.line || base.snapshotMs === 0)
-      throw new AppError('no-tag', 'Failed to find requested tag');
-    const next = await this.reservations.take(
-      name,
-      (vid) => this.nextVersion(base, vid, device.record.snapId),
-      base,
-    );
-    const working = live(next);
-    const old = await this.reservations.orForget(next, () =>
-      device.still(async () => {
-        const current = device.record;
-        if (current.snapId + 1 !== next.snapId)
-          throw new AppError('again', 'the volume has changed meanwhile');
-        const old = keep(current);
-        if (old.state === 'live') await device.index.save();
-        const index = await readFrozenIndex(this.options, owned.session, base);
-        await writeInode(cluster.client, owned.session, working, name, index);
-        await cluster.client.flush(owned.session, current);
-        // From the moment of the transaction on nobody may be shown what was before.
-        await device.unread(async () => {
-          await this.options.commits.must(
-            [same(current), same(next), same(base), this.sameLine(owned.line), stillOwned(owned)],
-            [put(old), put(working), this.workingOf(owned.line, working.vid)],
-          );
-          device.index.entries = index;
-          device.continueAs(working);
-        });
-        return current;
-      }),
-    );
-    return { old, working };
+  rebase(owned: OwnedVolume, base: VdiRecord): Promise<VdiRecord> {
+    return this.nextVersions.rebase(owned, base);
   }
 
   /** On the owner only. */
@@ -279,7 +194,7 @@ export class VolumeService {
 
   private async edit(owned: OwnedVolume, change: (current: VdiRecord) => VdiRecord): Promise<VdiRecord> {
     const { device } = owned;
-    const { name } = this.lineRecord(owned.line);
+    const { name } = this.options.directory.existingLine(owned.line);
     return device.still(async () => {
       const current = device.record;
       const next = change(current);
@@ -297,7 +212,7 @@ export class VolumeService {
     if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
     const moved: LineRecord = { ...line, name: newName };
     const ok = await this.options.commits.try(
-      [this.sameLine(line.id), { key: keys.name(newName), exists: false }],
+      [sameLine(this.options.directory.existingLine(line.id)), { key: keys.name(newName), exists: false }],
       [
         { type: 'delete', key: keys.name(name) },
         { type: 'put', key: keys.name(newName), value: line.id },
@@ -346,32 +261,6 @@ export class VolumeService {
     return repeatInHeader(cluster.client, owned.session, record, name, log);
   }
 
-  private nextVersion(base: VdiRecord, vid: number, lastSnapId: number): VdiRecord {
-    return { ...versionOf(base, vid, this.options.clock.wallMs()), snapId: lastSnapId + 1 };
-  }
-
-  private refuseUsedTag(line: string, tag: string): void {
-    if (tag === '') return;
-    const used = this.options.directory
-      .vdis()
-      .some((r) => r.line === line && r.state === 'live' && r.snapshotMs > 0 && r.tag === tag);
-    if (used) throw new AppError('vdi-exists', `snapshot tag (${tag}) exists already`);
-  }
-
-  private lineRecord(id: string): LineRecord {
-    const line = this.options.directory.line(id);
-    if (line === undefined) throw new AppError('no-vdi', 'No VDI found');
-    return line;
-  }
-
-  private sameLine(id: string): Compare {
-    return sameLine(this.lineRecord(id));
-  }
-
-  private workingOf(line: string, vid: number): Op {
-    return { type: 'put', key: keys.line(line), value: JSON.stringify({ ...this.lineRecord(line), vid }) };
-  }
-
   /** Where a new volume of this name goes. A line of which only snapshots are left goes on with it. */
   private async lineFor(name: string) {
     const { directory } = this.options;
@@ -381,7 +270,7 @@ export class VolumeService {
     if (isTaken()) throw new AppError('vdi-exists', 'VDI exists already');
     const former = directory.lineOf(name);
     const line = former?.id ?? this.newLineId();
-    const snapIds = former === undefined ? [] : directory.vdis().filter((r) => r.line === line);
+    const snapIds = former === undefined ? [] : directory.versionsOf(line);
     return { former, line, snapId: 1 + Math.max(0, ...snapIds.map((r) => r.snapId)) };
   }
 

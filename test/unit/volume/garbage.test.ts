@@ -116,4 +116,47 @@ test('a sweep leaves alone what has become another volume while it was busy with
   assert.ok(fake.objects.has(inodeOid(2)), 'it is the inode of a volume');
 });
 
+test('only of a version whose owner did not end in good order are copies looked for that no index names', async () => {
+  for (const loose of [false, true]) {
+    const fake = new FakeClient(new SeededRandom(1));
+    const parent = versionRecord(1, 4096, { snapshotMs: 1 });
+    const cleaner = { nodeId: 'self', incarnation: '1' };
+    const deleted = versionRecord(2, 4096, {
+      parent: 1,
+      state: 'deleted',
+      cleaner,
+      ...(loose && { loose: true }),
+    });
+    await createVersion(fake, parent, Uint32Array.of(1, 1, 1, 1));
+    await createVersion(fake, deleted, Uint32Array.of(1, 2, 1, 1));
+    for (const oid of [dataOid(1, 0), dataOid(1, 2), dataOid(1, 3), dataOid(2, 1)]) {
+      const address = { oid, root: 1, copies: 3, objectShift: 10 };
+      const whole = writeOf(0, new Uint8Array(1024), { mode: 'create', sync: false });
+      await fake.change(fake.session(), address, whole);
+    }
+    const records = new Map([parent, deleted].map((r) => [r.vid, r]));
+    const directory = {
+      vdi: (vid: number) => records.get(vid),
+      family: () => new Map(records),
+      seen: async () => {},
+    };
+    const removed: bigint[] = [];
+    fake.gate = ({ oid }, { kind }) => {
+      if (kind === 'remove') removed.push(oid);
+      return undefined;
+    };
+    const options = {
+      cluster: { client: fake, objects: { context: {}, options: {} } },
+      coordinator: { txn: async () => ({ ok: true, revision: 1 }) },
+      ...{ directory, clock: systemClock, log: silentLogger },
+      manager: () => ({ ownedBy: () => undefined }),
+    };
+    await new Garbage(options as unknown as GarbageOptions).free(2);
+    const own = [dataOid(2, 1), inodeOid(2)];
+    const copies = [dataOid(2, 0), dataOid(2, 2), dataOid(2, 3)];
+    assert.equal(new Set(removed), new Set(loose ? [...own, ...copies] : own));
+    assert.ok(fake.objects.has(dataOid(1, 0)));
+  }
+});
+
 test.run();

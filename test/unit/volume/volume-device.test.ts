@@ -286,6 +286,20 @@ test('a failed discard is not taken for done by the next one', async () => {
   assert.equal(Buffer.from(await reopened.read(0, OBJECT)), bytes(OBJECT, 0));
 });
 
+test('a failed first write may leave an object behind, until the volume goes on as another version', async () => {
+  const { fake, device } = await volume();
+  await device.write(0, bytes(64, 1));
+  assert.not(device.loose);
+  fake.fault = () => new AppError('no-space', 'full');
+  await device.write(OBJECT, bytes(64, 1)).catch(() => {});
+  assert.ok(device.loose);
+  fake.fault = () => undefined;
+  await device.write(OBJECT, bytes(64, 1));
+  assert.ok(device.loose, 'what is left of another place may still be there');
+  await snapshot(fake, device);
+  assert.not(device.loose);
+});
+
 test('a failed first write leaves nothing under way that could undo the next one', async () => {
   const { fake, device } = await volume();
   let open: () => void = () => {};

@@ -6,7 +6,7 @@ import { silentLogger } from '../../../src/base/log.js';
 import { SeededRandom } from '../../../src/base/random.js';
 import type { ClusterView } from '../../../src/cluster/epochs/view.js';
 import { encodeOids } from '../../../src/cluster/objects/oid-list.js';
-import type { TxnResult } from '../../../src/coord/coordinator.js';
+import type { Compare, Op, TxnResult } from '../../../src/coord/coordinator.js';
 import { DeviceOp, deviceRequest } from '../../../src/volume/remote-codec.js';
 import { VolumeManager, type VolumeManagerOptions } from '../../../src/volume/volume-manager.js';
 import { within } from '../../helpers/real-cluster.js';
@@ -16,13 +16,15 @@ const LINE = '000000000001';
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** A gateway with one volume, and a coordinator of which the test says what it answers. */
-async function gateway() {
+async function gateway({ inOrder = true }: { inOrder?: boolean } = {}) {
   const fake = new FakeClient(new SeededRandom(1));
   const record = versionRecord(1, 1024);
   await createVersion(fake, record);
   const asked: ((outcome: TxnResult | AppError) => void)[] = [];
-  const txn = () =>
+  const ops: Op[][] = [];
+  const txn = (_: Compare[], wanted: Op[]) =>
     new Promise<TxnResult>((resolve, reject) => {
+      ops.push(wanted);
       asked.push((outcome) => (outcome instanceof AppError ? reject(outcome) : resolve(outcome)));
     });
   let view = viewWith('processA1111');
@@ -46,6 +48,7 @@ async function gateway() {
       line: () => ({ id: LINE, name: 'volume', vid: 1 }),
       vdi: () => record,
       owner: () => undefined,
+      usage: () => (inOrder ? { own: 0, shared: 0 } : undefined),
     },
     clock: systemClock,
     log: silentLogger,
@@ -57,7 +60,7 @@ async function gateway() {
     view = viewWith(incarnation);
     manager.enter(view);
   };
-  return { manager, asked, enter };
+  return { fake, manager, asked, ops, enter };
 }
 
 /** Of an epoch in which the other gateway is a member as this registration of it. */
@@ -187,17 +190,16 @@ test('a volume that another gateway alone uses is given up, however busy that ke
   assert.is(target.kind, 'local');
   const other = busyOther(manager);
   try {
-    // The record of what the volume uses, then the claim.
+    // What the volume uses is told, and the claim taken back, in one transaction.
     await within(5000, 'the volume is being given up', () => asked.length > 1);
     assert.equal([...other.refusals], ['again'], 'its client goes on at the next owner');
     asked[1]!(done);
-    await within(5000, 'the claim is taken back', () => asked.length > 2);
-    asked[2]!(done);
+    await within(5000, 'the claim is taken back', () => manager.ownedBy(LINE) === undefined);
+    assert.is(asked.length, 2);
   } finally {
     await other.stop();
     manager.stopped = true;
   }
-  assert.is(manager.ownedBy(LINE), undefined);
   manager.stopped = true;
 });
 
@@ -213,6 +215,42 @@ test('a volume stays where it is when an answer is not confirmed, and others are
   await within(5000, 'it is served again', async () => (await askedByOther(manager)) === 'served');
   assert.is(asked.length, 1);
   manager.stopped = true;
+});
+
+/** What a transaction puts under a key that begins so, as an object. */
+function putUnder(ops: readonly Op[], prefix: string): unknown {
+  const op = ops.find(({ type, ...rest }) => type === 'put' && 'key' in rest && rest.key.startsWith(prefix));
+  return op?.type === 'put' ? JSON.parse(op.value) : undefined;
+}
+
+test('a claim notes that the last owner did not end in good order, and only then', async () => {
+  for (const inOrder of [true, false]) {
+    const { manager, asked, ops } = await gateway({ inOrder });
+    const located = manager.locate(LINE);
+    asked[0]!(done);
+    const target = await located;
+    assert.is(putUnder(ops[0]!, 'v/vdi/') !== undefined, !inOrder);
+    if (target.kind !== 'local') throw new Error('another gateway owns it');
+    assert.is(target.owned.device.record.loose, inOrder ? undefined : true);
+    manager.stopped = true;
+  }
+});
+
+test('an owner that failed to make an object does not say that it ended in good order', async () => {
+  for (const failing of [false, true]) {
+    const { fake, manager, asked, ops } = await gateway();
+    const located = manager.locate(LINE);
+    asked[0]!(done);
+    const target = await located;
+    if (target.kind !== 'local') throw new Error('another gateway owns it');
+    if (failing) fake.fault = () => new AppError('no-space', 'the disk is full');
+    await target.owned.device.write(0, new Uint8Array(512)).catch(() => {});
+    const given = manager.giveUp(target.owned);
+    await within(5000, 'the volume is given up', () => asked.length > 1);
+    asked[1]!(done);
+    await given;
+    assert.is(putUnder(ops[1]!, 'v/usage/') === undefined, failing);
+  }
 });
 
 test.run();
