@@ -126,8 +126,8 @@ function memory(report: Report): string {
 }
 
 function volumes({ volumeTimes, volumeBytes }: Report): string {
-  const keys = ['createMs', 'snapshotMs', 'deleteSnapshotMs', 'deleteVolumeMs'] as const;
-  const names = ['create', 'snapshot', 'delete the snapshot', 'delete the volume'];
+  const keys = ['createMs', 'snapshotMs', 'deleteSnapshotMs', 'discardMs', 'deleteVolumeMs'] as const;
+  const names = ['create', 'snapshot', 'delete the snapshot', 'discard up to 1 GiB', 'delete the volume'];
   const lines = keys.map((key, i) => {
     const { median, min, max } = spread(volumeTimes.map((times) => times[key]));
     return [names[i]!, `${median.toFixed(1)} (${min.toFixed(1)} to ${max.toFixed(1)})`];

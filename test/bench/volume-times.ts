@@ -1,4 +1,4 @@
-/** How long it takes to make, snapshot and delete a volume that is full. */
+/** How long it takes to make, snapshot, discard and delete a volume that is full. */
 import { prefill } from './clients.js';
 import { type SheepfoldTarget, sheepfoldUri } from './targets.js';
 
@@ -7,11 +7,15 @@ export interface VolumeTimes {
   readonly snapshotMs: number;
   /** Of the snapshot, after a quarter of the volume has been written again. */
   readonly deleteSnapshotMs: number;
+  /** Of a GiB, or of all when it is smaller. */
+  readonly discardMs: number;
+  /** Full again. */
   readonly deleteVolumeMs: number;
 }
 
 const NAME = 'times';
 const TAG = 'before';
+const DISCARD_BYTES = 2 ** 30;
 
 export async function volumeTimes(target: SheepfoldTarget, sizeBytes: number): Promise<VolumeTimes> {
   const { cluster } = target;
@@ -24,8 +28,12 @@ export async function volumeTimes(target: SheepfoldTarget, sizeBytes: number): P
     const snapshotMs = await timeMs(() => control.call('vdi.snapshot', { name: NAME, tag: TAG }));
     await prefill(at, sizeBytes / 4);
     const deleteSnapshotMs = await timeMs(() => control.call('vdi.delete', { name: NAME, tag: TAG }));
+    const length = Math.min(DISCARD_BYTES, sizeBytes);
+    const discardMs = await timeMs(() => control.call('vdi.discard', { name: NAME, offset: 0, length }));
+    await prefill(at, sizeBytes);
+    await control.call('vdi.flush', { name: NAME });
     const deleteVolumeMs = await timeMs(() => control.call('vdi.delete', { name: NAME }));
-    return { createMs, snapshotMs, deleteSnapshotMs, deleteVolumeMs };
+    return { createMs, snapshotMs, deleteSnapshotMs, discardMs, deleteVolumeMs };
   } finally {
     control.close();
   }

@@ -1,116 +1,20 @@
-/** `npm run scale`: figures of large clusters, as Markdown. See README.md for what they say and what not. */
+/**
+ * `npm run scale`: figures of large clusters and of many volumes, as Markdown. See README.md for what they say and what
+ * not.
+ *
+ *     npm run scale -- --only calculations
+ *     npm run scale -- --only volumes --cases list,chain --largest 3000
+ */
+import { parseArgs } from 'node:util';
+import { reportCalculations } from './calculations.js';
+import { caseNames, reportVolumes } from './volumes/report.js';
 
-import { type Load, ManyNodes } from './coordinator-load.js';
-import { balanceOf, COPIES, clusterOf, type Loss, lossOf } from './placement.js';
-
-const OBJECTS_PER_NODE = 4000;
-const OBJECTS_MAX = 1_000_000;
-/** What recovery may take of a node's disk and network, and what lies on a node. */
-const RATE_BYTES_PER_S = 100e6;
-const NODE_BYTES = 2e12;
-const shapes: readonly (readonly [nodes: number, racks: number])[] = [
-  [10, 5],
-  [100, 10],
-  [1000, 50],
-];
-
-const out = (line = ''): void => void process.stdout.write(`${line}\n`);
-const percent = (part: number): string => `${(part * 100).toFixed(1)} %`;
-
-function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
-  out(`| ${header.join(' | ')} |`);
-  out(`| ${header.map(() => '---').join(' | ')} |`);
-  for (const row of rows) out(`| ${row.join(' | ')} |`);
-  out();
-}
-
-function hours(share: number): string {
-  const seconds = (share * NODE_BYTES) / RATE_BYTES_PER_S;
-  return seconds < 5400 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
-function reportPlacement(): void {
-  out(`## Placement (${COPIES} copies in distinct racks)`);
-  out();
-  const rows = shapes.map(([nodes, racks]) => {
-    const { max, min, deviation } = balanceOf(
-      clusterOf(nodes, racks),
-      Math.min(nodes * OBJECTS_PER_NODE, OBJECTS_MAX),
-    );
-    return [nodes, racks, percent(max - 1), percent(1 - min), percent(deviation)];
-  });
-  table(['Nodes', 'Racks', 'Fullest above mean', 'Emptiest below mean', 'Standard deviation'], rows);
-}
-
-function reportLosses(): void {
-  out(
-    `## Recovery after a loss (${NODE_BYTES / 1e12} TB on each node, ${RATE_BYTES_PER_S / 1e6} MB/s of each for it)`,
-  );
-  out();
-  const rows = shapes.flatMap(([nodes, racks]) => {
-    const all = clusterOf(nodes, racks);
-    const objects = Math.min(nodes * OBJECTS_PER_NODE, OBJECTS_MAX);
-    const row = (what: string, loss: Loss) => [
-      nodes,
-      what,
-      percent(loss.lost),
-      percent(loss.moved),
-      loss.gone === 0 ? 'none' : percent(loss.gone),
-      hours(Math.max(loss.mostIn, loss.mostOut)),
-    ];
-    const rack = new Set(all.filter((n) => n.zone === 0).map((n) => n.id));
-    return [
-      row('one node', lossOf(all, new Set(['n0']), objects)),
-      row(`a rack of ${nodes / racks}`, lossOf(all, rack, objects)),
-    ];
-  });
-  table(['Nodes', 'Lost', 'Replicas lost', 'Replicas made', 'Objects gone', 'Time, slowest node'], rows);
-}
-
-async function reportLoad(): Promise<void> {
-  out('## The coordinator, by event');
-  out();
-  const rows: (string | number)[][] = [];
-  for (const [nodes, racks] of shapes) {
-    const many = new ManyNodes(nodes, racks);
-    const add = (what: string, load: Load) => {
-      rows.push([
-        nodes,
-        what,
-        load.epochs,
-        load.transactions,
-        load.refused,
-        mb(load.writtenBytes),
-        load.events,
-      ]);
-      rows.at(-1)!.push(mb(load.deliveredBytes), `${(load.elapsedMs / 1000).toFixed(1)} s`);
-    };
-    add('format', await many.form());
-    add('one node dies', await many.lose((i) => i === 3));
-    add('it returns', await many.bringBack());
-    add('a rack dies', await many.lose((i) => i % racks === 1));
-    add('it is given up', await many.giveUp());
-  }
-  table(
-    [
-      'Nodes',
-      'Event',
-      'Epochs',
-      'Transactions',
-      'Refused',
-      'Written',
-      'Watch events',
-      'Delivered',
-      'Simulated',
-    ],
-    rows,
-  );
-}
-
-function mb(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(2)} MB`;
-}
-
-reportPlacement();
-reportLosses();
-await reportLoad();
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    cases: { type: 'string', default: caseNames.join(',') },
+    largest: { type: 'string', default: 'Infinity' },
+  },
+});
+if (values.only !== 'volumes') await reportCalculations();
+if (values.only !== 'calculations') await reportVolumes(values.cases.split(','), Number(values.largest));

@@ -30,7 +30,7 @@ const report: Report = {
   ],
   memory: { sheepfold: [{ residentBytes: 2 ** 20, peakBytes: 2 ** 21 }], 'qemu-nbd': [] },
   volumeBytes: 2 ** 26,
-  volumeTimes: [{ createMs: 1, snapshotMs: 2, deleteSnapshotMs: 3, deleteVolumeMs: 4 }],
+  volumeTimes: [{ createMs: 1, snapshotMs: 2, deleteSnapshotMs: 3, discardMs: 5, deleteVolumeMs: 4 }],
 };
 
 test('the median of an even count lies between the middle two', () => {
