@@ -1,6 +1,6 @@
 /** The storage daemon as a process of its own, and the stock virsh to talk to it. */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,7 @@ import { execa } from 'execa';
 import { ownedProcess, within } from './real-cluster.js';
 
 export const poolsMain = fileURLToPath(new URL('../../pool-backend/main.js', import.meta.url));
+const heapProbe = fileURLToPath(new URL('heap-probe.js', import.meta.url));
 
 const START_DEADLINE_MS = 20_000;
 /** Long enough for a machine with hundreds of them at a time. */
@@ -91,6 +92,18 @@ export class PoolDaemon {
     return Number(pages) * 4096;
   }
 
+  /** What its heap holds after a collection, with buffers outside of it, in bytes. */
+  async heldBytes(): Promise<number> {
+    rmSync(this.heapFile, { force: true });
+    this.child?.kill('SIGUSR2');
+    await within(START_DEADLINE_MS, 'the storage daemon counts its heap', () => existsSync(this.heapFile));
+    return Number(readFileSync(this.heapFile, 'utf8'));
+  }
+
+  private get heapFile(): string {
+    return join(this.folder, 'heap');
+  }
+
   async start(): Promise<void> {
     const output = openSync(join(this.folder, 'log'), 'a');
     const words = [
@@ -99,8 +112,9 @@ export class PoolDaemon {
       ...['--log-level', 'debug', ...this.words],
     ];
     const child = ownedProcess(
-      spawn(process.execPath, ['--enable-source-maps', poolsMain, ...words], {
+      spawn(process.execPath, ['--enable-source-maps', '--import', heapProbe, poolsMain, ...words], {
         stdio: ['ignore', output, output],
+        env: { ...process.env, SHEEPFOLD_TEST_HEAP: this.heapFile },
       }),
     );
     closeSync(output);
