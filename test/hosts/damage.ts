@@ -12,6 +12,8 @@ const BLOCK_BYTES = 4096;
 const FLIPS = 5;
 const NOTICE_DEADLINE_MS = 60_000;
 const DOWN_OUT_MS = 10_000;
+/** Two leases of 3 s: nobody is sent away for an earlier fault any more, who would then get his blocks from others. */
+const STEADY_MS = 6000;
 const STILL = 'still';
 const STILL_BYTES = 4 * 1024 * 1024;
 
@@ -43,6 +45,7 @@ export function bitsFlipped(): Fault {
   return {
     name: `bits flipped in ${FLIPS} blocks of every replica`,
     async begin(room) {
+      await room.waitSteady(STEADY_MS);
       const wanted = randomBytes(STILL_BYTES);
       await room.call('vdi.create', { name: STILL, sizeBytes: STILL_BYTES });
       const client = await room.sheep[0]!.openVolume(STILL);

@@ -105,6 +105,22 @@ export class Room {
     return performance.now() - startMs;
   }
 
+  /**
+   * Healthy, and in one epoch for `forMs`. A lease may end just after its holder can be reached again: a cluster that
+   * is whole a moment after a cut still sends the holder away, and takes it back, when that was so.
+   */
+  async waitSteady(forMs: number): Promise<void> {
+    let seen = -1;
+    let sinceMs = 0;
+    await within(HEALTHY_DEADLINE_MS, `the cluster stays in one epoch for ${forMs} ms`, async () => {
+      await this.waitHealthy();
+      const { epoch } = await this.call('cluster.info', {});
+      if (epoch !== seen) sinceMs = performance.now();
+      seen = epoch;
+      return performance.now() - sinceMs >= forMs;
+    });
+  }
+
   /** What is not as it should be, in words; empty when all is well. */
   async unwell(): Promise<string> {
     const epochs = new Set<number>();
