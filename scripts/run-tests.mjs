@@ -95,6 +95,12 @@ function count(output, code) {
   return { passed, failed: failed + (silent ? 1 : 0), skipped };
 }
 
+/** uvu's words for what failed come before all that the test printed: of a long output many keep only the beginning. */
+function reasonFirst(output) {
+  const at = output.search(/^ *FAIL {2}/m);
+  return at < 0 ? output : `${output.slice(at).trimEnd()}\n--- before that:\n${output.slice(0, at)}`;
+}
+
 const files = find();
 const results = [];
 const queue = [...files];
@@ -106,7 +112,7 @@ async function worker() {
     const skips = skipped === 0 ? '' : `, ${skipped} skipped`;
     const mark = failed === 0 ? 'ok  ' : 'FAIL';
     process.stdout.write(`${mark} ${name} (${passed} passed${skips}, ${seconds.toFixed(1)} s)\n`);
-    if (failed > 0) process.stdout.write(`${result.output.replace(/^/gm, '    ')}\n`);
+    if (failed > 0) process.stdout.write(`${reasonFirst(result.output).replace(/^/gm, '    ')}\n`);
   }
 }
 await Promise.all(Array.from({ length: FILES_AT_ONCE }, worker));
