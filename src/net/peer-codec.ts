@@ -115,6 +115,7 @@ export function decodeHeader(view: DataView, offset: number): PeerHeader | strin
       commit: view.getUint32(offset + 64, true),
       payload: EMPTY,
       payloadCrc: 0,
+      payloadSums: undefined,
     },
   };
 }

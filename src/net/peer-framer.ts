@@ -6,8 +6,9 @@
  * asked for only after the header's checksum and length have been checked (I-10).
  */
 import { assert } from '../base/assert.js';
+import { areBlocks, blockSums, joinSums } from '../base/block-sums.js';
 import { crc32 } from '../base/bytes.js';
-import type { PeerMessage } from '../wire/peer-message.js';
+import { type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { decodeHeader, PEER_HEADER_BYTES, type PeerHeader } from './peer-codec.js';
 
 export class PeerFramer {
@@ -104,12 +105,20 @@ export class PeerFramer {
     this.header = undefined;
     this.gathered = undefined;
     this.gatheredBytes = 0;
-    if (crc32(payload) !== header.payloadCrc) {
+    const { message } = header;
+    // The store wants the sums of these blocks: the bytes are looked at once.
+    const sums = willBeStored(message, payload) ? blockSums(payload) : undefined;
+    if ((sums === undefined ? crc32(payload) : joinSums(sums)) !== header.payloadCrc) {
       this.broken = 'payload checksum mismatch';
       return;
     }
-    header.message.payload = payload;
-    header.message.payloadCrc = header.payloadCrc;
-    this.onMessage(header.message);
+    message.payload = payload;
+    message.payloadCrc = header.payloadCrc;
+    message.payloadSums = sums;
+    this.onMessage(message);
   }
+}
+
+function willBeStored({ type, offset }: PeerMessage, payload: Uint8Array): boolean {
+  return (type === PeerType.write || type === PeerType.replicaWrite) && areBlocks(offset, payload.length);
 }

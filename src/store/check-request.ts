@@ -1,3 +1,6 @@
+import { assert } from '../base/assert.js';
+import { areBlocks } from '../base/block-sums.js';
+import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
 import type { Operation } from './operation.js';
 import { checkRange } from './reader.js';
@@ -11,6 +14,9 @@ export function checkRequest(op: Operation): void {
   if (!Number.isSafeInteger(objectBytes) || objectBytes <= 0 || objectBytes > MAX_OBJECT_BYTES) {
     throw new AppError('invalid', `an object cannot have ${objectBytes} bytes`);
   }
-  checkRange(op, op.offset, op.length);
+  const { offset, length, dataSums: sums } = op;
+  checkRange(op, offset, length);
+  if (sums !== undefined)
+    assert(areBlocks(offset, length) && sums.length * BLOCK_SIZE === length, 'a sum for each block');
   if (op.mode === 'cow' && op.parent === undefined) throw new AppError('invalid', 'copy without a parent');
 }

@@ -2,7 +2,8 @@
  * Block checksums. Each is CRC-32 of the block, begun from a value that depends on the object and the block's
  * index: a block that lands in another place or another object never verifies there. Two values are reserved.
  */
-import { BLOCK_SIZE, crc32 } from '../base/bytes.js';
+import { shiftByBlock } from '../base/block-sums.js';
+import { crc32 } from '../base/bytes.js';
 
 /** The block is a hole: it reads as zeros, whatever bytes lie there. */
 export const HOLE = 0;
@@ -18,25 +19,20 @@ export function objectSeed(oid: bigint): number {
 
 /** Checksum of one whole block (BLOCK_SIZE bytes); never HOLE nor BAD. */
 export function blockChecksum(block: Uint8Array, seed: number, index: number): number {
-  // An odd multiplier maps indexes one to one, and CRC-32 maps start values one to one: same bytes at another
-  // index always differ.
-  const sum = crc32(block, (seed ^ Math.imul(index, 0x9e3779b1)) >>> 0);
+  const sum = crc32(block, salt(seed, index));
   return sum <= BAD ? sum + 2 : sum;
 }
 
-/** CRC-32 of a block of zeros begun from each single bit, without what it has begun from zero: a linear map. */
-let zeroBlockMap: Uint32Array | undefined;
+/** The same, of a block whose plain CRC-32 is known, without a look at it. */
+export function checksumFrom(plain: number, seed: number, index: number): number {
+  const sum = (plain ^ shiftByBlock(salt(seed, index))) >>> 0;
+  return sum <= BAD ? sum + 2 : sum;
+}
 
-/** What a checksum changes by when the bits of the start value change by `difference`, whatever the block is. */
-function startDifference(difference: number): number {
-  if (zeroBlockMap === undefined) {
-    const zeros = new Uint8Array(BLOCK_SIZE);
-    const none = crc32(zeros, 0);
-    zeroBlockMap = Uint32Array.from({ length: 32 }, (_, bit) => crc32(zeros, (1 << bit) >>> 0) ^ none);
-  }
-  let sum = 0;
-  for (let bit = 0; bit < 32; bit++) if (difference & (1 << bit)) sum ^= zeroBlockMap[bit]!;
-  return sum >>> 0;
+function salt(seed: number, index: number): number {
+  // An odd multiplier maps indexes one to one, and CRC-32 maps start values one to one: same bytes at another
+  // index always differ.
+  return (seed ^ Math.imul(index, 0x9e3779b1)) >>> 0;
 }
 
 /**
@@ -53,5 +49,5 @@ export function moveChecksum(sum: number, difference: number): number | undefine
 
 /** The difference for `moveChecksum`, of two objects' salts. */
 export function checksumDifference(fromSeed: number, toSeed: number): number {
-  return startDifference((fromSeed ^ toSeed) >>> 0);
+  return shiftByBlock((fromSeed ^ toSeed) >>> 0);
 }

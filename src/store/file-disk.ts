@@ -60,6 +60,12 @@ export function lockDirectory(root: string): number {
   throw new DiskError('exists', `directory ${root} is in use by another process`);
 }
 
+/**
+ * Most bytes of one system call. Linux caches in one folio what one call wrote, and a later write of 4 KiB walks all
+ * blocks of its folio: in folios of 1 MiB it costs three times the processor time.
+ */
+const PIECE_BYTES = 128 * 1024;
+
 class FileDisk implements Disk {
   constructor(private readonly root: string) {}
 
@@ -225,7 +231,8 @@ class PlainFile implements DiskFile {
   private writeOne(buffer: Uint8Array, offset: number): void {
     let done = 0;
     while (done < buffer.length) {
-      done += fs.writeSync(this.fd, buffer, done, buffer.length - done, offset + done);
+      const length = Math.min(buffer.length - done, PIECE_BYTES);
+      done += fs.writeSync(this.fd, buffer, done, length, offset + done);
     }
   }
 

@@ -30,11 +30,13 @@ export interface StoreWrite {
   readonly offset: number;
   /** Not changed by the caller until the promise settles. */
   readonly data: Uint8Array;
+  /** CRC-32 of each block of `data` (base/block-sums), if known; only where `data` is whole blocks of the object. */
+  readonly dataSums?: Uint32Array | undefined;
   /** Resolve only when durable. */
   readonly sync: boolean;
 }
 
-export interface StoreZero extends Omit<StoreWrite, 'data'> {
+export interface StoreZero extends Omit<StoreWrite, 'data' | 'dataSums'> {
   readonly length: number;
   /** True: blocks stay or become allocated zeros. False: whole blocks become holes and their room is freed. */
   readonly allocate: boolean;

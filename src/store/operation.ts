@@ -32,6 +32,8 @@ export interface Operation {
   readonly offset: number;
   readonly length: number;
   readonly data: Uint8Array | undefined;
+  /** Plain CRC-32 of each block of `data`, when known. */
+  readonly dataSums: Uint32Array | undefined;
   readonly allocate: boolean;
   /** For adopt, spoil and confirm. */
   readonly blocks: readonly number[];
@@ -76,6 +78,7 @@ export interface OperationRequest {
   readonly offset?: number;
   readonly length?: number;
   readonly data?: Uint8Array | undefined;
+  readonly dataSums?: Uint32Array | undefined;
   readonly allocate?: boolean;
   readonly blocks?: readonly number[];
   readonly sums?: readonly number[];
@@ -100,6 +103,7 @@ export function newOperation(
     offset: request.offset ?? 0,
     length: request.length ?? 0,
     data: request.data,
+    dataSums: request.dataSums,
     allocate: request.allocate ?? false,
     blocks: request.blocks ?? [],
     sums: request.sums ?? [],

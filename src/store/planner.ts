@@ -5,7 +5,7 @@
  */
 import { BLOCK_SIZE } from '../base/bytes.js';
 import { AppError } from '../base/errors.js';
-import { BAD, blockChecksum, HOLE, objectSeed } from './checksum.js';
+import { BAD, blockChecksum, checksumFrom, HOLE, objectSeed } from './checksum.js';
 import { recordTypes } from './journal-record.js';
 import type { StoredObject } from './object-file.js';
 import { BadBlocksError } from './object-store.js';
@@ -32,7 +32,8 @@ export function planWrite(op: Operation, object: StoredObject | undefined, direc
   const first = Math.floor(offset / BLOCK_SIZE);
   if (offset % BLOCK_SIZE === 0 && length % BLOCK_SIZE === 0) {
     if (length === 0) return [];
-    return [wholePart(target, first, [data], length / BLOCK_SIZE, length >= directBytes)];
+    const checksums = op.dataSums && knownChecksums(op.dataSums, target, first);
+    return [wholePart(target, first, [data], length / BLOCK_SIZE, length >= directBytes, checksums)];
   }
   const end = offset + length;
   const last = Math.ceil(end / BLOCK_SIZE) - 1;
@@ -143,7 +144,23 @@ function wholePart(
   buffers: readonly Uint8Array[],
   blockCount: number,
   direct: boolean,
+  checksums = checksumsOf(target, firstBlock, buffers, blockCount),
 ): Part {
+  return {
+    type: direct ? recordTypes.direct : recordTypes.image,
+    firstBlock,
+    blockCount,
+    checksums,
+    buffers,
+  };
+}
+
+function checksumsOf(
+  target: Target,
+  firstBlock: number,
+  buffers: readonly Uint8Array[],
+  blockCount: number,
+): Uint32Array {
   const checksums = new Uint32Array(blockCount);
   let block = 0;
   for (const buffer of buffers) {
@@ -156,13 +173,12 @@ function wholePart(
       checksums[block] = blockChecksum(buffer.subarray(at, at + BLOCK_SIZE), target.seed, firstBlock + block);
     }
   }
-  return {
-    type: direct ? recordTypes.direct : recordTypes.image,
-    firstBlock,
-    blockCount,
-    checksums,
-    buffers,
-  };
+  return checksums;
+}
+
+/** Of blocks that were summed before they came here. */
+function knownChecksums(sums: Uint32Array, target: Target, firstBlock: number): Uint32Array {
+  return sums.map((sum, block) => checksumFrom(sum, target.seed, firstBlock + block));
 }
 
 function zeroPart(target: Target, firstBlock: number, blockCount: number, allocate: boolean): Part {

@@ -161,7 +161,7 @@ export class Store implements ObjectStore {
   /** `source`: the store that has the parent of a copy, when it is another one. */
   write(request: StoreWrite, source?: Store): Promise<void> {
     // Field by field: this runs for each write, and a spread would cost as much as the rest of it.
-    const { oid, objectBytes, mode, parent, whole, epoch, offset, data, sync } = request;
+    const { oid, objectBytes, mode, parent, whole, epoch, offset, data, dataSums, sync } = request;
     const { length } = data;
     const what = {
       kind: 'write',
@@ -174,6 +174,7 @@ export class Store implements ObjectStore {
       offset,
       length,
       data,
+      dataSums,
       sync,
     } as const;
     return this.submit(what, source);

@@ -95,6 +95,8 @@ export interface PeerMessage {
   payload: Uint8Array;
   /** CRC-32 of the payload where it is known: verified on arrival, and passed on with the same bytes. 0: not known. */
   payloadCrc?: number;
+  /** CRC-32 of each block of a write's payload, where it is whole blocks and was looked at (base/block-sums.ts). */
+  payloadSums?: Uint32Array | undefined;
 }
 
 const NO_PAYLOAD = new Uint8Array(0);
@@ -117,5 +119,6 @@ export function emptyMessage(type: PeerType): PeerMessage {
     commit: 0,
     payload: NO_PAYLOAD,
     payloadCrc: 0,
+    payloadSums: undefined,
   };
 }

@@ -1,3 +1,4 @@
+import { areBlocks, blockSums, joinSums } from '../../base/block-sums.js';
 import { crc32 } from '../../base/bytes.js';
 import { AppError } from '../../base/errors.js';
 import type { ObjectStore, WriteMode } from '../../store/object-store.js';
@@ -22,6 +23,8 @@ export interface Mutation {
   readonly whole: boolean;
   /** CRC-32 of the data once it is known: every replica is sent the same bytes. */
   dataCrc?: number;
+  /** CRC-32 of each block of the data, once known, where they are whole blocks of the object. */
+  dataSums?: Uint32Array | undefined;
 }
 
 const NO_DATA = new Uint8Array(0);
@@ -44,6 +47,7 @@ export function writeOf(
     sync,
     whole: false,
     dataCrc: 0,
+    dataSums: undefined,
   };
 }
 
@@ -64,6 +68,7 @@ export function zeroOf(
     sync,
     whole: false,
     dataCrc: 0,
+    dataSums: undefined,
   };
 }
 
@@ -79,6 +84,7 @@ export function removeOf(sync: boolean): Mutation {
     sync,
     whole: false,
     dataCrc: 0,
+    dataSums: undefined,
   };
 }
 
@@ -102,9 +108,9 @@ export function applyTo(
   const objectBytes = objectBytesOf(address);
   // Written out for the hot path: spreads cost more than the rest of this function.
   if (mutation.kind === 'write') {
-    const { data } = mutation;
-    if (mode !== 'cow') return store.write({ oid, objectBytes, mode, epoch, offset, sync, data });
-    return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, parent, whole });
+    const { data, dataSums } = mutation;
+    if (mode !== 'cow') return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, dataSums });
+    return store.write({ oid, objectBytes, mode, epoch, offset, sync, data, dataSums, parent, whole });
   }
   const common = {
     oid,
@@ -129,13 +135,23 @@ export function encodeMutation(
   message.offset = mutation.offset;
   message.length = mutation.length;
   message.payload = mutation.data;
-  if (mutation.data.length > 0) message.payloadCrc = mutation.dataCrc ||= crc32(mutation.data);
+  sumUp(mutation);
+  message.payloadCrc = mutation.dataCrc ?? 0;
+  message.payloadSums = mutation.dataSums;
   message.flags =
     (mutation.sync ? PeerFlag.sync : 0) |
     (mutation.allocate ? PeerFlag.allocate : 0) |
     (mutation.whole ? PeerFlag.whole : 0) |
     (modes.indexOf(mutation.mode) << PeerFlag.modeShift);
   return message;
+}
+
+/** The checksums of its data, if they are not known yet: for all who are sent it, and for this node's own store. */
+function sumUp(mutation: Mutation): void {
+  const { offset, data } = mutation;
+  if (data.length === 0 || mutation.dataCrc) return;
+  if (areBlocks(offset, data.length)) mutation.dataSums ??= blockSums(data);
+  mutation.dataCrc = mutation.dataSums === undefined ? crc32(data) : joinSums(mutation.dataSums);
 }
 
 export function decodeMutation(
@@ -164,6 +180,7 @@ export function decodeMutation(
       sync: (message.flags & PeerFlag.sync) !== 0,
       whole: (message.flags & PeerFlag.whole) !== 0,
       dataCrc: message.payloadCrc ?? 0,
+      dataSums: message.payloadSums,
     },
   };
 }

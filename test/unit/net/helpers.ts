@@ -39,8 +39,7 @@ export async function within<T>(limitMs: number, what: string, promise: Promise<
   }
 }
 
-/** Compares without caring whether a payload is a Buffer or a plain array of bytes. */
-/** What is said; whether the payload's checksum is known is not part of it. */
-export function comparable({ payloadCrc: _, ...value }: PeerMessage): object {
+/** What is said; whether the payload is a Buffer, and whether checksums of it are known, is not part of it. */
+export function comparable({ payloadCrc: _, payloadSums: __, ...value }: PeerMessage): object {
   return { ...value, payload: Buffer.from(value.payload).toString('hex') };
 }

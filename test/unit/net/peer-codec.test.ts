@@ -107,7 +107,7 @@ test('the hand-written codec equals its table', () => {
   for (let i = 0; i < 200; i++) {
     const sent = randomMessage(random, random.below(100));
     const bytes = encodePeerMessage(sent);
-    const { payload, offset, ...fields } = sent;
+    const { payload, offset, payloadSums: _, ...fields } = sent;
     const record = table.decode(bytes);
     assert.equal(record, {
       ...fields,

@@ -1,10 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { crc32 } from '../../../src/base/bytes.js';
+import { blockSums } from '../../../src/base/block-sums.js';
+import { BLOCK_SIZE, crc32 } from '../../../src/base/bytes.js';
 import { SeededRandom } from '../../../src/base/random.js';
 import { encodePeerMessage } from '../../../src/net/peer-codec.js';
 import { PeerFramer } from '../../../src/net/peer-framer.js';
-import { PEER_PAYLOAD_BYTES_MAX, type PeerMessage } from '../../../src/wire/peer-message.js';
+import { PEER_PAYLOAD_BYTES_MAX, type PeerMessage, PeerType } from '../../../src/wire/peer-message.js';
 import { comparable, message, randomMessage } from './helpers.js';
 
 function collect(chunks: Uint8Array[]): PeerMessage[] {
@@ -120,6 +121,33 @@ test('a payload that arrives comes with its checksum, and is passed on under it'
   const [got] = collect([encodePeerMessage(sent)]);
   assert.is(got!.payloadCrc, crc32(sent.payload));
   assert.equal(comparable(collect([encodePeerMessage(got!)])[0]!), comparable(sent));
+});
+
+test('whole blocks that will be stored come with a sum for each; others do not', () => {
+  const blocks = {
+    ...randomMessage(new SeededRandom(5), 3 * BLOCK_SIZE),
+    type: PeerType.write,
+    offset: 8 * BLOCK_SIZE,
+  };
+  const [got] = collect([encodePeerMessage(blocks)]);
+  assert.equal(got!.payloadSums, blockSums(blocks.payload));
+  for (const change of [{ offset: 512 }, { payload: blocks.payload.subarray(1) }, { type: PeerType.read }]) {
+    const [other] = collect([encodePeerMessage({ ...blocks, ...change })]);
+    assert.is(other!.payloadSums, undefined);
+  }
+});
+
+test('a flipped bit in any block of a write is noticed', () => {
+  const blocks = {
+    ...randomMessage(new SeededRandom(6), 4 * BLOCK_SIZE),
+    type: PeerType.replicaWrite,
+    offset: 0,
+  };
+  for (let block = 0; block < 4; block++) {
+    const bytes = encodePeerMessage(blocks);
+    bytes[bytes.length - 1 - block * BLOCK_SIZE]! ^= 4;
+    assert.is(new PeerFramer(() => {}).push(bytes), 'payload checksum mismatch');
+  }
 });
 
 test('a payload that was changed under the checksum it came with is noticed', () => {

@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { blockSums } from '../../../src/base/block-sums.js';
 import { AppError } from '../../../src/base/errors.js';
 import { objectPath } from '../../../src/store/object-path.js';
 import type { BadBlocksError } from '../../../src/store/object-store.js';
@@ -17,6 +18,69 @@ test('what was written is read back, at any alignment', async () => {
   assert.equal(bytes.subarray(1000, 11_000), filled(10_000, 2));
   assert.is(bytes[11_000], 1);
   assert.equal(await reads(store, oid, 999, 3), Uint8Array.of(1, 2, 2));
+  await store.close();
+});
+
+test('blocks that come with their sums are kept under them, in a copy and after a restart as well', async () => {
+  const disk = fakeDisk();
+  const store = await openFake(disk);
+  const child = oid + 1n;
+  for (const [offset, length] of [
+    [0, OBJECT],
+    [8192, 4096],
+    [16_384, 96 * KIB],
+  ] as const) {
+    const data = filled(length, offset / 4096 + 5);
+    await store.write({ ...base(), mode: 'ensure', offset, data, dataSums: blockSums(data) });
+  }
+  const data = filled(12_288, 99);
+  await store.write({
+    ...base(),
+    oid: child,
+    mode: 'cow',
+    parent: oid,
+    offset: 0,
+    data,
+    dataSums: blockSums(data),
+  });
+  const [whole, copy] = [await reads(store, oid, 0, OBJECT), await reads(store, child, 0, OBJECT)];
+  assert.is(whole[8192], 7);
+  assert.is(copy[0], 99);
+  assert.equal(copy.subarray(12_288), whole.subarray(12_288));
+  await store.close();
+  const again = await openFake(disk);
+  assert.equal([await again.verify(oid), await again.verify(child)], [[], []]);
+  assert.equal(await reads(again, oid, 0, OBJECT), whole);
+  await again.close();
+});
+
+test('bytes that are not those of the sums they came with are noticed when they are read', async () => {
+  const store = await openFake(fakeDisk());
+  const data = filled(8192, 1);
+  const dataSums = blockSums(data);
+  data[5000]! ^= 1;
+  await store.write({ ...base(), mode: 'ensure', offset: 0, data, dataSums });
+  assert.equal(await store.verify(oid), [1]);
+  await rejects(reads(store, oid, 0, 8192), 'checksum');
+  await store.close();
+});
+
+test('sums of another number of blocks are a bug, and nothing is written', async () => {
+  const store = await openFake(fakeDisk());
+  const dataSums = blockSums(filled(8192, 1));
+  for (const [offset, length] of [
+    [0, 4096],
+    [512, 8192],
+    [0, 8000],
+  ] as const) {
+    const write = () => store.write({ ...base(), mode: 'ensure', offset, data: filled(length, 1), dataSums });
+    let said = '';
+    await write().catch((error: Error) => {
+      said = error.message;
+    });
+    assert.match(said, /a sum for each block/);
+  }
+  assert.not(store.has(oid));
   await store.close();
 });
 
