@@ -14,7 +14,7 @@ export const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE]
   --quick         fewer rows, shorter: under three minutes instead of about ten
   --runs N        rounds (5, quick 3); in each, every cell is measured once
   --size SIZE     of the volume (1G, quick 256M)
-  --seconds S     per cell and round (1.5, quick 0.5)
+  --seconds S     per cell and round (1.5, quick 0.5; with --peers 3, after one that does not count)
   --only TEXT     rows whose name contains it
   --json FILE     writes all samples there; test/bench/results/ is the place for those worth keeping
   --peers         against Ceph RBD and GlusterFS, too (installs Debian's packages of them), in rows of its own;
@@ -60,7 +60,7 @@ export function parseOptions(argv: string[], has: (tool: string) => boolean = ha
   const { values } = parseArgs({ args: argv, options });
   if (values.help) return undefined;
   const runs = Number(values.runs ?? (values.quick ? 3 : 5));
-  const seconds = Number(values.seconds ?? (values.quick ? 0.5 : 1.5));
+  const seconds = Number(values.seconds ?? (values.quick ? 0.5 : values.peers ? 3 : 1.5));
   const sizeBytes = parseSize(values.size ?? (values.quick ? '256M' : '1G')) ?? 0;
   if (!(runs >= 1 && seconds > 0 && sizeBytes >= 4 * MIB))
     throw new Error('runs, seconds or size is too small');

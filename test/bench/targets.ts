@@ -27,6 +27,8 @@ export interface Target extends Endpoint {
   readonly roles?: readonly string[];
   /** A snapshot of the volume by the system's own command; those without cannot. */
   snapshot?(tag: string): Promise<void>;
+  /** The same program with a command that only asks for the volume: what a snapshot's command costs without it. */
+  look?(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -75,24 +77,17 @@ export async function startSheepfold(
   const control = await cluster.control();
   await control.call('vdi.create', { name: VOLUME, sizeBytes });
   control.close();
+  const dog = async (...words: string[]): Promise<void> => {
+    await runClient(process.execPath, [dogMain, 'vdi', ...words, '-p', `${cluster.port}`]);
+  };
   return {
     name: 'sheepfold',
     cluster,
     pids,
     roles: pids.map(() => 'sheep'),
     uri: sheepfoldUri(cluster, VOLUME),
-    async snapshot(tag) {
-      await runClient(process.execPath, [
-        dogMain,
-        'vdi',
-        'snapshot',
-        VOLUME,
-        '-s',
-        tag,
-        '-p',
-        `${cluster.port}`,
-      ]);
-    },
+    snapshot: (tag) => dog('snapshot', VOLUME, '-s', tag),
+    look: () => dog('info', VOLUME),
     async stop() {
       await cluster.stop();
       process.off('exit', kill);

@@ -56,6 +56,7 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number): Promise<Target>
     async snapshot(tag) {
       await rbd('snap', 'create', '--no-progress', `${POOL}/${VOLUME}@${tag}`);
     },
+    look: async () => void (await rbd('info', `${POOL}/${VOLUME}`)),
     stop: () => daemons.stop(),
   };
 }

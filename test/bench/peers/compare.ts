@@ -1,4 +1,5 @@
 /** Measures a comparison: in each round every row at every target, the targets in turn. */
+import { execa } from 'execa';
 import { qemuImgBench } from '../clients.js';
 import { describeDisk } from '../disk.js';
 import {
@@ -20,6 +21,9 @@ import { WRITES_AFTER, writesAfterSnapshot } from './rows.js';
 import { reason, startAll } from './start.js';
 import { versionsOf } from './versions.js';
 
+/** Before each run that counts, as fio's ramp_time. */
+const RAMP_SECONDS = 1;
+
 export type PerTarget<T> = Partial<Record<TargetName, T>>;
 
 export interface ComparedSample extends Sample {
@@ -35,6 +39,8 @@ export interface ComparedRow {
 export interface SnapshotSample {
   /** By the system's command, with the start of the command. */
   readonly snapshotMs: number;
+  /** A command of the same program that only asks for the volume. */
+  readonly lookMs?: number;
   /** Of the writes after it. */
   readonly writesMs: number;
   readonly stolenShare: number;
@@ -115,14 +121,28 @@ async function measureRows(settings: Settings, field: Field, rows: readonly Comp
           skipped.add(cell);
           return undefined;
         }
-        const { seconds } = settings;
-        if (!operations.has(cell)) operations.set(cell, await calibrate(target, workload, seconds));
-        const result = await sample(target, workload, operations.get(cell)!, seconds);
+        if (!operations.has(cell)) operations.set(cell, await calibrate(target, workload, RAMP_SECONDS));
+        const result = await warmSample(target, workload, operations.get(cell)!, settings.seconds);
         return { ...result, startCpuMs: workload.client === 'qemu-img' ? starts[target.name]! : 0 };
       });
       rounds.push(round);
     }
   }
+}
+
+/**
+ * What counts is the second of two runs: caches, connections and compiled code are warm after the first, as they are in
+ * a system that is used. What the system before it left in the page cache is on the disk before.
+ */
+async function warmSample(
+  target: Target,
+  workload: Workload,
+  rampOperations: number,
+  seconds: number,
+): Promise<Sample> {
+  await execa('sync');
+  const ramp = await sample(target, workload, rampOperations, RAMP_SECONDS);
+  return sample(target, workload, Math.ceil(ramp.operationsPerSecond * seconds), seconds);
 }
 
 /** Some drivers start dozens of threads to connect: a slow system would pay for that with fewer requests. */
@@ -146,16 +166,23 @@ async function measureSnapshots(
     rounds.push(
       await field.round(run, async (target) => {
         if (target.snapshot === undefined) return undefined;
+        const lookMs = target.look && (await timeMs(() => target.look!()));
         const before = machineTicks();
-        const startMs = performance.now();
-        await target.snapshot(`round${run}`);
-        const snapshotMs = performance.now() - startMs;
+        const snapshotMs = await timeMs(() => target.snapshot!(`round${run}`));
         const { seconds } = await qemuImgBench(target, writesAfterSnapshot(sizeBytes), WRITES_AFTER);
-        return { snapshotMs, writesMs: seconds * 1000, stolenShare: stolenShare(before, machineTicks()) };
+        const writesMs = seconds * 1000;
+        const stolen = stolenShare(before, machineTicks());
+        return { snapshotMs, ...(lookMs && { lookMs }), writesMs, stolenShare: stolen };
       }),
     );
   }
   return rounds;
+}
+
+async function timeMs(run: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await run();
+  return performance.now() - startMs;
 }
 
 function daemonMemory({ pids, roles }: Target): DaemonMemory[] {

@@ -60,7 +60,7 @@ function head({ machine, disk, options, startedAt }: Comparison): string {
       `Linux ${/^[\d.]*\d/.exec(kernel)?.[0] ?? kernel}, Node ${node}.`,
     `${versions.join(', ')}.`,
     `Client and all daemons on this machine. Volume ${options.sizeBytes / MIB} MiB, prefilled. Rounds: ` +
-      `${options.runs}, ${options.secondsPerRun} s per cell, targets in turn.`,
+      `${options.runs}, ${options.secondsPerRun} s per cell after a second that does not count, targets in turn.`,
     `Load average at the start ${loadAverage.join(' ')}.`,
     'Durable writes carry FUA, or a flush follows each; where a driver knows no FUA, QEMU flushes. Scattered: far ' +
       'apart, all over the volume. CPU is without what the start and the end of the client cost.',

@@ -5,6 +5,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const SNAPSHOT_ROW = 'snapshot of the prefilled volume';
+export const SNAPSHOT_ALONE_ROW = 'the same, less a command that only looks';
 export const WRITES_AFTER_ROW = '200 durable 4 KiB writes right after a snapshot';
 export const WRITES_AFTER = 200;
 

@@ -47,6 +47,7 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number, programs: Sheepd
     async snapshot(tag) {
       await dog('vdi', 'snapshot', VOLUME, '-s', tag);
     },
+    look: async () => void (await dog('vdi', 'list', VOLUME)),
     stop: () => daemons.stop(),
   };
 }

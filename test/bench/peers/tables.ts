@@ -3,7 +3,7 @@ import { median } from '../statistics.js';
 import { type TargetName, targetNames } from '../targets.js';
 import type { ComparedSample, Comparison, DaemonMemory, PerTarget, SnapshotSample } from './compare.js';
 import type { Cell, Figure, Round } from './figures.js';
-import { SNAPSHOT_ROW, WRITES_AFTER_ROW } from './rows.js';
+import { SNAPSHOT_ALONE_ROW, SNAPSHOT_ROW, WRITES_AFTER_ROW } from './rows.js';
 
 const MIB = 2 ** 20;
 /** Of the daemons that keep objects; managers, monitors and helpers are in the table of memory alone. */
@@ -51,11 +51,15 @@ export function writtenFigures({ rows }: Comparison): Figure[] {
 
 function snapshotFigures(snapshots: readonly PerTarget<SnapshotSample>[]): Figure[] {
   if (snapshots.length === 0) return [];
-  const figure = (name: string, pick: (sample: SnapshotSample) => number): Figure => ({
+  const figure = (name: string, pick: (sample: SnapshotSample) => number | undefined): Figure => ({
     ...{ name, unit: 'ms', better: 'less' },
     rounds: snapshots.map((round) => cells(round, pick)),
   });
-  return [figure(SNAPSHOT_ROW, (s) => s.snapshotMs), figure(WRITES_AFTER_ROW, (s) => s.writesMs)];
+  return [
+    figure(SNAPSHOT_ROW, (s) => s.snapshotMs),
+    figure(SNAPSHOT_ALONE_ROW, (s) => s.lookMs && Math.max(1, s.snapshotMs - s.lookMs)),
+    figure(WRITES_AFTER_ROW, (s) => s.writesMs),
+  ];
 }
 
 /** Read once, after all rounds: it is no rate that a neighbour could lower. */
