@@ -374,6 +374,12 @@ export const regressions: readonly Regression[] = [
     config: {},
   },
   {
+    what: 'a block bad on the only holder that was up was reported as lost while another was away for a moment',
+    seed: 950816,
+    seeds: 1,
+    config: {},
+  },
+  {
     what: 'a flush was answered in an epoch that nobody was known to have entered, and was lost by a power cut of all',
     seed: 931530,
     seeds: 1,

@@ -11,12 +11,18 @@ import { fetchBytes, fetchSums, isHoleAt } from './replica-requests.js';
 export class Mender {
   constructor(private readonly node: ObjectNode) {}
 
-  /** As an object's primary and under its lock; 'io' when nobody has a block. */
+  /**
+   * As an object's primary and under its lock. AppError 'io' when nobody has a block; 'again' when one that is away may
+   * have it: a request waits for what is not lost, until that member is back, given up or declared lost.
+   */
   async repair(context: EpochContext, address: ObjectAddress, blocks: readonly number[]): Promise<void> {
     const [lost] = await this.mend(context, address, blocks);
-    if (lost !== undefined) {
-      throw new AppError('io', `block ${lost} of object ${formatOid(address.oid)} is bad on every replica`);
-    }
+    if (lost === undefined) return;
+    const what = `block ${lost} of object ${formatOid(address.oid)} is bad on every replica`;
+    const isAwaitedFrom = context.view.locate(address).placed.some((id) => isAwaited(context, id));
+    throw isAwaitedFrom
+      ? new AppError('again', `${what} that is here; a holder that is away may have it`)
+      : new AppError('io', what);
   }
 
   /** The same; resolves with the blocks of which no replica that is in sync has the content. */
