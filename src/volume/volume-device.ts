@@ -1,10 +1,12 @@
 import { AppError } from '../base/errors.js';
 import { RangeLocks, type Release } from '../base/range-lock.js';
+import type { ObjectAddress } from '../cluster/epochs/address.js';
 import { type Mutation, removeOf, writeOf, zeroOf } from '../cluster/objects/mutation.js';
 import type { ObjectClient, Session } from '../cluster/objects/object-client.js';
 import { dataOid } from '../wire/oid.js';
 import type { BlockDevice, BlockDeviceInfo, Extent, WriteOptions, ZeroOptions } from './device.js';
 import { addressIn } from './directory.js';
+import { addExtent, extentsOf } from './extents.js';
 import { FlushHabit } from './flush-habit.js';
 import { cutParts, forParts, type Part } from './parts.js';
 import type { VdiRecord } from './records.js';
@@ -119,13 +121,8 @@ export class VolumeDevice implements BlockDevice {
     this.checkRange(offset, length);
     const extents: Extent[] = [];
     for (const part of this.parts(offset, length)) {
-      for (const extent of await this.partStatus(part)) {
-        const last = extents.at(-1);
-        if (last !== undefined && last.hole === extent.hole) {
-          extents[extents.length - 1] = { ...last, lengthBytes: last.lengthBytes + extent.lengthBytes };
-        } else if (extents.length === limit) return extents;
-        else extents.push(extent);
-      }
+      for (const extent of await this.partStatus(part))
+        if (!addExtent(extents, extent, limit)) return extents;
     }
     return extents;
   }
@@ -244,25 +241,31 @@ export class VolumeDevice implements BlockDevice {
 
   private async readPart(part: Part): Promise<Uint8Array> {
     const { client, session } = this.options;
+    const bytes = await this.fromOwner(part.index, (address) =>
+      orMissing(client.read(session, address, part.offset, part.length)),
+    );
+    return bytes ?? new Uint8Array(part.length);
+  }
+
+  /** What the object says that the index has at this place (`ask`: undefined when it is missing); undefined: a hole. */
+  private async fromOwner<T>(
+    index: number,
+    ask: (address: ObjectAddress) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
     for (;;) {
-      if (this.index.isUnsaved(part.index)) await this.saved(part.index);
-      const owner = this.index.entries[part.index]!;
+      if (this.index.isUnsaved(index)) await this.saved(index);
+      const owner = this.index.entries[index]!;
       if (owner === 0) {
         this.confirmHole();
-        return new Uint8Array(part.length);
+        return undefined;
       }
-      try {
-        const bytes = await client.read(session, this.address(owner, part.index), part.offset, part.length);
-        if (this.options.isDoubtful?.()) await this.options.confirmLive?.();
-        return bytes;
-      } catch (error) {
-        if (!AppError.isCode(error, 'no-object')) throw error;
-        // A discard removes the object first, and a power cut may keep the entry alone: then it is a hole.
-        if (this.index.entries[part.index] !== owner) continue;
-        // Or the whole version has been deleted meanwhile, and this object with it: that must not pass for zeros.
-        await this.options.confirmLive?.();
-        return new Uint8Array(part.length);
-      }
+      const answer = await ask(this.address(owner, index));
+      // A discard removes the object first, and a power cut may keep the entry alone: then it is a hole.
+      const isMissing = answer === undefined;
+      if (isMissing && this.index.entries[index] !== owner) continue;
+      // Or the whole version has been deleted meanwhile, and this object with it: that must not pass for zeros.
+      if (isMissing || this.options.isDoubtful?.()) await this.options.confirmLive?.();
+      return answer;
     }
   }
 
@@ -374,21 +377,18 @@ export class VolumeDevice implements BlockDevice {
 
   private async partStatus(part: Part): Promise<Extent[]> {
     const { client, session } = this.options;
-    if (this.index.isUnsaved(part.index)) await this.saved(part.index);
-    const owner = this.index.entries[part.index]!;
-    if (owner === 0) this.confirmHole();
-    const runs =
-      owner === 0 ? undefined : await client.status(session, this.address(owner, part.index), part);
-    if (runs === undefined) return [{ lengthBytes: part.length, hole: true, zero: true }];
-    const extents: Extent[] = [];
-    let at = 0;
-    for (const run of runs) {
-      const from = Math.max(at, part.offset);
-      const to = Math.min(at + run.lengthBytes, part.offset + part.length);
-      if (from < to) extents.push({ lengthBytes: to - from, hole: run.hole, zero: run.hole });
-      at += run.lengthBytes;
-    }
-    return extents;
+    const runs = await this.fromOwner(part.index, (address) => client.status(session, address, part));
+    return extentsOf(runs, part);
+  }
+}
+
+/** Undefined instead of an error when the object is missing. */
+async function orMissing<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!AppError.isCode(error, 'no-object')) throw error;
+    return undefined;
   }
 }
 

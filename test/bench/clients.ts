@@ -46,14 +46,14 @@ export async function qemuImgBench(
 }
 
 export function qemuImgWords(at: Endpoint, workload: Workload, operations: number): string[] {
-  const { direction, blockBytes, depth, durable, scatteredOverBytes } = workload;
+  const { direction, blockBytes, depth, durable, flushEvery = depth, scatteredOverBytes } = workload;
   const words = ['bench', '-f', 'raw', '-c', `${operations}`, '-d', `${depth}`, '-s', `${blockBytes}`];
   if (scatteredOverBytes !== undefined) {
     words.push('-S', `${scatteredStep(scatteredOverBytes, blockBytes)}`);
     words.push('-o', `${randomBlock(scatteredOverBytes, blockBytes)}`);
   }
   if (direction === 'write') words.push('-w', `--pattern=${PATTERN}`);
-  if (durable === 'flush') words.push(`--flush-interval=${depth}`);
+  if (durable === 'flush') words.push(`--flush-interval=${flushEvery}`);
   words.push('-t', durable === 'fua' ? 'writethrough' : 'writeback', at.uri ?? at.file!);
   return words;
 }

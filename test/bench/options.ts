@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/cli/sizes.js';
 import { hasTool } from '../helpers/requires.js';
-import { peerRows, SNAPSHOT_ROW, WRITES_AFTER_ROW } from './peers/rows.js';
+import { morePeerRows, peerRows, SNAPSHOT_ROW, WRITES_AFTER_ROW } from './peers/rows.js';
 import { say } from './progress.js';
 import { type TargetName, targetNames } from './targets.js';
 import { type Workload, workloads } from './workloads.js';
@@ -21,6 +21,7 @@ export const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE]
                   with --only, all other rows can be had as well
   --targets LIST  of what to start beside Sheepfold: ${targetNames.slice(1).join(',')}
   --steal PERCENT rounds in which other virtual machines took more of the machine's time are dropped (5)
+  --all           with --peers: other depths and sizes, too
   --results NAME  writes the report and a chart as test/bench/results/DATE-NAME.md and .svg
   --sheepdog FILE, --dog FILE   the programs of a C Sheepdog to compare with; its client is the QEMU that
                   scripts/old-qemu.sh has built, or --sheepdog-qemu-img FILE
@@ -50,7 +51,17 @@ const STOLEN_PERCENT_MAX = 5;
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean', default: false } as const;
 const options = {
-  ...{ quick: flag, help: flag, peers: flag, runs: text, size: text, seconds: text, only: text, json: text },
+  ...{
+    quick: flag,
+    help: flag,
+    peers: flag,
+    all: flag,
+    runs: text,
+    size: text,
+    seconds: text,
+    only: text,
+    json: text,
+  },
   ...{ targets: text, steal: text, results: text, sheepdog: text, dog: text, 'sheepdog-qemu-img': text },
 } as const;
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
@@ -72,12 +83,13 @@ export function parseOptions(argv: string[], has: (tool: string) => boolean = ha
 }
 
 function chooseRows(
-  { peers, quick, only }: Values,
+  { peers, all, quick, only }: Values,
   sizeBytes: number,
   has: (tool: string) => boolean,
 ): Workload[] {
   const ordinary = workloads.filter((row) => (row.quick || !quick) && row.name.includes(only ?? ''));
-  const compared = peerRows(sizeBytes).filter((row) => row.name.includes(only ?? ''));
+  const own = [...peerRows(sizeBytes), ...(all ? morePeerRows(sizeBytes) : [])];
+  const compared = own.filter((row) => row.name.includes(only ?? ''));
   // The comparison's own rows are few, as peers are slow to connect to; others come when they are named.
   const wanted = peers ? [...compared, ...(only === undefined ? [] : ordinary)] : ordinary;
   const rows = wanted.filter((row) => has(row.client));

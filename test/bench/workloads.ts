@@ -11,6 +11,8 @@ export interface Workload {
    * write-through (with qemu-img, which cannot flush more often than its depth; fio flushes after each at any depth).
    */
   readonly durable: 'no' | 'flush' | 'fua';
+  /** qemu-img only, with 'flush': after so many writes, at least as many as the depth, which it is by default. */
+  readonly flushEvery?: number;
   /** Part of `--quick`. */
   readonly quick: boolean;
   /** qemu-img only: requests far apart, all over a volume of so many bytes. Otherwise in sequence. */

@@ -12,6 +12,7 @@ import { describeOutcome, type Load } from './load.js';
 import { ModelViolation } from './model.js';
 import { SECTOR_BYTES } from './pattern.js';
 import type { Volume } from './shelf.js';
+import { Reads } from './sparse-read.js';
 import { isVolumeOperation, type OperationName, operationNames } from './swarm-config.js';
 import { VolumeOperations } from './volume-operations.js';
 
@@ -29,6 +30,7 @@ export class Client {
   private volume: Volume | undefined;
   private gateway: number;
   private readonly volumeOperations: VolumeOperations;
+  private readonly reads: Reads;
 
   constructor(
     readonly name: string,
@@ -36,6 +38,7 @@ export class Client {
     private readonly random: SeededRandom,
   ) {
     this.gateway = random.pick(load.config.gateways);
+    this.reads = new Reads(load.config.sparseEvery);
     this.volumeOperations = new VolumeOperations(name, load, random);
   }
 
@@ -112,7 +115,7 @@ export class Client {
     const { offset, length } = this.range(device, volume);
     const op = model.startRead(offset, length, this.name);
     cluster.trace(`${this.name} read ${volume.name} ${offset}+${length} on ${this.life!.machine.name}`);
-    const outcome = await ask(this.life!, () => device.read(offset, length));
+    const outcome = await ask(this.life!, () => this.reads.read(device, offset, length));
     if ('ok' in outcome && !volume.gone) {
       model.endRead(op, outcome.ok);
       // The buffer is ours now: if it is somebody's cache as well, that will show.

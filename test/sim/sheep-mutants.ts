@@ -50,6 +50,7 @@ export const sheepMutants: readonly SheepMutant[] = [
     needs: { faults: { freeze: 2000, partition: 1500 }, hotChance: 0.95, gateways: [0], loyalty: 1 },
   },
   { name: 'tooFewCopies', breaks: 'I-4', seeds: 600, quick: true },
+  { name: 'hideData', breaks: 'I-2', seeds: 100, quick: true, needs: { sparseEvery: 1, faults: {} } },
   { name: 'serveOlder', breaks: 'I-5', seeds: 100, quick: true },
   { name: 'hideLoss', breaks: 'I-5', seeds: 600, quick: true },
   { name: 'movingSnapshot', breaks: 'I-6', seeds: 250, quick: true },
@@ -77,6 +78,7 @@ export function needsOf(mutants: Mutants): Partial<SwarmConfig> {
 export async function openMutant(mutants: Mutants, options: StoreOptions): Promise<ObjectStore> {
   const store = await openStore(options);
   if (mutants.hideLoss) return without(store, { lossy: false, suspects: () => new Set() });
+  if (mutants.hideData) return without(store, { blockRuns: forgetfulRuns(store) });
   if (mutants.damageWhenFull) return without(store, { write: destructiveWrite(store) });
   if (mutants.trustBadBlocks) return without(store, { read: trustingRead(store), verify: async () => [] });
   return store;
@@ -112,6 +114,15 @@ function without(store: ObjectStore, changes: Partial<ObjectStore>): ObjectStore
       return typeof value === 'function' ? value.bind(target) : value;
     },
   });
+}
+
+/** What follows a hole is said to be one, too. */
+function forgetfulRuns(store: ObjectStore): ObjectStore['blockRuns'] {
+  return (oid) => {
+    const runs = store.blockRuns(oid);
+    const first = runs?.findIndex(({ hole }) => hole) ?? -1;
+    return runs?.map((run, index) => (first >= 0 && index > first ? { ...run, hole: true } : run));
+  };
 }
 
 /** What does not match its checksum is believed all the same. */

@@ -8,6 +8,7 @@ import { ask, type Life, type Outcome } from '../helpers/sim-cluster.js';
 import { describeOutcome, type Load, VOLUME } from './load.js';
 import { ModelViolation } from './model.js';
 import type { Snapshot, Volume } from './shelf.js';
+import { Reads } from './sparse-read.js';
 import type { VolumeOperationName } from './swarm-config.js';
 
 const NO_BYTES = new Uint8Array(0);
@@ -21,12 +22,15 @@ const RACE_CODES = ['no-vdi', 'no-tag', 'vdi-exists', 'invalid', 'read-only'];
 
 export class VolumeOperations {
   private serial = 0;
+  private readonly reads: Reads;
 
   constructor(
     private readonly client: string,
     private readonly load: Load,
     private readonly random: SeededRandom,
-  ) {}
+  ) {
+    this.reads = new Reads(load.config.sparseEvery);
+  }
 
   /** False: the gateway has died, or said that it is in trouble. */
   run(name: VolumeOperationName, life: Life, volume: Volume): Promise<boolean> {
@@ -166,7 +170,7 @@ export class VolumeOperations {
     if (!('ok' in opened)) return this.after('open snapshot', opened, isRace);
     for (let at = offset; at < offset + length; at += pieceBytes) {
       const bytes = Math.min(pieceBytes, offset + length - at);
-      const outcome = await ask(life, () => opened.ok.read(at, bytes));
+      const outcome = await ask(life, () => this.reads.read(opened.ok, at, bytes));
       if (!('ok' in outcome)) return this.after('read snapshot', outcome, isRace);
       model.checkSnapshot(op, at, outcome.ok);
     }

@@ -26,6 +26,27 @@ export function peerRows(sizeBytes: number): Workload[] {
   ];
 }
 
+/** What `--all` adds: other depths and sizes. */
+export function morePeerRows(sizeBytes: number): Workload[] {
+  const common = { client: 'qemu-img', quick: false, scatteredOverBytes: sizeBytes } as const;
+  const small = { ...common, blockBytes: 4 * KIB };
+  const middle = { ...common, blockBytes: 64 * KIB, depth: 16 };
+  const write = { direction: 'write', durable: 'fua' } as const;
+  const read = { direction: 'read', durable: 'no' } as const;
+  const flushed = { direction: 'write', durable: 'flush', flushEvery: 32 } as const;
+  const unaligned = { blockBytes: 512, depth: 1, direction: 'write', durable: 'flush' } as const;
+  return [
+    { name: '4 KiB durable write, depth 8', ...small, depth: 8, ...write },
+    { name: '4 KiB durable write, depth 128', ...small, depth: 128, ...write },
+    { name: '4 KiB write, depth 32, a flush after each 32', ...small, depth: 32, ...flushed },
+    { name: '4 KiB scattered read, depth 8', ...small, depth: 8, ...read },
+    { name: '4 KiB scattered read, depth 128', ...small, depth: 128, ...read },
+    { name: '64 KiB durable write, depth 16', ...middle, ...write },
+    { name: '64 KiB scattered read, depth 16', ...middle, ...read },
+    { name: '512 B durable write, depth 1', ...common, ...unaligned },
+  ];
+}
+
 /** The writes that each system's copy-on-write has to pay for. */
 export function writesAfterSnapshot(sizeBytes: number): Workload {
   return { ...peerRows(sizeBytes)[0]!, name: WRITES_AFTER_ROW };

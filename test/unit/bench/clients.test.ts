@@ -1,11 +1,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fioEngines, fioResult, fioWords, qemuImgSeconds, qemuImgWords } from '../../bench/clients.js';
-import { peerRows } from '../../bench/peers/rows.js';
+import { morePeerRows, peerRows } from '../../bench/peers/rows.js';
 import { workloads } from '../../bench/workloads.js';
 
 const MIB = 2 ** 20;
-const rowNamed = (name: string) => [...peerRows(64 * MIB), ...workloads].find((row) => row.name === name)!;
+const rows = [...peerRows(64 * MIB), ...morePeerRows(64 * MIB), ...workloads];
+const rowNamed = (name: string) => rows.find((row) => row.name === name)!;
 
 test('the time of qemu-img bench is read out of its answer, and is never nothing', () => {
   const output = 'Sending 4 write requests, 4096 bytes each\nRun completed in 1.250 seconds.\n';
@@ -20,6 +21,15 @@ test('a flush follows each write at depth 1, and at other depths writes carry FU
   const deep = qemuImgWords({ uri: 'u' }, rowNamed('4 KiB durable write, depth 32'), 10).join(' ');
   assert.match(deep, /-d 32 .*-t writethrough u$/);
   assert.not.match(deep, /flush/);
+});
+
+test('a flush may follow more writes than are under way', () => {
+  for (const row of [...morePeerRows(64 * MIB)].filter(({ durable }) => durable === 'flush')) {
+    const words = qemuImgWords({ uri: 'u' }, row, 10).join(' ');
+    assert.match(words, new RegExp(`--flush-interval=${row.flushEvery ?? row.depth} -t writeback u$`));
+    // qemu-img refuses others.
+    assert.ok((row.flushEvery ?? row.depth) >= row.depth);
+  }
 });
 
 test('scattered requests have a step and begin at a block of the volume', () => {

@@ -18,6 +18,15 @@ test('peers have rows of their own, and with --only all others', () => {
   assert.not.ok(names().includes('1 MiB read, depth 4'));
 });
 
+test('with --all the peers have more depths and sizes, each row with a name of its own', () => {
+  const names = parse(['--peers', '--all'])!.rows.map((row) => row.name);
+  assert.is(new Set(names).size, 14);
+  assert.equal(
+    names.slice(0, 6),
+    parse(['--peers'])!.rows.map((row) => row.name),
+  );
+});
+
 test('the rows about a snapshot are chosen by name, too', () => {
   const settings = parse(['--peers', '--only', 'right after a snapshot'])!;
   assert.is(settings.rows.length, 0);

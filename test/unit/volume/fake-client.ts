@@ -29,6 +29,8 @@ export class FakeClient {
   fault: (address: ObjectAddress, mutation: Mutation) => AppError | undefined = () => undefined;
   /** Holds a change back until it resolves. */
   gate: (address: ObjectAddress, mutation: Mutation) => Promise<void> | undefined = () => undefined;
+  /** The same for what is only asked. */
+  lookGate: (address: ObjectAddress) => Promise<void> | undefined = () => undefined;
   flushes = 0;
   inodeWrites = 0;
   cut = false;
@@ -49,6 +51,7 @@ export class FakeClient {
   }
 
   async read(session: Session, address: ObjectAddress, offset: number, length: number): Promise<Uint8Array> {
+    await this.lookGate(address);
     await this.later();
     this.confirm(session);
     const object = this.objects.get(address.oid);
@@ -58,6 +61,7 @@ export class FakeClient {
   }
 
   async status(session: Session, address: ObjectAddress): Promise<BlockRun[] | undefined> {
+    await this.lookGate(address);
     await this.later();
     this.confirm(session);
     const object = this.objects.get(address.oid);
@@ -154,6 +158,7 @@ export async function openVersion(
     readOnly?: boolean;
     entriesFirst?: boolean;
     onReleased?: (index: number, owner: number) => void;
+    confirmLive?: () => Promise<void>;
   } = {},
 ): Promise<VolumeDevice> {
   const session = fake.session();
@@ -167,6 +172,7 @@ export async function openVersion(
     readOnly: options.readOnly ?? false,
     entriesFirst: options.entriesFirst ?? false,
     onReleased: options.onReleased ?? (() => {}),
+    ...(options.confirmLive && { confirmLive: options.confirmLive }),
   });
 }
 

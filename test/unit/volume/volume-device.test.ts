@@ -232,6 +232,41 @@ test('reads that begin while the volume becomes another version show that one', 
   await change;
 });
 
+test('what is gone with its version does not pass for a hole', async () => {
+  const { fake, device, record } = await volume();
+  await device.write(0, bytes(OBJECT, 7));
+  const gone = new AppError('no-tag', 'deleted');
+  const old = await openVersion(fake, record, { readOnly: true, confirmLive: () => Promise.reject(gone) });
+  assert.equal(await old.blockStatus(0, OBJECT, 1), [{ lengthBytes: OBJECT, hole: false, zero: false }]);
+  fake.objects.delete(dataOid(2, 0));
+  assert.is(await old.blockStatus(0, OBJECT, 1).catch(code), 'no-tag');
+  assert.is(await old.read(0, OBJECT).catch(code), 'no-tag');
+});
+
+test('what went while it was asked about is looked for where it is now', async () => {
+  const { fake, device } = await volume();
+  await device.write(0, bytes(OBJECT, 7));
+  await snapshot(fake, device);
+  for (const ask of ['status', 'read'] as const) {
+    const [owner, vid] = [device.index.entries[0]!, device.record.vid];
+    // Between the look at the index and the answer a write made the volume's own object, and the old one was freed.
+    fake.lookGate = async (a) => {
+      if (a.oid !== dataOid(owner, 0)) return;
+      fake.lookGate = () => undefined;
+      await device.write(0, bytes(10, 9));
+      assert.is(device.index.entries[0], vid);
+      fake.objects.delete(dataOid(owner, 0));
+    };
+    if (ask === 'read')
+      assert.equal(Buffer.from(await device.read(0, 11)), Buffer.concat([bytes(10, 9), bytes(1, 7)]));
+    else
+      assert.equal(await device.blockStatus(0, OBJECT, 1), [
+        { lengthBytes: OBJECT, hole: false, zero: false },
+      ]);
+    await snapshot(fake, device);
+  }
+});
+
 test('a write is not acknowledged before the inode has its entry, also after a try that failed', async () => {
   const { fake, device, record } = await volume();
   fake.fault = (a) => (isInode(a.oid) ? new AppError('no-space', 'full') : undefined);
