@@ -108,6 +108,13 @@ export function fioEngines(output: string): string[] {
   return output.split('\n').flatMap((line) => /^\s+(\S+)$/.exec(line)?.[1] ?? []);
 }
 
+/** Reads the whole volume in order. */
+export async function readAll(at: Endpoint, sizeBytes: number): Promise<void> {
+  const blockBytes = 1024 * 1024;
+  const pass = { name: 'all', client: 'qemu-img', direction: 'read', blockBytes, depth: 8 } as const;
+  await qemuImgBench(at, { ...pass, durable: 'no', quick: true }, Math.ceil(sizeBytes / blockBytes));
+}
+
 /** Fills the whole volume, so that no read finds a hole and no write makes an object. */
 export async function prefill(at: Endpoint, sizeBytes: number): Promise<void> {
   const blockBytes = 1024 * 1024;

@@ -1,6 +1,6 @@
 /** Measures a comparison: in each round every row at every target, the targets in turn. */
 import { execa } from 'execa';
-import { qemuImgBench } from '../clients.js';
+import { qemuImgBench, readAll } from '../clients.js';
 import { describeDisk } from '../disk.js';
 import {
   childrenCpuMs,
@@ -122,7 +122,7 @@ async function measureRows(settings: Settings, field: Field, rows: readonly Comp
           return undefined;
         }
         if (!operations.has(cell)) operations.set(cell, await calibrate(target, workload, RAMP_SECONDS));
-        const result = await warmSample(target, workload, operations.get(cell)!, settings.seconds);
+        const result = await warmSample(target, workload, operations.get(cell)!, settings);
         return { ...result, startCpuMs: workload.client === 'qemu-img' ? starts[target.name]! : 0 };
       });
       rounds.push(round);
@@ -131,16 +131,18 @@ async function measureRows(settings: Settings, field: Field, rows: readonly Comp
 }
 
 /**
- * What counts is the second of two runs: caches, connections and compiled code are warm after the first, as they are in
- * a system that is used. What the system before it left in the page cache is on the disk before.
+ * What counts comes after a run that does not: connections and compiled code are warm, as they are in a system that is
+ * used. What is read was read a moment before by whoever wants to cache it: some hosts take page cache away by
+ * themselves. What the system before left in the page cache is on the disk.
  */
 async function warmSample(
   target: Target,
   workload: Workload,
   rampOperations: number,
-  seconds: number,
+  { seconds, sizeBytes }: Settings,
 ): Promise<Sample> {
   await execa('sync');
+  if (workload.direction === 'read') await readAll(target, sizeBytes);
   const ramp = await sample(target, workload, rampOperations, RAMP_SECONDS);
   return sample(target, workload, Math.ceil(ramp.operationsPerSecond * seconds), seconds);
 }
