@@ -1,3 +1,4 @@
+import { ReadRoom } from '../base/read-room.js';
 import { decodeRequest, type NbdRequest, requestHeaderBytes } from './request.js';
 
 /** What the parser asks of the connection. */
@@ -19,6 +20,7 @@ export interface RequestSink {
  * lies in a single chunk is a view of it, a longer one is gathered once into a buffer of its known size.
  */
 export class RequestParser {
+  private readonly reads = new ReadRoom();
   private chunk: Buffer = Buffer.alloc(0);
   private at = 0;
   /** A header of which only a part has arrived. */
@@ -49,6 +51,19 @@ export class RequestParser {
     this.chunk = chunk;
     this.at = 0;
     return this.run();
+  }
+
+  /** Where the bytes that come next are best read to. */
+  room(): Buffer {
+    return this.reads.next(this.gather?.subarray(this.gathered));
+  }
+
+  /** The same as `feed`, for bytes that were read to the beginning of what `room` returned last. */
+  filled(bytes: Buffer): boolean {
+    this.reads.took(bytes.length);
+    if (!this.reads.direct) return this.feed(bytes);
+    if (!this.stopped) this.gatherMore(this.request!, bytes.length);
+    return true;
   }
 
   /** Goes on after 'wait'. True: the chunk is used up. */
@@ -132,8 +147,12 @@ export class RequestParser {
     const take = Math.min(size - this.gathered, available);
     this.chunk.copy(this.gather, this.gathered, this.at, this.at + take);
     this.at += take;
-    this.gathered += take;
-    if (this.gathered === size) this.finish(request, this.gather);
+    this.gatherMore(request, take);
+  }
+
+  private gatherMore(request: NbdRequest, count: number): void {
+    this.gathered += count;
+    if (this.gathered === request.payloadBytes) this.finish(request, this.gather);
   }
 
   private drain(request: NbdRequest): void {

@@ -4,6 +4,7 @@ import type { BudgetWaiter, ByteBudget } from '../base/byte-budget.js';
 import type { Clock } from '../base/clock.js';
 import { AppError, errorKinds } from '../base/errors.js';
 import type { Logger } from '../base/log.js';
+import { type ByteSink, readInto } from '../base/socket-reads.js';
 import type { BlockDevice } from '../volume/device.js';
 import { allocationOf, decodeStatusPayload } from './block-status.js';
 import type { ReplyStyle } from './exports.js';
@@ -37,7 +38,7 @@ export interface TransmissionOptions {
  * A slot and the payload's bytes are taken before a payload is read and given back when the system has taken the
  * reply, so neither a flood of requests nor a client that does not read its replies makes us grow (I-11).
  */
-export class Transmission implements RequestSink, BudgetWaiter {
+export class Transmission implements RequestSink, BudgetWaiter, ByteSink {
   /** Rises with every byte received or sent: what tells a slow client from a stalled one. */
   progress = 0;
   private readonly parser: RequestParser;
@@ -93,8 +94,10 @@ export class Transmission implements RequestSink, BudgetWaiter {
 
   start(received: Buffer): void {
     const { stream } = this.options;
-    stream.on('data', this.onData);
-    if (received.length > 0) this.onData(received);
+    const held = readInto(stream, this);
+    if (held === undefined) stream.on('data', this.onData);
+    const first = held === undefined || held.length === 0 ? received : Buffer.concat([received, held]);
+    if (first.length > 0) this.onData(first);
     if (!this.paused && !this.ended) stream.resume();
   }
 
@@ -164,11 +167,24 @@ export class Transmission implements RequestSink, BudgetWaiter {
     this.drop(new Error(reason));
   }
 
+  room(): Buffer {
+    return this.parser.room();
+  }
+
+  filled(bytes: Buffer): void {
+    this.arrived();
+    if (!this.parser.filled(bytes)) this.pause();
+  }
+
   private readonly onData = (chunk: Buffer): void => {
-    this.progress++;
-    if (this.options.observer !== undefined) this.turnMs = this.options.clock.nowMs();
+    this.arrived();
     if (!this.parser.feed(chunk)) this.pause();
   };
+
+  private arrived(): void {
+    this.progress++;
+    if (this.options.observer !== undefined) this.turnMs = this.options.clock.nowMs();
+  }
 
   private pause(): void {
     this.paused = true;

@@ -8,10 +8,12 @@
 import { assert } from '../base/assert.js';
 import { areBlocks, blockSums, joinSums } from '../base/block-sums.js';
 import { crc32 } from '../base/bytes.js';
+import { ReadRoom } from '../base/read-room.js';
 import { type PeerMessage, PeerType } from '../wire/peer-message.js';
 import { decodeHeader, PEER_HEADER_BYTES, type PeerHeader } from './peer-codec.js';
 
 export class PeerFramer {
+  private readonly reads = new ReadRoom();
   /** A header cut by the end of a chunk waits here. */
   private readonly partial = Buffer.alloc(PEER_HEADER_BYTES);
   private readonly partialView = new DataView(
@@ -47,6 +49,19 @@ export class PeerFramer {
         at += PEER_HEADER_BYTES;
       }
     }
+    return this.broken;
+  }
+
+  /** Where the bytes that come next are best read to. */
+  room(): Buffer {
+    return this.reads.next(this.gathered?.subarray(this.gatheredBytes));
+  }
+
+  /** The same as `push`, for bytes that were read to the beginning of what `room` returned last. */
+  filled(bytes: Buffer): string | undefined {
+    this.reads.took(bytes.length);
+    if (!this.reads.direct) return this.push(bytes);
+    if (!this.stopped) this.gather(this.header!, bytes.length);
     return this.broken;
   }
 
@@ -95,9 +110,13 @@ export class PeerFramer {
     this.gathered ??= Buffer.allocUnsafeSlow(header.payloadLength);
     const count = Math.min(header.payloadLength - this.gatheredBytes, available);
     this.gathered.set(chunk.subarray(at, at + count), this.gatheredBytes);
-    this.gatheredBytes += count;
-    if (this.gatheredBytes === header.payloadLength) this.finish(header, this.gathered);
+    this.gather(header, count);
     return at + count;
+  }
+
+  private gather(header: PeerHeader, count: number): void {
+    this.gatheredBytes += count;
+    if (this.gatheredBytes === header.payloadLength) this.finish(header, this.gathered!);
   }
 
   private finish(header: PeerHeader, payload: Uint8Array): void {

@@ -7,6 +7,7 @@
 import type { Socket } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../base/clock.js';
 import { AppError } from '../base/errors.js';
+import { type ByteSink, readInto } from '../base/socket-reads.js';
 import type { PeerMessage } from '../wire/peer-message.js';
 import { PeerFramer } from './peer-framer.js';
 import { SendBatch } from './send-batch.js';
@@ -22,7 +23,7 @@ const KEEP_ALIVE_DELAY_MS = 10_000;
 
 type State = 'open' | 'closing' | 'closed';
 
-export class TcpChannel implements Channel {
+export class TcpChannel implements Channel, ByteSink {
   readonly remote: string;
   private state: State = 'open';
   private readonly framer = new PeerFramer((message) => this.messageHandler?.(message));
@@ -122,13 +123,25 @@ export class TcpChannel implements Channel {
     const first = this.firstChunk;
     this.firstChunk = new Uint8Array(0);
     if (first.length > 0) this.received(first);
-    this.socket.on('data', (chunk) => this.received(chunk));
+    const held = readInto(this.socket, this);
+    if (held === undefined) this.socket.on('data', (chunk) => this.received(chunk));
+    else this.received(held);
     this.socket.resume();
   }
 
+  room(): Buffer {
+    return this.framer.room();
+  }
+
+  filled(bytes: Buffer): void {
+    if (this.state === 'open') this.failIf(this.framer.filled(bytes));
+  }
+
   private received(chunk: Uint8Array): void {
-    if (this.state !== 'open') return;
-    const broken = this.framer.push(chunk);
+    if (this.state === 'open') this.failIf(this.framer.push(chunk));
+  }
+
+  private failIf(broken: string | undefined): void {
     if (broken !== undefined) this.fail(broken);
   }
 

@@ -147,7 +147,7 @@ export function encodeMutation(
 }
 
 /** The checksums of its data, if they are not known yet: for all who are sent it, and for this node's own store. */
-function sumUp(mutation: Mutation): void {
+export function sumUp(mutation: Mutation): void {
   const { offset, data } = mutation;
   if (data.length === 0 || mutation.dataCrc) return;
   if (areBlocks(offset, data.length)) mutation.dataSums ??= blockSums(data);

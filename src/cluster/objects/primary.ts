@@ -7,7 +7,7 @@ import { PeerType } from '../../wire/peer-message.js';
 import { type ObjectAddress, objectBytesOf } from '../epochs/address.js';
 import type { Placement } from '../epochs/view.js';
 import type { Origin } from '../reach/links.js';
-import { applyTo, encodeMutation, type Mutation, rangeOf } from './mutation.js';
+import { applyTo, encodeMutation, type Mutation, rangeOf, sumUp } from './mutation.js';
 import { type EpochContext, EpochEnded, type ObjectNode } from './object-node.js';
 import type { Turn } from './pace-lane.js';
 import { Settler } from './settler.js';
@@ -189,8 +189,10 @@ export class Primary {
     node.inFlight.set(oid, changes.add(range));
     const finish: (() => void)[] = [];
     try {
-      const local = node.applyWork(() => this.applyLocally(context, address, mutation));
       const others = node.others(placement);
+      // The store then need not look at the data once more.
+      if (others.length > 0) sumUp(mutation);
+      const local = node.applyWork(() => this.applyLocally(context, address, mutation));
       const remote = others.map((id) => {
         const stream = context.stream(id);
         const sequence = stream.issue();

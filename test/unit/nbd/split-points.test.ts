@@ -15,14 +15,41 @@ import {
   u32,
 } from './raw-client.js';
 
-/** Parses a stream in the given chunks; drains command 99, waits once before each command 3. */
-function parse(chunks: Buffer[], extended: boolean): string[] {
+type Feed = (parser: RequestParser, chunk: Buffer) => void;
+
+function feedChunk(parser: RequestParser, chunk: Buffer): void {
+  if (!parser.feed(chunk)) resume(parser);
+}
+
+function resume(parser: RequestParser): void {
+  while (!parser.resume()) {
+    // The next try is admitted.
+  }
+}
+
+/** As a socket does it: the room for the next bytes is asked for at once, before the parser goes on. */
+function readToRoom(): Feed {
+  let room: Buffer | undefined;
+  return (parser, chunk) => {
+    for (let at = 0; at < chunk.length; ) {
+      room ??= parser.room();
+      const count = chunk.copy(room, 0, at);
+      at += count;
+      const done = parser.filled(room.subarray(0, count));
+      room = parser.room();
+      if (!done) resume(parser);
+    }
+  };
+}
+
+/** Parses a stream in the given chunks; drains command 99, waits once before each command 3, and before offset 77. */
+function parse(chunks: Buffer[], extended: boolean, feed: Feed = feedChunk): string[] {
   const seen: string[] = [];
   let mayFlush = false;
   const parser = new RequestParser(
     {
       admit(entry: NbdRequest) {
-        if (entry.command === 3 && !mayFlush) {
+        if ((entry.command === 3 || entry.offset === 77) && !mayFlush) {
           mayFlush = true;
           return 'wait';
         }
@@ -35,12 +62,7 @@ function parse(chunks: Buffer[], extended: boolean): string[] {
     },
     extended,
   );
-  for (const chunk of chunks) {
-    if (parser.feed(chunk)) continue;
-    while (!parser.resume()) {
-      // The next try is admitted.
-    }
-  }
+  for (const chunk of chunks) feed(parser, chunk);
   return seen;
 }
 
@@ -66,6 +88,26 @@ test('parses the same requests wherever the stream is cut', () => {
     ),
     expected,
   );
+});
+
+test('parses the same requests from bytes that were read to where it wanted them', () => {
+  const long = Buffer.alloc(100_000, 'long');
+  const longer = Buffer.alloc(200_000, 'longer');
+  const bytes = Buffer.concat([
+    request(1, 5, 3, { data: Buffer.from('abc') }),
+    request(1, 77, long.length, { data: long }),
+    request(3, 0, 0),
+    request(1, 6, longer.length, { data: longer }),
+    request(1, 99, long.length, { data: long }),
+    request(1, 77, longer.length, { data: longer }),
+    request(0, 7, 10),
+  ]);
+  const expected = ['1 5 abc', `1 77 ${long}`, '3 0 -', `1 6 ${longer}`, '1 99 -', `1 77 ${longer}`, '0 7 -'];
+  for (const size of [700, 5000, 40_000, 65_536, bytes.length]) {
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += size) chunks.push(bytes.subarray(at, at + size));
+    assert.equal(parse(chunks, false, readToRoom()), expected, `${size} at a time`);
+  }
 });
 
 test('parses the same extended requests wherever the stream is cut', () => {

@@ -46,6 +46,32 @@ test('large payloads in small pieces come out whole', () => {
   assert.equal(collect(chunks).map(comparable), sent.map(comparable));
 });
 
+test('bytes read to where the framer wants them give the same messages, and long payloads are not copied', () => {
+  const sent = [
+    randomMessage(random, 300_000),
+    randomMessage(random, 1),
+    randomMessage(random, 70_000),
+    ...three,
+  ];
+  const bytes = streamOf(sent);
+  for (const most of [1000, 20_000, 65_536, 1 << 20]) {
+    const seen: PeerMessage[] = [];
+    const rooms = new Set<ArrayBufferLike>();
+    const framer = new PeerFramer((m) => seen.push(m));
+    for (let at = 0; at < bytes.length; ) {
+      const room = framer.room();
+      rooms.add(room.buffer);
+      const count = Math.min(room.length, most, bytes.length - at);
+      bytes.copy(room, 0, at, at + count);
+      assert.is(framer.filled(room.subarray(0, count)), undefined);
+      at += count;
+    }
+    assert.is(framer.end(), undefined);
+    assert.equal(seen.map(comparable), sent.map(comparable), `at most ${most} at a time`);
+    assert.ok(rooms.has(seen[0]!.payload.buffer), 'the long payload was read to its own buffer');
+  }
+});
+
 test('a payload in one chunk is a view of it, a cut one is a buffer of its own', () => {
   const bytes = encodePeerMessage(message({ payload: Buffer.from('abc') }));
   assert.is(collect([bytes])[0]!.payload.buffer, bytes.buffer);
