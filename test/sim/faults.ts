@@ -77,7 +77,12 @@ export class Faults {
       setDiskSpeed(machine, 1);
       if (machine.life?.clock.frozen) cluster.thaw(machine);
     }
-    for (const machine of shuffled(cluster.used(), this.random)) if (!machine.life) cluster.start(machine);
+    for (const machine of shuffled(cluster.used(), this.random)) {
+      if (machine.life) continue;
+      const delayMs = this.disks.mustComeLast(machine) ? DOWN_MAX_MS : 0;
+      if (delayMs === 0) cluster.start(machine);
+      else cluster.clock.after(delayMs, () => machine.life ?? cluster.start(machine));
+    }
   }
 
   private schedule(name: FaultName, meanMs: number): void {
