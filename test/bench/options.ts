@@ -12,6 +12,7 @@ export const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE]
                         [--json FILE]
        npm run bench -- --peers [--work] [--targets LIST] [--steal PERCENT] [--results NAME] [options from above]
        npm run bench -- --work [the same options]
+       npm run bench -- --recovery [--size SIZE] [--depth N] [--runs N] [--json FILE]
 
   --quick         fewer rows, shorter: under three minutes instead of about ten
   --runs N        rounds (5, quick 3); in each, every cell is measured once
@@ -23,6 +24,8 @@ export const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE]
                   with --only, all other rows can be had as well
   --work          mixed reads and writes, discard, deletion, clones, copies of images, both doors of Sheepfold, and 1, 3
                   and 6 sheep: with the same targets as --peers, in a table of their own; alone, without other rows
+  --recovery      a sheep joins and gets its part of a full volume (4G), without clients and beside one that reads and
+                  writes with --depth requests at a time (4); one run if no other number is given
   --targets LIST  of what to start beside Sheepfold: ${targetNames.slice(1).join(',')}
   --steal PERCENT rounds in which other virtual machines took more of the machine's time are dropped (5)
   --all           with --peers: other depths and sizes, too
@@ -38,6 +41,8 @@ export interface Settings {
   readonly rows: readonly Workload[];
   readonly json?: string;
   readonly peers?: PeerSettings;
+  /** Nothing else is measured then. */
+  readonly recovery?: { readonly depth: number };
 }
 
 export interface PeerSettings {
@@ -53,6 +58,8 @@ export interface PeerSettings {
 
 const MIB = 1024 * 1024;
 const STOLEN_PERCENT_MAX = 5;
+const RECOVERY_SIZE = '4G';
+const RECOVERY_DEPTH = 4;
 
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean', default: false } as const;
@@ -62,6 +69,8 @@ const options = {
     help: flag,
     peers: flag,
     work: flag,
+    recovery: flag,
+    depth: text,
     all: flag,
     runs: text,
     size: text,
@@ -77,6 +86,7 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'
 export function parseOptions(argv: string[], has: (tool: string) => boolean = hasTool): Settings | undefined {
   const { values } = parseArgs({ args: argv, options });
   if (values.help) return undefined;
+  if (values.recovery) return parseRecovery(values);
   const runs = Number(values.runs ?? (values.quick ? 3 : 5));
   const seconds = Number(values.seconds ?? (values.quick ? 0.5 : values.peers || values.work ? 3 : 1.5));
   const sizeBytes = parseSize(values.size ?? (values.quick ? '256M' : '1G')) ?? 0;
@@ -88,6 +98,16 @@ export function parseOptions(argv: string[], has: (tool: string) => boolean = ha
   if (rows.length === 0 && !others) throw new Error('no row is left');
   const { json } = values;
   return { runs, seconds, sizeBytes, rows, ...(json !== undefined && { json }), ...(peers && { peers }) };
+}
+
+function parseRecovery(values: Values): Settings {
+  if (values.peers || values.work) throw new Error('--recovery stands alone');
+  const { json } = values;
+  const [runs, depth] = [Number(values.runs ?? 1), Number(values.depth ?? RECOVERY_DEPTH)];
+  const sizeBytes = parseSize(values.size ?? RECOVERY_SIZE) ?? 0;
+  if (!(runs >= 1 && depth >= 1 && sizeBytes >= 4 * MIB)) throw new Error('runs, depth or size is too small');
+  const common = { runs, sizeBytes, seconds: 0, rows: [] };
+  return { ...common, recovery: { depth }, ...(json !== undefined && { json }) };
 }
 
 function chooseRows(
