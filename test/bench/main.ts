@@ -28,6 +28,7 @@ import {
 import { type VolumeTimes, volumeTimes } from './volume-times.js';
 
 const VOLUME_TIMES_PART = 4;
+const EXIT_LISTENERS_MAX = 40;
 const RESULTS = join('test', 'bench', 'results');
 
 async function startTargets(sizeBytes: number, started: Target[]): Promise<SheepfoldTarget> {
@@ -152,6 +153,9 @@ function write(path: string, text: string): void {
   writeFileSync(path, text);
   say(`wrote ${path}`);
 }
+
+// Each target has one.
+process.setMaxListeners(EXIT_LISTENERS_MAX);
 
 // Exit handlers end the daemons and remove their files.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));

@@ -76,8 +76,9 @@ export async function compare(
   await measureRows(settings, field, rows);
   const memory: PerTarget<DaemonMemory[]> = {};
   for (const target of targets) memory[target.name] = daemonMemory(target);
-  const snapshots = peers.snapshots ? await measureSnapshots(runs, sizeBytes, field) : [];
+  // Before the snapshots: what shares its data is discarded otherwise.
   const work = peers.work === undefined ? [] : await measureWork(peers.work, settings, targets);
+  const snapshots = peers.snapshots ? await measureSnapshots(runs, sizeBytes, field) : [];
   const options = { sizeBytes, runs, secondsPerRun: seconds };
   const { stolenShareMax } = peers;
   return { startedAt, machine, disk: describeDisk(), options, stolenShareMax, rows, snapshots, memory, work };

@@ -6,6 +6,7 @@ import { convertWork } from './convert.js';
 import { deleteWork } from './delete.js';
 import { discardWork } from './discard.js';
 import { DOORS_TITLE, doorRows } from './doors.js';
+import { guestWork } from './guest.js';
 import { mixedWork } from './mixed.js';
 import { nbdcopyWork } from './nbdcopy.js';
 import { SHEEP_COUNT_TITLE } from './sheep-count.js';
@@ -23,7 +24,7 @@ export interface WorkChoice {
 export function chooseWork(sizeBytes: number, only: string): WorkChoice | undefined {
   const all = [
     ...[mixedWork(), discardWork(sizeBytes), deleteWork(sizeBytes), clonesWork(sizeBytes)],
-    ...[convertWork(), nbdcopyWork()],
+    ...[convertWork(), nbdcopyWork(), guestWork()],
   ];
   const works = all.filter(({ figures }) => figures.some(({ name }) => name.includes(only)));
   const named = (title: string, rows: readonly Workload[]) =>

@@ -4,8 +4,8 @@ import { hasTool } from '../../helpers/requires.js';
 import { fioEngineWords, readAll, runClient } from '../clients.js';
 import { RAMP_SECONDS } from '../peers/warm-sample.js';
 import type { Endpoint, Target } from '../targets.js';
-import { take } from './taken.js';
-import type { Place, Work } from './work.js';
+import { type Taken, take } from './taken.js';
+import type { Place, Work, WorkCell, WorkFigure } from './work.js';
 
 const NAME = '4 KiB, 70 % reads and 30 % writes, depth 32';
 const READ_PERCENT = 70;
@@ -27,11 +27,7 @@ interface FioSide {
 
 export function mixedWork(): Work {
   return {
-    figures: [
-      { name: NAME, unit: '1/s', better: 'more', cpuUnit: 'us per operation' },
-      { name: `${NAME}: 99 of 100 reads are faster`, unit: 'us', better: 'less' },
-      { name: `${NAME}: 99 of 100 writes are faster`, unit: 'us', better: 'less' },
-    ],
+    figures: mixedFigures(NAME),
     note:
       `Mixed: fio (nbd, rbd, libaio through the page cache), random all over the volume, a flush after each ` +
       `${WRITES_PER_FLUSH} writes, after a second that does not count; CPU with the start of fio.`,
@@ -44,15 +40,28 @@ export function mixedWork(): Work {
       const taken = await take(target.pids, async () => {
         mixed = await runMixed(target, seconds);
       });
-      const { operations, operationsPerSecond, readP99Us, writeP99Us } = mixed!;
-      const { stolenShare } = taken;
-      return [
-        { value: operationsPerSecond, cpu: (taken.cpuMs * 1000) / operations, stolenShare },
-        { value: readP99Us, stolenShare },
-        { value: writeP99Us, stolenShare },
-      ];
+      return mixedCells(mixed!, taken);
     },
   };
+}
+
+/** Rate, and what 99 of 100 reads and of 100 writes do not exceed. */
+export function mixedCells(mixed: Mixed, { cpuMs, stolenShare }: Taken): WorkCell[] {
+  const { operations, operationsPerSecond, readP99Us, writeP99Us } = mixed;
+  return [
+    { value: operationsPerSecond, cpu: (cpuMs * 1000) / operations, stolenShare },
+    { value: readP99Us, stolenShare },
+    { value: writeP99Us, stolenShare },
+  ];
+}
+
+/** Of that name, and of two latencies below it. */
+export function mixedFigures(name: string): WorkFigure[] {
+  return [
+    { name, unit: '1/s', better: 'more', cpuUnit: 'us per operation' },
+    { name: `${name}: 99 of 100 reads are faster`, unit: 'us', better: 'less' },
+    { name: `${name}: 99 of 100 writes are faster`, unit: 'us', better: 'less' },
+  ];
 }
 
 async function runMixed(at: Endpoint, seconds: number): Promise<Mixed> {

@@ -32,7 +32,12 @@ export class QemuIo {
     const words = ['-i0', ioProgram(at), ...ioWords(at)];
     const child = ownedProcess(spawn('stdbuf', words, { stdio: 'pipe' }));
     const client = new QemuIo(child);
-    await client.until(1);
+    try {
+      await client.until(1);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
     return client;
   }
 

@@ -1,5 +1,5 @@
 /** What a piece of work took, wall clock and processors. */
-import { childrenCpuMs, cpuMs, machineTicks, stolenShare } from '../measure.js';
+import { childrenCpuMs, cpuMs, type MachineTicks, machineTicks } from '../measure.js';
 import type { WorkCell } from './work.js';
 
 export interface Taken {
@@ -18,7 +18,13 @@ export async function take(pids: readonly number[], run: () => Promise<unknown>)
   const [ticks, cpuBefore, startMs] = [machineTicks(), cpu(), performance.now()];
   await run();
   const ms = performance.now() - startMs;
-  return { ms, cpuMs: cpu() - cpuBefore, stolenShare: stolenShare(ticks, machineTicks()) };
+  return { ms, cpuMs: cpu() - cpuBefore, stolenShare: robbedShare(ticks, machineTicks()) };
+}
+
+/** The share that others took. Of one tick the kernel cannot tell when it was: in a short time it would be a theft. */
+export function robbedShare(before: MachineTicks, after: MachineTicks): number {
+  const total = after.total - before.total;
+  return total > 0 ? Math.max(0, after.stolen - before.stolen - 1) / total : 0;
 }
 
 /** What is left of one without another that was in it, such as the start of a client; never nothing. */

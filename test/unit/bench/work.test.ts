@@ -6,10 +6,12 @@ import { chooseWork } from '../../bench/work/choice.js';
 import { goldenBytes } from '../../bench/work/clones.js';
 import { intoWords, outWords } from '../../bench/work/convert.js';
 import { dataBytesIn, discardBytes } from '../../bench/work/discard.js';
+import { guestCommand } from '../../bench/work/guest.js';
+import { guestWords } from '../../bench/work/guest-machine.js';
 import { mixedResult, mixedWords } from '../../bench/work/mixed.js';
 import { nbdcopyMissing } from '../../bench/work/nbdcopy.js';
 import { ioProgram, ioWords } from '../../bench/work/qemu-io.js';
-import { durationCell, less, rateCell } from '../../bench/work/taken.js';
+import { durationCell, less, rateCell, robbedShare } from '../../bench/work/taken.js';
 
 const MIB = 2 ** 20;
 const choose = (only: string) => chooseWork(64 * MIB, only);
@@ -105,6 +107,17 @@ test('fio mixes reads and writes, and what it did is read out of its answer', ()
   assert.throws(() => mixedResult(output({ ...sides, sync: { total_ios: 0 } })), /did no sync/);
 });
 
+test('a guest has the volume as its disk, without a cache of the host, and runs fio on it', () => {
+  const files = { kernel: '/k', initrd: '/i', root: '/r' };
+  const words = guestWords({ uri: 'rbd:a/b,c' }, files, '/s').join(' ');
+  assert.match(words, /-drive file=rbd:a\/b,,c,format=raw,if=virtio,cache=none,discard=unmap$/);
+  assert.match(words, /-kernel \/k -initrd \/i .*-serial null -serial unix:\/s,server=on,wait=off/);
+  assert.match(
+    guestCommand(2),
+    /^fio .*--rwmixread=70 .*--runtime=2000ms .*--filename=\/dev\/vda .*--direct=1$/,
+  );
+});
+
 test('what a command costs without its start is never nothing, and theft from both counts', () => {
   const taken = { ms: 300, cpuMs: 50, stolenShare: 0.1 };
   const start = { ms: 100, cpuMs: 60, stolenShare: 0.02 };
@@ -113,6 +126,9 @@ test('what a command costs without its start is never nothing, and theft from bo
   assert.is(rest.cpuMs, 0);
   assert.ok(Math.abs(rest.stolenShare - 0.08) < 1e-9);
   assert.is(less(start, taken).ms, 1);
+  const ticks = (total: number, stolen: number) => ({ total, stolen, idle: 0 });
+  assert.is(robbedShare(ticks(100, 5), ticks(120, 6)), 0);
+  assert.is(robbedShare(ticks(100, 5), ticks(120, 8)), 0.1);
   assert.equal(durationCell(taken), { value: 300, cpu: 50, stolenShare: 0.1 });
   assert.equal(rateCell(taken, 30e6), { value: 100, cpu: 50 / 30, stolenShare: 0.1 });
 });
