@@ -23,9 +23,10 @@ export function runClient(
   command: string,
   words: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  deadlineMs = DEADLINE_MS,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
-    const limits = { timeout: DEADLINE_MS, maxBuffer: OUTPUT_BYTES_MAX, env: { ...process.env, ...env } };
+    const limits = { timeout: deadlineMs, maxBuffer: OUTPUT_BYTES_MAX, env: { ...process.env, ...env } };
     const child = execFile(command, words, limits, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else reject(new Error(`${command} ${words.join(' ')}: ${error.message}\n${stdout}${stderr}`));
@@ -85,10 +86,14 @@ export function fioWords(at: Endpoint, workload: Workload, seconds: number): str
   words.push('--time_based', `--runtime=${Math.round(seconds * 1000)}ms`, '--randrepeat=0', '--norandommap');
   words.push('--refill_buffers=0', '--output-format=json');
   if (durable !== 'no') words.push('--fsync=1');
-  if (at.fio !== undefined) words.push(...at.fio.words);
-  else if (at.uri !== undefined) words.push('--ioengine=nbd', `--uri=${at.uri}`);
-  else words.push('--ioengine=libaio', `--filename=${at.file}`, '--invalidate=0');
-  return words;
+  return [...words, ...fioEngineWords(at)];
+}
+
+/** The engine, and where it finds the volume. */
+export function fioEngineWords(at: Endpoint): readonly string[] {
+  if (at.fio !== undefined) return at.fio.words;
+  if (at.uri !== undefined) return ['--ioengine=nbd', `--uri=${at.uri}`];
+  return ['--ioengine=libaio', `--filename=${at.file}`, '--invalidate=0'];
 }
 
 export function fioResult(output: string, direction: Workload['direction']): ClientResult {

@@ -6,11 +6,14 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { hasTool } from '../helpers/requires.js';
 import { prefill, runClient } from './clients.js';
+import { describeDisk } from './disk.js';
 import { describeMachine, machineTicks, memoryOf } from './measure.js';
 import { type PeerSettings, parseOptions, type Settings, USAGE } from './options.js';
 import { type Comparison, compare } from './peers/compare.js';
 import { comparisonChart, formatComparison } from './peers/report.js';
 import { say } from './progress.js';
+import { measureRecovery, type RecoveryRun } from './recovery.js';
+import { formatRecovery } from './recovery-report.js';
 import { formatReport, type Report, type Row, toJson } from './report.js';
 import { calibrate, sample } from './samples.js';
 import {
@@ -25,6 +28,7 @@ import {
 import { type VolumeTimes, volumeTimes } from './volume-times.js';
 
 const VOLUME_TIMES_PART = 4;
+const EXIT_LISTENERS_MAX = 40;
 const RESULTS = join('test', 'bench', 'results');
 
 async function startTargets(sizeBytes: number, started: Target[]): Promise<SheepfoldTarget> {
@@ -97,6 +101,10 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
+  if (settings.recovery !== undefined) {
+    await benchRecovery(settings, settings.recovery.depth);
+    return;
+  }
   if (!hasTool('qemu-img')) throw new Error('qemu-img is needed: scripts/setup.sh test installs it');
   const targets: Target[] = [];
   try {
@@ -111,6 +119,18 @@ async function benchAlone(settings: Settings, targets: Target[]): Promise<void> 
   const report = await bench(settings, targets);
   process.stdout.write(`${formatReport(report)}\n`);
   if (settings.json !== undefined) write(settings.json, toJson(report));
+}
+
+async function benchRecovery({ sizeBytes, runs: count, json }: Settings, depth: number): Promise<void> {
+  const options = { sizeBytes, depth };
+  const [startedAt, machine, runs] = [new Date().toISOString(), describeMachine({}), [] as RecoveryRun[]];
+  for (let run = 0; run < count; run++) {
+    say(`recovery, run ${run + 1} of ${count}`);
+    runs.push(await measureRecovery(options));
+  }
+  const report = { startedAt, machine, disk: describeDisk(), options, runs };
+  process.stdout.write(`${formatRecovery(report)}\n`);
+  if (json !== undefined) write(json, `${JSON.stringify(report, undefined, 2)}\n`);
 }
 
 async function comparePeers(settings: Settings, peers: PeerSettings, targets: Target[]): Promise<void> {
@@ -133,6 +153,9 @@ function write(path: string, text: string): void {
   writeFileSync(path, text);
   say(`wrote ${path}`);
 }
+
+// Each target has one.
+process.setMaxListeners(EXIT_LISTENERS_MAX);
 
 // Exit handlers end the daemons and remove their files.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));

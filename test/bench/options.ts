@@ -5,11 +5,14 @@ import { hasTool } from '../helpers/requires.js';
 import { morePeerRows, peerRows, SNAPSHOT_ROW, WRITES_AFTER_ROW } from './peers/rows.js';
 import { say } from './progress.js';
 import { type TargetName, targetNames } from './targets.js';
+import { chooseWork, type WorkChoice } from './work/choice.js';
 import { type Workload, workloads } from './workloads.js';
 
 export const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE] [--seconds S] [--only TEXT]
                         [--json FILE]
-       npm run bench -- --peers [--targets LIST] [--steal PERCENT] [--results NAME] [options from above]
+       npm run bench -- --peers [--work] [--targets LIST] [--steal PERCENT] [--results NAME] [options from above]
+       npm run bench -- --work [the same options]
+       npm run bench -- --recovery [--size SIZE] [--depth N] [--runs N] [--json FILE]
 
   --quick         fewer rows, shorter: under three minutes instead of about ten
   --runs N        rounds (5, quick 3); in each, every cell is measured once
@@ -19,6 +22,10 @@ export const USAGE = `usage: npm run bench -- [--quick] [--runs N] [--size SIZE]
   --json FILE     writes all samples there; test/bench/results/ is the place for those worth keeping
   --peers         against Ceph RBD and GlusterFS, too (installs Debian's packages of them), in rows of its own;
                   with --only, all other rows can be had as well
+  --work          mixed reads and writes, discard, deletion, clones, copies of images, both doors of Sheepfold, and 1, 3
+                  and 6 sheep: with the same targets as --peers, in a table of their own; alone, without other rows
+  --recovery      a sheep joins and gets its part of a full volume (4G), without clients and beside one that reads and
+                  writes with --depth requests at a time (4); one run if no other number is given
   --targets LIST  of what to start beside Sheepfold: ${targetNames.slice(1).join(',')}
   --steal PERCENT rounds in which other virtual machines took more of the machine's time are dropped (5)
   --all           with --peers: other depths and sizes, too
@@ -34,6 +41,8 @@ export interface Settings {
   readonly rows: readonly Workload[];
   readonly json?: string;
   readonly peers?: PeerSettings;
+  /** Nothing else is measured then. */
+  readonly recovery?: { readonly depth: number };
 }
 
 export interface PeerSettings {
@@ -41,12 +50,16 @@ export interface PeerSettings {
   readonly stolenShareMax: number;
   /** Whether the rows about a snapshot are wanted. */
   readonly snapshots: boolean;
+  /** What is wanted of the other work; none without `--work`. */
+  readonly work?: WorkChoice;
   readonly results?: string;
   readonly sheepdog?: { readonly sheep: string; readonly dog: string; readonly qemuImg?: string };
 }
 
 const MIB = 1024 * 1024;
 const STOLEN_PERCENT_MAX = 5;
+const RECOVERY_SIZE = '4G';
+const RECOVERY_DEPTH = 4;
 
 const text = { type: 'string' } as const;
 const flag = { type: 'boolean', default: false } as const;
@@ -55,6 +68,9 @@ const options = {
     quick: flag,
     help: flag,
     peers: flag,
+    work: flag,
+    recovery: flag,
+    depth: text,
     all: flag,
     runs: text,
     size: text,
@@ -70,23 +86,36 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'
 export function parseOptions(argv: string[], has: (tool: string) => boolean = hasTool): Settings | undefined {
   const { values } = parseArgs({ args: argv, options });
   if (values.help) return undefined;
+  if (values.recovery) return parseRecovery(values);
   const runs = Number(values.runs ?? (values.quick ? 3 : 5));
-  const seconds = Number(values.seconds ?? (values.quick ? 0.5 : values.peers ? 3 : 1.5));
+  const seconds = Number(values.seconds ?? (values.quick ? 0.5 : values.peers || values.work ? 3 : 1.5));
   const sizeBytes = parseSize(values.size ?? (values.quick ? '256M' : '1G')) ?? 0;
   if (!(runs >= 1 && seconds > 0 && sizeBytes >= 4 * MIB))
     throw new Error('runs, seconds or size is too small');
-  const peers = values.peers ? parsePeers(values) : undefined;
+  const peers = values.peers || values.work ? parsePeers(values, sizeBytes) : undefined;
   const rows = chooseRows(values, sizeBytes, has);
-  if (rows.length === 0 && peers?.snapshots !== true) throw new Error('no row is left');
+  const others = peers?.snapshots === true || peers?.work !== undefined;
+  if (rows.length === 0 && !others) throw new Error('no row is left');
   const { json } = values;
   return { runs, seconds, sizeBytes, rows, ...(json !== undefined && { json }), ...(peers && { peers }) };
 }
 
+function parseRecovery(values: Values): Settings {
+  if (values.peers || values.work) throw new Error('--recovery stands alone');
+  const { json } = values;
+  const [runs, depth] = [Number(values.runs ?? 1), Number(values.depth ?? RECOVERY_DEPTH)];
+  const sizeBytes = parseSize(values.size ?? RECOVERY_SIZE) ?? 0;
+  if (!(runs >= 1 && depth >= 1 && sizeBytes >= 4 * MIB)) throw new Error('runs, depth or size is too small');
+  const common = { runs, sizeBytes, seconds: 0, rows: [] };
+  return { ...common, recovery: { depth }, ...(json !== undefined && { json }) };
+}
+
 function chooseRows(
-  { peers, all, quick, only }: Values,
+  { peers, work, all, quick, only }: Values,
   sizeBytes: number,
   has: (tool: string) => boolean,
 ): Workload[] {
+  if (work && !peers) return [];
   const ordinary = workloads.filter((row) => (row.quick || !quick) && row.name.includes(only ?? ''));
   const own = [...peerRows(sizeBytes), ...(all ? morePeerRows(sizeBytes) : [])];
   const compared = own.filter((row) => row.name.includes(only ?? ''));
@@ -97,7 +126,7 @@ function chooseRows(
   return rows;
 }
 
-function parsePeers(values: Values): PeerSettings {
+function parsePeers(values: Values, sizeBytes: number): PeerSettings {
   const { only = '', results, sheepdog: sheep, dog } = values;
   const percent = Number(values.steal ?? STOLEN_PERCENT_MAX);
   if (!(percent >= 0)) throw new Error('--steal is a percentage');
@@ -105,10 +134,12 @@ function parsePeers(values: Values): PeerSettings {
     throw new Error('--results is a name of small letters, digits and dashes');
   if ((sheep === undefined) !== (dog === undefined)) throw new Error('--sheepdog and --dog go together');
   const qemuImg = values['sheepdog-qemu-img'];
+  const work = values.work ? chooseWork(sizeBytes, only) : undefined;
   return {
     targets: parseTargets(values.targets),
     stolenShareMax: percent / 100,
-    snapshots: [SNAPSHOT_ROW, WRITES_AFTER_ROW].some((name) => name.includes(only)),
+    snapshots: values.peers && [SNAPSHOT_ROW, WRITES_AFTER_ROW].some((name) => name.includes(only)),
+    ...(work && { work }),
     ...(results !== undefined && { results }),
     ...(sheep !== undefined && { sheepdog: { sheep, dog: dog!, ...(qemuImg !== undefined && { qemuImg }) } }),
   };

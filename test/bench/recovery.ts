@@ -1,149 +1,149 @@
 /**
  * How recovery and clients bear each other: a fourth sheep joins three that hold a full volume, once without clients
- * and once while one works. Prints what the client sees before, during and after, and how long the move takes, beside
- * a plain copy of the same files. `node dist/test/bench/recovery.js [volume MiB] [depth]`
+ * and once while one reads and writes; beside it a plain copy of the same files.
  */
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { NbdClient } from '../helpers/nbd-client.js';
 import { objectDiskBytes, RealCluster, type RealSheep, within } from '../helpers/real-cluster.js';
+import { say } from './progress.js';
+import { RecoveryLoad, type Seen } from './recovery-load.js';
+import { type Taken, take } from './work/taken.js';
 
 const MIB = 1024 * 1024;
-const BLOCK = 4096;
 const QUIET_MS = 8000;
-const MOVE_DEADLINE_MS = 600_000;
+const WARM_MS = 1000;
+const MOVE_DEADLINE_MS = 1_800_000;
+const HEALTHY_DEADLINE_MS = 120_000;
 
-const volumeBytes = Number(process.argv[2] ?? 512) * MIB;
-const depth = Number(process.argv[3] ?? 4);
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+/** Of a sheep that gets what it lacks: its start is in it, and the CPU of all sheep that are there from before. */
+export interface Move extends Taken {
+  readonly bytes: number;
 }
 
-async function fill(sheep: RealSheep): Promise<void> {
+export interface RecoveryRun {
+  readonly alone: Move;
+  /** `cp` and `sync` of the store that the move has filled. */
+  readonly plainCopy: Taken;
+  readonly withClient: Move;
+  readonly before: Seen;
+  readonly during: Seen;
+  readonly after: Seen;
+}
+
+export interface RecoveryOptions {
+  readonly sizeBytes: number;
+  /** Requests of the client at a time. */
+  readonly depth: number;
+}
+
+/** One run, with a cluster of its own that is gone afterwards. */
+export async function measureRecovery(options: RecoveryOptions): Promise<RecoveryRun> {
+  const cluster = await RealCluster.start({ sheep: 3 });
+  try {
+    return await runIn(cluster, options);
+  } catch (error) {
+    process.stderr.write(`${cluster.tails()}\n`);
+    throw error;
+  } finally {
+    await cluster.stop();
+  }
+}
+
+async function runIn(cluster: RealCluster, { sizeBytes, depth }: RecoveryOptions): Promise<RecoveryRun> {
+  const first = cluster.sheep[0]!;
+  await cluster.call('vdi.create', { name: 'disk', sizeBytes });
+  say('recovery: filling the volume');
+  await fill(first, sizeBytes);
+  say('recovery: a sheep joins');
+  const fourth = await cluster.spare('fourth');
+  let alone: Move;
+  let plainCopy: Taken;
+  try {
+    alone = await joined(cluster, fourth);
+    plainCopy = await take([], async () => copy(fourth.dir));
+    await leave(cluster, fourth);
+  } finally {
+    await fourth.kill();
+  }
+  return { alone, plainCopy, ...(await withClient(cluster, { sizeBytes, depth })) };
+}
+
+async function withClient(
+  cluster: RealCluster,
+  { sizeBytes, depth }: RecoveryOptions,
+): Promise<Omit<RecoveryRun, 'alone' | 'plainCopy'>> {
+  const client = await NbdClient.open(cluster.sheep[0]!.nbd, 'disk');
+  const load = new RecoveryLoad(client, sizeBytes, depth);
+  const fifth = await cluster.spare('fifth');
+  try {
+    await pause(WARM_MS);
+    load.take();
+    await pause(QUIET_MS);
+    const before = load.take();
+    say('recovery: a sheep joins while a client reads and writes');
+    const move = await joined(cluster, fifth);
+    const during = load.take();
+    await pause(QUIET_MS);
+    return { withClient: move, before, during, after: load.take() };
+  } finally {
+    await load.stop();
+    client.close();
+    await fifth.kill();
+  }
+}
+
+/** Starts the sheep; resolves when everything that it shall hold lies on it. */
+async function joined(cluster: RealCluster, sheep: RealSheep): Promise<Move> {
+  const taken = await take(
+    cluster.sheep.map(({ pid }) => pid),
+    async () => {
+      await sheep.start();
+      const id = await idOf(sheep);
+      await within(MOVE_DEADLINE_MS, 'the sheep has its objects', async () => {
+        const node = (await cluster.call('node.list', {})).find((one) => one.id === id);
+        return node?.up === true && node.empty !== true && node.moving !== true;
+      });
+    },
+  );
+  return { ...taken, bytes: objectDiskBytes(sheep.dir) };
+}
+
+async function leave(cluster: RealCluster, sheep: RealSheep): Promise<void> {
+  const id = await idOf(sheep);
+  await cluster.call('member.change', { kind: 'out', id });
+  await within(MOVE_DEADLINE_MS, 'the sheep is empty', async () =>
+    (await cluster.call('node.list', {})).some((node) => node.id === id && node.empty === true),
+  );
+  await sheep.kill('SIGTERM');
+  await cluster.call('member.change', { kind: 'remove', id });
+  await cluster.waitHealthy(HEALTHY_DEADLINE_MS);
+}
+
+async function idOf(sheep: RealSheep) {
+  return (await sheep.call('node.list', {})).find(({ port }) => port === sheep.port)!.id;
+}
+
+/** Bytes that say where they lie, so that no two objects are the same. */
+async function fill(sheep: RealSheep, sizeBytes: number): Promise<void> {
   const client = await NbdClient.open(sheep.nbd, 'disk');
   const data = Buffer.alloc(MIB);
-  for (let at = 0; at < volumeBytes; at += MIB) {
+  for (let at = 0; at < sizeBytes; at += MIB) {
     for (let i = 0; i < MIB; i += 8) data.writeDoubleLE(at + i + 0.5, i);
-    await client.write(at, data);
+    await client.write(at, data.subarray(0, Math.min(MIB, sizeBytes - at)));
   }
   await client.flush();
   client.close();
 }
 
-/** A client at work until told to stop: random blocks, every second one written. */
-class Load {
-  latenciesMs: number[] = [];
-  private stopped = false;
-  private readonly workers: Promise<void>[];
-
-  constructor(client: NbdClient) {
-    this.workers = Array.from({ length: depth }, (_, i) => this.work(client, i));
-  }
-
-  private async work(client: NbdClient, seed: number): Promise<void> {
-    const data = Buffer.alloc(BLOCK, seed + 1);
-    for (let n = seed + 1; !this.stopped; n++) {
-      const at = Math.floor(Math.random() * (volumeBytes / BLOCK)) * BLOCK;
-      const startMs = performance.now();
-      if (n % 2 === 0) await client.write(at, data);
-      else await client.read(at, BLOCK);
-      this.latenciesMs.push(performance.now() - startMs);
-    }
-  }
-
-  /** What it saw in the time from the last call, in so many milliseconds. */
-  take(elapsedMs: number): string {
-    const sorted = this.latenciesMs.sort((a, b) => a - b);
-    this.latenciesMs = [];
-    const at = (part: number) => (sorted[Math.floor(sorted.length * part)] ?? 0).toFixed(2);
-    const rate = Math.round((sorted.length * 1000) / elapsedMs);
-    return `${rate} operations/s, p50 ${at(0.5)} ms, p90 ${at(0.9)} ms, p99 ${at(0.99)} ms`;
-  }
-
-  async stop(): Promise<void> {
-    this.stopped = true;
-    await Promise.all(this.workers);
-  }
+function copy(folder: string): void {
+  const target = `${folder}-copy`;
+  execFileSync('cp', ['-r', '--sparse=never', join(folder, 'store'), target]);
+  execFileSync('sync', ['-f', target]);
+  rmSync(target, { recursive: true });
 }
 
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/** Starts the sheep; resolves when everything that it shall hold lies on it. */
-async function join4th(cluster: RealCluster, sheep: RealSheep): Promise<number> {
-  const startMs = performance.now();
-  await sheep.start();
-  const { id } = (await sheep.call('node.list', {})).find((n) => n.port === sheep.port)!;
-  await within(MOVE_DEADLINE_MS, 'the sheep has its objects', async () => {
-    const nodes = await cluster.call('node.list', {});
-    const node = nodes.find((n) => n.id === id);
-    return node?.up === true && node.empty !== true && node.moving !== true;
-  });
-  return performance.now() - startMs;
-}
-
-async function leave(cluster: RealCluster, sheep: RealSheep): Promise<void> {
-  const { id } = (await sheep.call('node.list', {})).find((n) => n.port === sheep.port)!;
-  await cluster.call('member.change', { kind: 'out', id });
-  await within(MOVE_DEADLINE_MS, 'the sheep is empty', async () =>
-    (await cluster.call('node.list', {})).some((n) => n.id === id && n.empty === true),
-  );
-  await sheep.kill('SIGTERM');
-  await cluster.call('member.change', { kind: 'remove', id });
-  await cluster.waitHealthy(60_000);
-}
-
-function copyMs(dir: string): number {
-  const copy = `${dir}-copy`;
-  const startMs = performance.now();
-  execFileSync('cp', ['-r', '--sparse=never', join(dir, 'store'), copy]);
-  execFileSync('sync', ['-f', copy]);
-  const tookMs = performance.now() - startMs;
-  rmSync(copy, { recursive: true });
-  return tookMs;
-}
-
-const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-
-async function run(cluster: RealCluster): Promise<void> {
-  const first = cluster.sheep[0]!;
-  await cluster.call('vdi.create', { name: 'disk', sizeBytes: volumeBytes });
-  await fill(first);
-  const alone = await cluster.spare('fourth');
-  const aloneMs = await join4th(cluster, alone);
-  const bytes = objectDiskBytes(alone.dir);
-  const rate = (ms: number) => `${Math.round((bytes / MIB / ms) * 1000)} MiB/s`;
-  say(
-    `without clients: ${Math.round(bytes / MIB)} MiB in ${seconds(aloneMs)} (${rate(aloneMs)}), start included`,
-  );
-  const plainMs = copyMs(alone.dir);
-  say(`a plain copy of its store: ${seconds(plainMs)}; ratio ${(aloneMs / plainMs).toFixed(1)}`);
-  await leave(cluster, alone);
-  const client = await NbdClient.open(first.nbd, 'disk');
-  const load = new Load(client);
-  await pause(1000);
-  load.take(1);
-  await pause(QUIET_MS);
-  say(`client before: ${load.take(QUIET_MS)}`);
-  const late = await cluster.spare('fifth');
-  const busyMs = await join4th(cluster, late);
-  say(`client during: ${load.take(busyMs)}`);
-  const moved = objectDiskBytes(late.dir);
-  say(`with the client: ${Math.round(moved / MIB)} MiB in ${seconds(busyMs)} (${rate(busyMs)})`);
-  await pause(QUIET_MS);
-  say(`client after: ${load.take(QUIET_MS)}`);
-  await load.stop();
-  client.close();
-  await late.kill();
-}
-
-const cluster = await RealCluster.start({ sheep: 3 });
-try {
-  await run(cluster);
-} catch (error) {
-  process.stderr.write(`${cluster.tails()}\n`);
-  throw error;
-} finally {
-  await cluster.stop();
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

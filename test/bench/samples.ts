@@ -2,7 +2,7 @@
 import { type ClientResult, fioRandom, qemuImgBench } from './clients.js';
 import { diskWrittenBytes } from './disk.js';
 import { childrenCpuMs, cpuMs, machineTicks, stolenShare } from './measure.js';
-import type { Target } from './targets.js';
+import type { Endpoint } from './targets.js';
 import type { Workload } from './workloads.js';
 
 export interface Sample extends ClientResult {
@@ -17,6 +17,11 @@ export interface Sample extends ClientResult {
   readonly stolenShare: number;
 }
 
+/** What a client reaches, and the daemons behind it. */
+export interface Measured extends Endpoint {
+  readonly pids: readonly number[];
+}
+
 const FIRST_OPERATIONS = 64;
 const PILOT_SECONDS = 0.15;
 const PILOTS_MAX = 4;
@@ -24,7 +29,7 @@ const PILOTS_MAX = 4;
 /**
  * Operations that take about `seconds`. The pilots also warm everything up: a sheep's code is compiled by its use.
  */
-export async function calibrate(target: Target, workload: Workload, seconds: number): Promise<number> {
+export async function calibrate(target: Measured, workload: Workload, seconds: number): Promise<number> {
   if (workload.client === 'fio') return 0;
   let operations = FIRST_OPERATIONS;
   let rate = 0;
@@ -39,7 +44,7 @@ export async function calibrate(target: Target, workload: Workload, seconds: num
 
 /** `operations` comes from `calibrate`; fio goes by time. */
 export async function sample(
-  target: Target,
+  target: Measured,
   workload: Workload,
   operations: number,
   seconds: number,

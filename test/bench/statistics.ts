@@ -21,3 +21,8 @@ export function spread(values: readonly number[]): Spread {
 export function medianRatio(values: readonly number[], yardstick: readonly number[]): number {
   return median(values.flatMap((value, i) => (yardstick[i] === undefined ? [] : [value / yardstick[i]])));
 }
+
+/** The value that `part` (0 to 1) of them lie below; they are sorted. */
+export function partOf(sorted: readonly number[], part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+}

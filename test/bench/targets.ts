@@ -19,8 +19,28 @@ export interface Endpoint {
   readonly fioMissing?: string;
 }
 
+/** Volumes beside the one that is measured, by the system's own commands. */
+export interface Volumes {
+  create(name: string, sizeBytes: number): Promise<void>;
+  at(name: string): Endpoint;
+  remove(name: string): Promise<void>;
+  /** The same program with a command that only asks for the measured volume. */
+  look(): Promise<void>;
+}
+
+/** Of volumes of `Volumes`. */
+export interface Clones {
+  snapshot(volume: string, tag: string): Promise<void>;
+  clone(volume: string, tag: string, clone: string): Promise<void>;
+  /** Once its clones are gone. */
+  removeSnapshot(volume: string, tag: string): Promise<void>;
+}
+
 export interface Target extends Endpoint {
   readonly name: TargetName;
+  /** Those that serve one file have none. */
+  readonly volumes?: Volumes;
+  readonly clones?: Clones;
   /** Daemons whose CPU and memory count. */
   readonly pids: readonly number[];
   /** What each of them is, in the same order. */
@@ -58,8 +78,9 @@ export const VOLUME = 'bench';
 export async function startSheepfold(
   sizeBytes: number,
   launch: (options: LaunchOptions) => Promise<Launcher> = (options) => Launcher.start(options),
+  { sheep, copies }: { readonly sheep: number; readonly copies: number } = { sheep: SHEEP, copies: SHEEP },
 ): Promise<SheepfoldTarget> {
-  const cluster = await launch({ sheep: SHEEP, copies: SHEEP });
+  const cluster = await launch({ sheep, copies });
   // Daemons outlive the command that starts them: they must not outlive this one.
   const kill = () => {
     for (const pid of pids) {
@@ -73,7 +94,7 @@ export async function startSheepfold(
   };
   const pids: number[] = [];
   process.once('exit', kill);
-  for (let index = 0; index < SHEEP; index++) pids.push(cluster.pid(index)!);
+  for (let index = 0; index < sheep; index++) pids.push(cluster.pid(index)!);
   const control = await cluster.control();
   await control.call('vdi.create', { name: VOLUME, sizeBytes });
   control.close();
@@ -88,6 +109,17 @@ export async function startSheepfold(
     uri: sheepfoldUri(cluster, VOLUME),
     snapshot: (tag) => dog('snapshot', VOLUME, '-s', tag),
     look: () => dog('info', VOLUME),
+    volumes: {
+      create: (name, bytes) => dog('create', name, `${bytes}`),
+      at: (name) => ({ uri: sheepfoldUri(cluster, name) }),
+      remove: (name) => dog('delete', name),
+      look: () => dog('info', VOLUME),
+    },
+    clones: {
+      snapshot: (volume, tag) => dog('snapshot', volume, '-s', tag),
+      clone: (volume, tag, clone) => dog('clone', volume, clone, '-s', tag),
+      removeSnapshot: (volume, tag) => dog('delete', volume, '-s', tag),
+    },
     async stop() {
       await cluster.stop();
       process.off('exit', kill);
@@ -104,7 +136,18 @@ export async function startQemuNbd(sizeBytes: number): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), 'sheepfold-bench-'));
   const file = rawFile(folder, sizeBytes);
   const socket = join(folder, 'sock');
-  const child = daemon('qemu-nbd', ['-f', 'raw', '--cache=writeback', '-t', '-e', '8', '-k', socket, file]);
+  const child = daemon('qemu-nbd', [
+    '-f',
+    'raw',
+    '--cache=writeback',
+    '--discard=unmap',
+    '-t',
+    '-e',
+    '8',
+    '-k',
+    socket,
+    file,
+  ]);
   await ready(child, socket);
   return served('qemu-nbd', child, '', socket, folder);
 }
@@ -122,11 +165,21 @@ export async function startRaw(sizeBytes: number): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), 'sheepfold-bench-'));
   const stop = async () => rmSync(folder, { recursive: true, force: true });
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  return { name: 'raw', file: rawFile(folder, sizeBytes), pids: [], stop };
+  return { name: 'raw', file: rawFile(folder, sizeBytes), pids: [], volumes: rawVolumes(folder), stop };
 }
 
-function rawFile(folder: string, sizeBytes: number): string {
-  const file = join(folder, 'disk.raw');
+function rawVolumes(folder: string): Volumes {
+  const path = (name: string) => join(folder, `${name}.raw`);
+  return {
+    create: async (name, sizeBytes) => void rawFile(folder, sizeBytes, name),
+    at: (name) => ({ file: path(name) }),
+    remove: async (name) => void (await runClient('rm', [path(name)])),
+    look: async () => void (await runClient('ls', [path('disk')])),
+  };
+}
+
+function rawFile(folder: string, sizeBytes: number, name = 'disk'): string {
+  const file = join(folder, `${name}.raw`);
   writeFileSync(file, '');
   truncateSync(file, sizeBytes);
   return file;

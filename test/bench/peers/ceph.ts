@@ -6,13 +6,14 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { freePorts } from '../../helpers/real-cluster.js';
 import { fioEngines, runClient } from '../clients.js';
-import { type Target, VOLUME } from '../targets.js';
+import { type Clones, type Target, VOLUME, type Volumes } from '../targets.js';
 import { type PeerDaemons, withDaemons } from './daemons.js';
 
 const OSDS = 3;
 const PLACEMENT_GROUPS = 32;
 const POOL = 'bench';
 const START_DEADLINE_MS = 90_000;
+const COMMAND_DEADLINE_MS = 600_000;
 const MIB = 2 ** 20;
 /** An OSD takes no less gladly; the file is sparse. */
 const STORE_BYTES_MIN = 20 * 1024 * MIB;
@@ -46,10 +47,10 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number): Promise<Target>
     placementIsClean(await ceph('status', '-f', 'json')),
   );
   await rbd('pool', 'init', POOL);
-  await rbd('create', '--size', `${Math.ceil(sizeBytes / MIB)}M`, `${POOL}/${VOLUME}`);
+  await rbdVolumes(config).volumes.create(VOLUME, sizeBytes);
   return {
     name: 'ceph',
-    uri: `rbd:${POOL}/${VOLUME}:conf=${config}`,
+    uri: rbdUri(VOLUME, config),
     ...(await fioAccess(config)),
     pids: [...osds, monitor, manager],
     roles: [...osds.map(() => 'OSD'), 'monitor', 'manager'],
@@ -57,7 +58,34 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number): Promise<Target>
       await rbd('snap', 'create', '--no-progress', `${POOL}/${VOLUME}@${tag}`);
     },
     look: async () => void (await rbd('info', `${POOL}/${VOLUME}`)),
+    ...rbdVolumes(config),
     stop: () => daemons.stop(),
+  };
+}
+
+function rbdUri(image: string, config: string): string {
+  return `rbd:${POOL}/${image}:conf=${config}`;
+}
+
+/** Clones of format 2, Ceph's default since all clients know it: their snapshot needs no protection. */
+function rbdVolumes(config: string): { readonly volumes: Volumes; readonly clones: Clones } {
+  const rbd = async (...words: string[]): Promise<void> => {
+    await runClient('rbd', ['-c', config, ...words], {}, COMMAND_DEADLINE_MS);
+  };
+  return {
+    volumes: {
+      create: (name, sizeBytes) =>
+        rbd('create', '--size', `${Math.ceil(sizeBytes / MIB)}M`, `${POOL}/${name}`),
+      at: (name) => ({ uri: rbdUri(name, config) }),
+      remove: (name) => rbd('rm', '--no-progress', `${POOL}/${name}`),
+      look: () => rbd('info', `${POOL}/${VOLUME}`),
+    },
+    clones: {
+      snapshot: (image, tag) => rbd('snap', 'create', '--no-progress', `${POOL}/${image}@${tag}`),
+      clone: (image, tag, clone) =>
+        rbd('clone', '--rbd-default-clone-format', '2', `${POOL}/${image}@${tag}`, `${POOL}/${clone}`),
+      removeSnapshot: (image, tag) => rbd('snap', 'rm', '--no-progress', `${POOL}/${image}@${tag}`),
+    },
   };
 }
 

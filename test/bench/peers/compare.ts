@@ -1,6 +1,5 @@
 /** Measures a comparison: in each round every row at every target, the targets in turn. */
-import { execa } from 'execa';
-import { qemuImgBench, readAll } from '../clients.js';
+import { qemuImgBench } from '../clients.js';
 import { describeDisk } from '../disk.js';
 import {
   childrenCpuMs,
@@ -14,17 +13,16 @@ import {
 } from '../measure.js';
 import type { PeerSettings, Settings } from '../options.js';
 import { say } from '../progress.js';
-import { calibrate, type Sample, sample } from '../samples.js';
+import { calibrate, type Sample } from '../samples.js';
 import type { Target, TargetName } from '../targets.js';
+import { measureWork } from '../work/measure.js';
+import type { WorkTable } from '../work/table.js';
 import type { Workload } from '../workloads.js';
+import { Field, type PerTarget } from './field.js';
 import { WRITES_AFTER, writesAfterSnapshot } from './rows.js';
-import { reason, startAll } from './start.js';
+import { startAll } from './start.js';
 import { versionsOf } from './versions.js';
-
-/** Before each run that counts, as fio's ramp_time. */
-const RAMP_SECONDS = 1;
-
-export type PerTarget<T> = Partial<Record<TargetName, T>>;
+import { RAMP_SECONDS, warmSample } from './warm-sample.js';
 
 export interface ComparedSample extends Sample {
   /** Of a client that comes, does one request and goes, and of the daemons meanwhile. */
@@ -59,6 +57,8 @@ export interface Comparison {
   readonly rows: readonly ComparedRow[];
   readonly snapshots: readonly PerTarget<SnapshotSample>[];
   readonly memory: PerTarget<DaemonMemory[]>;
+  /** What `--work` adds; empty without. */
+  readonly work: readonly WorkTable[];
 }
 
 /** `targets` gets all that runs, for the caller to stop, whatever comes of this. */
@@ -72,47 +72,29 @@ export async function compare(
   await startAll(peers, sizeBytes, targets);
   const machine = describeMachine(await versionsOf(targets, peers));
   const rows = settings.rows.map((workload) => ({ workload, rounds: [] as PerTarget<ComparedSample>[] }));
-  const field = new Field(targets);
+  const field = new Field<TargetName, Target>(targets, ['sheepfold']);
   await measureRows(settings, field, rows);
   const memory: PerTarget<DaemonMemory[]> = {};
   for (const target of targets) memory[target.name] = daemonMemory(target);
+  // Before the snapshots: what shares its data is discarded otherwise.
+  const work = peers.work === undefined ? [] : await measureWork(peers.work, settings, targets);
   const snapshots = peers.snapshots ? await measureSnapshots(runs, sizeBytes, field) : [];
   const options = { sizeBytes, runs, secondsPerRun: seconds };
   const { stolenShareMax } = peers;
-  return { startedAt, machine, disk: describeDisk(), options, stolenShareMax, rows, snapshots, memory };
+  return { startedAt, machine, disk: describeDisk(), options, stolenShareMax, rows, snapshots, memory, work };
 }
 
-/** The targets in turn. One whose client fails is out from then on; Sheepfold's failure is ours. */
-class Field {
-  private readonly out = new Set<TargetName>();
-
-  constructor(private readonly targets: readonly Target[]) {}
-
-  /** One round of something; who begins changes from round to round. */
-  async round<T>(run: number, one: (target: Target) => Promise<T | undefined>): Promise<PerTarget<T>> {
-    const results: PerTarget<T> = {};
-    for (let turn = 0; turn < this.targets.length; turn++) {
-      const target = this.targets[(turn + run) % this.targets.length]!;
-      if (this.out.has(target.name)) continue;
-      try {
-        const result = await one(target);
-        if (result !== undefined) results[target.name] = result;
-      } catch (error) {
-        if (target.name === 'sheepfold') throw error;
-        say(`left out from now on: ${target.name} (${reason(error)})`);
-        this.out.add(target.name);
-      }
-    }
-    return results;
-  }
-}
-
-async function measureRows(settings: Settings, field: Field, rows: readonly ComparedRow[]): Promise<void> {
+async function measureRows(
+  settings: Settings,
+  field: Field<TargetName, Target>,
+  rows: readonly ComparedRow[],
+): Promise<void> {
   const operations = new Map<string, number>();
   const skipped = new Set<string>();
+  if (rows.length === 0) return;
   for (let run = 0; run < settings.runs; run++) {
     say(`round ${run + 1} of ${settings.runs}`);
-    const starts = rows.length === 0 ? {} : await field.round(run, startCpuMs);
+    const starts = await field.round(run, startCpuMs);
     for (const { workload, rounds } of rows) {
       const round = await field.round(run, async (target) => {
         const cell = `${workload.name} at ${target.name}`;
@@ -130,23 +112,6 @@ async function measureRows(settings: Settings, field: Field, rows: readonly Comp
   }
 }
 
-/**
- * What counts comes after a run that does not: connections and compiled code are warm, as they are in a system that is
- * used. What is read was read a moment before by whoever wants to cache it: some hosts take page cache away by
- * themselves. What the system before left in the page cache is on the disk.
- */
-async function warmSample(
-  target: Target,
-  workload: Workload,
-  rampOperations: number,
-  { seconds, sizeBytes }: Settings,
-): Promise<Sample> {
-  await execa('sync');
-  if (workload.direction === 'read') await readAll(target, sizeBytes);
-  const ramp = await sample(target, workload, rampOperations, RAMP_SECONDS);
-  return sample(target, workload, Math.ceil(ramp.operationsPerSecond * seconds), seconds);
-}
-
 /** Some drivers start dozens of threads to connect: a slow system would pay for that with fewer requests. */
 async function startCpuMs(target: Target): Promise<number> {
   const now = () => cpuMs(target.pids) + childrenCpuMs();
@@ -160,7 +125,7 @@ async function startCpuMs(target: Target): Promise<number> {
 async function measureSnapshots(
   runs: number,
   sizeBytes: number,
-  field: Field,
+  field: Field<TargetName, Target>,
 ): Promise<PerTarget<SnapshotSample>[]> {
   const rounds: PerTarget<SnapshotSample>[] = [];
   for (let run = 0; run < runs; run++) {

@@ -1,35 +1,41 @@
 /** A comparison for people: tables in Markdown, what they compare, and the bars of its chart. */
 import { table } from '../markdown.js';
-import type { Spread } from '../statistics.js';
 import { type TargetName, targetNames, targetTitles } from '../targets.js';
-import { type ChartRow, chart, ratioText } from './chart.js';
+import { formatWork } from '../work/format.js';
+import { type ChartRow, chart } from './chart.js';
 import type { Comparison } from './compare.js';
-import { advantage, type Figure, quietRounds, spreadOver } from './figures.js';
+import { type Column, figureTable, ratioTable } from './figure-tables.js';
+import { advantage, type Figure, quietRounds } from './figures.js';
 import { guarantees } from './guarantees.js';
 import { cpuFigures, mainFigures, writtenFigures } from './tables.js';
 
 const MIB = 2 ** 20;
-const NONE = '-';
 /** Those that keep three copies: ratios to the others compare different promises. */
 const REPLICATED: readonly TargetName[] = ['ceph', 'gluster', 'sheepdog'];
+const RATIO_WORDS =
+  'Medians of ratios within a round. Above 1 Sheepfold does more in a second, or takes less. Those with one copy ' +
+  'are yardsticks.';
 const CHART_TITLE = 'How many times better Sheepfold is (right of 1) or worse (left of 1)';
 
 export function formatComparison(comparison: Comparison): string {
   const main = mainFigures(comparison);
+  const { stolenShareMax } = comparison;
+  const columns = present(comparison).map(
+    (name): Column<TargetName> => ({ name, title: targetTitles[name] }),
+  );
+  const figures = (title: string, rows: readonly Figure[]) =>
+    figureTable(title, rows, columns, stolenShareMax);
+  const ratios = ratioTable('How many times better Sheepfold is', main, columns, 'sheepfold', stolenShareMax);
   const sections = [
     head(comparison),
-    figureTable('Figures: median (least to most)', main, comparison),
-    ratioTable(main, comparison),
-    figureTable(
-      'CPU microseconds per operation, all daemons and the client',
-      cpuFigures(comparison),
-      comparison,
-    ),
-    figureTable(
+    figures('Figures: median (least to most)', main),
+    ratios && `${ratios}\n\n${RATIO_WORDS}`,
+    figures('CPU microseconds per operation, all daemons and the client', cpuFigures(comparison)),
+    figures(
       'Bytes written to the disk, by everybody, for each byte of the client',
       writtenFigures(comparison),
-      comparison,
     ),
+    ...comparison.work.map((each) => formatWork(each, stolenShareMax)),
     memoryTable(comparison),
     guaranteeTable(comparison),
     dropped(comparison),
@@ -40,7 +46,8 @@ export function formatComparison(comparison: Comparison): string {
 /** An SVG of the ratios to other systems with three copies; undefined when there is none to show. */
 export function comparisonChart(comparison: Comparison): string | undefined {
   const names = present(comparison).filter((name) => REPLICATED.includes(name));
-  const rows = mainFigures(comparison).map((figure): ChartRow => {
+  const work = comparison.work.filter(({ own }) => own === 'sheepfold').flatMap(({ rows }) => rows);
+  const rows = [...mainFigures(comparison), ...work].map((figure): ChartRow => {
     const rounds = quietRounds(figure, comparison.stolenShareMax);
     const bars = names.flatMap((name) => {
       const ratio = advantage(figure, rounds, name);
@@ -67,34 +74,6 @@ function head({ machine, disk, options, startedAt }: Comparison): string {
   ].join('\n');
 }
 
-function figureTable(title: string, figures: readonly Figure[], comparison: Comparison): string {
-  const names = present(comparison);
-  const lines = figures.flatMap((figure) => {
-    const rounds = quietRounds(figure, comparison.stolenShareMax);
-    const texts = names.map((name) => spreadText(spreadOver(rounds, name)));
-    if (texts.every((text) => text === NONE) && rounds.length === figure.rounds.length) return [];
-    return [[`${figure.name} (${figure.unit})`, ...texts, `${rounds.length} of ${figure.rounds.length}`]];
-  });
-  if (lines.length === 0) return '';
-  return table(title, [...names.map((name) => targetTitles[name]), 'rounds kept'], lines);
-}
-
-function ratioTable(figures: readonly Figure[], comparison: Comparison): string {
-  const names = present(comparison).filter((name) => name !== 'sheepfold');
-  const lines = figures.flatMap((figure) => {
-    const rounds = quietRounds(figure, comparison.stolenShareMax);
-    const ratios = names.map((name) => advantage(figure, rounds, name));
-    if (ratios.every((ratio) => ratio === undefined)) return [];
-    return [[figure.name, ...ratios.map((ratio) => (ratio === undefined ? NONE : ratioText(ratio)))]];
-  });
-  if (lines.length === 0) return '';
-  const words =
-    'Medians of ratios within a round. Above 1 Sheepfold does more in a second, or takes less. Those with one copy ' +
-    'are yardsticks.';
-  const titles = names.map((name) => `Sheepfold : ${targetTitles[name]}`);
-  return `${table('How many times better Sheepfold is', titles, lines)}\n\n${words}`;
-}
-
 function memoryTable(comparison: Comparison): string {
   const lines = present(comparison).flatMap((name) => {
     const daemons = comparison.memory[name] ?? [];
@@ -114,9 +93,10 @@ function guaranteeTable(comparison: Comparison): string {
   return table('Where a write is when it is acknowledged', ['durable rows', 'rows without a flush'], lines);
 }
 
-function dropped({ rows, snapshots, stolenShareMax }: Comparison): string {
-  const rounds = [...rows.flatMap((row) => row.rounds), ...snapshots];
-  const noisy = rounds.filter((round) => Object.values(round).some((s) => s.stolenShare > stolenShareMax));
+function dropped({ rows, snapshots, work, stolenShareMax }: Comparison): string {
+  const ofWork = work.flatMap((each) => each.rows.flatMap((row) => row.rounds));
+  const rounds = [...rows.flatMap((row) => row.rounds), ...snapshots, ...ofWork];
+  const noisy = rounds.filter((round) => Object.values(round).some((s) => s!.stolenShare > stolenShareMax));
   const bound = `${Math.round(stolenShareMax * 1000) / 10} %`;
   return (
     `Dropped: ${noisy.length} of ${rounds.length} rounds of a row, in which other virtual machines took more than ` +
@@ -127,15 +107,4 @@ function dropped({ rows, snapshots, stolenShareMax }: Comparison): string {
 function present({ rows, snapshots, memory }: Comparison): TargetName[] {
   const rounds = [...rows.flatMap((row) => row.rounds), ...snapshots];
   return targetNames.filter((name) => rounds.some((round) => round[name] !== undefined) || memory[name]);
-}
-
-function spreadText(spread: Spread | undefined): string {
-  if (spread === undefined) return NONE;
-  const { median, min, max } = spread;
-  return min === max ? short(median) : `${short(median)} (${short(min)} to ${short(max)})`;
-}
-
-function short(value: number): string {
-  if (value >= 10_000) return `${(value / 1000).toFixed(1)}k`;
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }

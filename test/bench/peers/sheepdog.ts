@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { freePorts } from '../../helpers/launcher.js';
 import { runClient } from '../clients.js';
-import { type Target, VOLUME } from '../targets.js';
+import { type Clones, type Target, VOLUME, type Volumes } from '../targets.js';
 import { type PeerDaemons, withDaemons } from './daemons.js';
 
 const SHEEP = 3;
@@ -39,7 +39,7 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number, programs: Sheepd
   await dog('vdi', 'create', VOLUME, `${sizeBytes}`);
   return {
     name: 'sheepdog',
-    uri: `sheepdog://127.0.0.1:${port}/${VOLUME}`,
+    uri: sheepdogUri(port, VOLUME),
     qemuImg: programs.qemuImg,
     fioMissing: 'only an old QEMU is its client here',
     pids,
@@ -48,7 +48,32 @@ async function startIn(daemons: PeerDaemons, sizeBytes: number, programs: Sheepd
       await dog('vdi', 'snapshot', VOLUME, '-s', tag);
     },
     look: async () => void (await dog('vdi', 'list', VOLUME)),
+    ...dogVolumes(async (...words) => void (await dog('vdi', ...words)), port, programs.qemuImg),
     stop: () => daemons.stop(),
+  };
+}
+
+function sheepdogUri(port: number, volume: string): string {
+  return `sheepdog://127.0.0.1:${port}/${volume}`;
+}
+
+function dogVolumes(
+  vdi: (...words: string[]) => Promise<void>,
+  port: number,
+  qemuImg: string,
+): { readonly volumes: Volumes; readonly clones: Clones } {
+  return {
+    volumes: {
+      create: (name, sizeBytes) => vdi('create', name, `${sizeBytes}`),
+      at: (name) => ({ uri: sheepdogUri(port, name), qemuImg }),
+      remove: (name) => vdi('delete', name),
+      look: () => vdi('list', VOLUME),
+    },
+    clones: {
+      snapshot: (volume, tag) => vdi('snapshot', volume, '-s', tag),
+      clone: (volume, tag, clone) => vdi('clone', '-s', tag, volume, clone),
+      removeSnapshot: (volume, tag) => vdi('delete', '-s', tag, volume),
+    },
   };
 }
 

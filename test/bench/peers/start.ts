@@ -14,6 +14,7 @@ import {
 } from '../targets.js';
 import { cephTools, startCeph } from './ceph.js';
 import { glusterTools, startGluster } from './gluster.js';
+import { reason } from './reason.js';
 import { type SheepdogPrograms, startSheepdog } from './sheepdog.js';
 
 type Start = (sizeBytes: number) => Promise<Target>;
@@ -50,10 +51,6 @@ export async function startAll(settings: PeerSettings, sizeBytes: number, starte
       await target.stop();
     }
   }
-}
-
-export function reason(error: unknown): string {
-  return error instanceof Error ? error.message.trim() : String(error);
 }
 
 function needs(tools: readonly string[], start: Start): Start {

@@ -1,7 +1,8 @@
 /** The figures of a comparison, row by row, out of all its samples. */
 import { median } from '../statistics.js';
 import { type TargetName, targetNames } from '../targets.js';
-import type { ComparedSample, Comparison, DaemonMemory, PerTarget, SnapshotSample } from './compare.js';
+import type { ComparedSample, Comparison, DaemonMemory, SnapshotSample } from './compare.js';
+import type { PerTarget } from './field.js';
 import type { Cell, Figure, Round } from './figures.js';
 import { SNAPSHOT_ALONE_ROW, SNAPSHOT_ROW, WRITES_AFTER_ROW } from './rows.js';
 

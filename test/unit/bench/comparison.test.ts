@@ -65,6 +65,7 @@ const comparison: Comparison = {
     ceph: [daemon('OSD', 220), daemon('OSD', 220), daemon('OSD', 220), daemon('manager', 300)],
     raw: [],
   },
+  work: [],
 };
 
 test('a round in which one was robbed is dropped for all', () => {
