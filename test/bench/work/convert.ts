@@ -37,7 +37,7 @@ export function convertWork(): Work {
         const into = less(await convert(intoWords(source, target)), visit);
         const out = less(await convert(outWords(target, copy)), visit);
         await mustBeEqual(source, copy);
-        return [rateCell(into, place.sizeBytes), rateCell(out, place.sizeBytes)];
+        return [into, out].map((taken) => taken && rateCell(taken, place.sizeBytes));
       } finally {
         rmSync(copy, { force: true });
       }

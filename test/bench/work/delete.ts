@@ -26,7 +26,8 @@ export function deleteWork(sizeBytes: number): Work {
       await execa('sync');
       const look = await take(target.pids, () => volumes.look());
       const taken = await take(target.pids, () => volumes.remove(NAME));
-      return [durationCell(taken), durationCell(less(taken, look))];
+      const rest = less(taken, look);
+      return [durationCell(taken), rest && durationCell(rest)];
     },
   };
 }

@@ -12,7 +12,7 @@ import type { WorkChoice } from './choice.js';
 import { doorsTable } from './doors.js';
 import { sheepCountTable } from './sheep-count.js';
 import type { WorkRound, WorkTable } from './table.js';
-import type { Place, Work, WorkCell } from './work.js';
+import type { Place, Work } from './work.js';
 
 /** Sheepfold's failures end it; any other target is left out of the piece of work that it failed at. */
 export async function measureWork(
@@ -84,9 +84,10 @@ async function measureRound({ work, field, rounds }: Piece, place: Place, run: n
     await execa('sync');
     return work.measure(target, place, run);
   });
-  const entries = Object.entries(all) as [TargetName, readonly WorkCell[]][];
-  for (const [index, round] of rounds.entries())
-    round.push(Object.fromEntries(entries.map(([name, cells]) => [name, cells[index]!])));
+  for (const [index, round] of rounds.entries()) {
+    const cells = Object.entries(all).map(([name, each]) => [name, each[index]] as const);
+    round.push(Object.fromEntries(cells.filter(([, cell]) => cell !== undefined)));
+  }
 }
 
 /** Those that can do the work; the reasons of the others are said. */

@@ -10,8 +10,6 @@ export interface Taken {
   readonly stolenShare: number;
 }
 
-const MIN_MS = 1;
-
 /** `pids` live on after it: the daemons, and clients that are open before and after. */
 export async function take(pids: readonly number[], run: () => Promise<unknown>): Promise<Taken> {
   const cpu = () => cpuMs(pids) + childrenCpuMs();
@@ -27,11 +25,15 @@ export function robbedShare(before: MachineTicks, after: MachineTicks): number {
   return total > 0 ? Math.max(0, after.stolen - before.stolen - 1) / total : 0;
 }
 
-/** What is left of one without another that was in it, such as the start of a client; never nothing. */
-export function less(taken: Taken, start: Taken): Taken {
+/**
+ * What is left of one without another that was in it, such as the start of a client. Undefined when nothing is left:
+ * then noise was larger than what was to be measured.
+ */
+export function less(taken: Taken, start: Taken): Taken | undefined {
+  if (taken.ms <= start.ms) return undefined;
   const stolenMs = taken.stolenShare * taken.ms + start.stolenShare * start.ms;
   return {
-    ms: Math.max(MIN_MS, taken.ms - start.ms),
+    ms: taken.ms - start.ms,
     cpuMs: Math.max(0, taken.cpuMs - start.cpuMs),
     stolenShare: stolenMs / (taken.ms + start.ms),
   };

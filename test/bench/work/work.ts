@@ -36,8 +36,8 @@ export interface Work {
   /** Once for each target, before the first round. */
   prepare?(target: Target, place: Place): Promise<void>;
   /**
-   * One round: a cell for each of the figures, in their order. What it needs as it was before, it puts back. Rejects
-   * when a client fails, or when what should have been done was not.
+   * One round: a cell for each of the figures, in their order, or undefined for one that noise made none. What it needs
+   * as it was before, it puts back. Rejects when a client fails, or when what should have been done was not.
    */
-  measure(target: Target, place: Place, run: number): Promise<readonly WorkCell[]>;
+  measure(target: Target, place: Place, run: number): Promise<readonly (WorkCell | undefined)[]>;
 }
